@@ -1,0 +1,1 @@
+"""Vendors behind the ports: Pulumi, AWS, SQL, YAML files. Only `bootstrap` chooses among them."""

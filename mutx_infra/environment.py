@@ -1,0 +1,128 @@
+"""The environment profile: which endpoints, account, state backend and registry a run talks to.
+
+A profile holds standard knobs only. Production code reads it and never learns whether the endpoints are
+AWS or a local stand-in; what differs for loopback profiles is what is *allowed*, and that is said here.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AwsEndpoint(_Part):
+    """How AWS is reached.
+
+    Attributes:
+        account_id: the account this profile is pinned to; compared with STS before anything is done.
+        endpoint_url: replaces every service's endpoint; None means AWS itself.
+        profile: name of a profile in the shared AWS configuration.
+        credentials_file: shared credentials file (AWS_SHARED_CREDENTIALS_FILE).
+    """
+
+    account_id: AccountId
+    endpoint_url: str | None = None
+    profile: str | None = None
+    credentials_file: str | None = None
+
+
+class PulumiBackend(_Part):
+    """Where stack state lives and how its secrets are sealed.
+
+    Attributes:
+        backend_url: `s3://…`, `file://…`, `https://api.pulumi.com`, …
+        secrets_provider: `passphrase`, or a key URL such as `awskms://alias/mutx-state?region=eu-west-1`.
+        passphrase_file: file with the passphrase (mode 0600), for `passphrase` only.
+        attached_providers: running provider servers by package, as `{"aws": "127.0.0.1:1234"}`
+            (PULUMI_DEBUG_PROVIDERS); loopback profiles only.
+    """
+
+    backend_url: str
+    secrets_provider: str = "passphrase"
+    passphrase_file: str | None = None
+    attached_providers: dict[str, str] = Field(default_factory=dict)
+
+
+class RegistryStore(_Part):
+    """Where tenants, blocks, leases and the journal are kept; may hold a password, so it is a secret."""
+
+    url: SecretStr
+
+
+class AddressPool(_Part):
+    """The block that tenants' blocks are cut from."""
+
+    network: Annotated[IPv4Network, Field(strict=False)] = IPv4Network("10.0.0.0/8")
+
+
+class Environment(_Part):
+    """One environment profile, as read from YAML.
+
+    Raises:
+        pydantic.ValidationError: an unknown field, a bad value, or a combination that is not allowed: SQLite,
+            attached providers or a plain-http endpoint in a profile whose endpoints are not all loopback.
+    """
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+    aws: AwsEndpoint
+    pulumi: PulumiBackend
+    registry: RegistryStore
+    pool: AddressPool = AddressPool()
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when AWS, the state backend and the registry are all on this machine."""
+        return (
+            self.aws.endpoint_url is not None
+            and is_loopback_url(self.aws.endpoint_url)
+            and is_loopback_url(self.pulumi.backend_url)
+            and is_loopback_url(self.registry.url.get_secret_value())
+        )
+
+    @model_validator(mode="after")
+    def _only_loopback_may_use_local_means(self) -> Environment:
+        if self.aws.endpoint_url is not None and not is_loopback_url(self.aws.endpoint_url):
+            if not self.aws.endpoint_url.startswith("https://"):
+                raise ValueError("aws.endpoint_url must be https unless it is a loopback address")
+        aws_is_local = self.aws.endpoint_url is not None and is_loopback_url(self.aws.endpoint_url)
+        if not aws_is_local:
+            if self.registry.url.get_secret_value().startswith("sqlite"):
+                raise ValueError(
+                    "registry.url is SQLite, which one machine alone can see; use postgresql:// for a shared environment"
+                )
+            if self.pulumi.attached_providers:
+                raise ValueError("pulumi.attached_providers is for loopback endpoints only")
+        for package, address in self.pulumi.attached_providers.items():
+            if not is_loopback_url(f"tcp://{address}"):
+                raise ValueError(f"pulumi.attached_providers.{package} must be a loopback address")
+        if self.pulumi.secrets_provider == "passphrase" and self.pulumi.passphrase_file is None:
+            raise ValueError("pulumi.passphrase_file is required with secrets_provider: passphrase")
+        return self
+
+
+def is_loopback_url(url: str) -> bool:
+    """Say whether a URL stays on this machine: `file:`, `sqlite:`, a UNIX socket, or a loopback host.
+
+    Names other than `localhost` count as remote: what they resolve to is not this program's to decide.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in {"file", "sqlite"} or parts.scheme.startswith("sqlite+"):
+        return True
+    if not parts.hostname:
+        return "host=/" in parts.query
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return False

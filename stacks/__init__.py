@@ -1,0 +1,1 @@
+"""Pulumi programs and components; each program is a project directory of its own."""

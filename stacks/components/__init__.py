@@ -1,0 +1,1 @@
+"""Component resources that programs compose."""

@@ -1,0 +1,1 @@
+"""The tenant stack: one tenant's isolated network."""

@@ -1,0 +1,1 @@
+"""What the toolkit itself renders with Jinja2."""
