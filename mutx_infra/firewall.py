@@ -1,0 +1,191 @@
+"""Flow table → security group rules and network ACL entries, as data.
+
+Security groups are stateful: a flow is one egress rule at its source and one ingress rule at its destination.
+Network ACLs are stateless: a flow is two entries on each side, the second for its replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mutx_infra.addressing import Layer, SubnetLayout
+from mutx_infra.flows import LAYER_OF, Carrier, Flow, Outside, Role
+
+ANYWHERE = "0.0.0.0/0"
+HOST_REPLY_PORTS = (32768, 60999)
+"""Linux's net.ipv4.ip_local_port_range: where replies to a host's own connections arrive."""
+NAT_REPLY_PORTS = (1024, 65535)
+"""NAT gateways use this range (VPC user guide, "Ephemeral ports")."""
+ENTRY_LIMIT = 20
+"""AWS's default quota of entries per direction and network ACL."""
+
+_FIRST_ALLOW, _DENY_BLOCK, _FIRST_OUTSIDE, _STEP = 100, 900, 1000, 10
+
+
+class GroupRule(BaseModel):
+    """One rule of one security group; exactly one of the three peers is set.
+
+    Attributes:
+        key: stable name within the tenant; the Pulumi resource is called so.
+        group: whose security group holds the rule.
+        direction: seen from that group.
+        peer_role: the other side's security group.
+        peer_cidr: an address range, for egress only.
+        peer_endpoint: a gateway endpoint's prefix list, for egress only.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    group: Role
+    direction: Literal["ingress", "egress"]
+    protocol: str
+    port: int
+    peer_role: Role | None = None
+    peer_cidr: str | None = None
+    peer_endpoint: str | None = None
+    reason: str
+
+
+class AclEntry(BaseModel):
+    """One entry of a layer's network ACL, in AWS's terms (number, direction, protocol, ports, CIDR, action)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: Layer
+    egress: bool
+    number: int
+    action: Literal["allow", "deny"]
+    protocol: str
+    from_port: int
+    to_port: int
+    cidr: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """Stable name within the tenant; says what is admitted rather than the entry's number."""
+        way = "out" if self.egress else "in"
+        return f"acl-{self.layer}-{way}-{self.number}"
+
+
+def group_rules(flows: Iterable[Flow]) -> tuple[GroupRule, ...]:
+    """Return the rules of all security groups, in the table's order."""
+    return tuple(rule for flow in flows for port in flow.ports for rule in _rules_of(flow, port))
+
+
+def acl_entries(flows: Iterable[Flow], layout: SubnetLayout) -> tuple[AclEntry, ...]:
+    """Return every layer's entries, numbered: allows inside the block, then its denial, then the outside.
+
+    The denial in the middle keeps the wide reply ranges of the outside from admitting neighbours.
+
+    Raises:
+        ValueError: a layer needs more entries than AWS's default quota allows.
+    """
+    inside = [_Opening(*o) for flow in flows if flow.carrier is Carrier.VPC for o in _inside(flow, layout)]
+    outside = [_Opening(*o) for flow in flows if flow.carrier is Carrier.NAT for o in _outside(flow, layout)]
+    return tuple(_numbered(inside, outside, str(layout.block)))
+
+
+class _Opening(tuple[Layer, bool, str, tuple[int, int], str, str]):
+    """(layer, egress, protocol, port range, cidr, reason), before numbering."""
+
+    __slots__ = ()
+
+    def __new__(cls, *parts: object) -> _Opening:
+        return super().__new__(cls, parts)  # type: ignore[type-var]
+
+
+def _rules_of(flow: Flow, port: int) -> Iterator[GroupRule]:
+    if flow.carrier is Carrier.TAILNET or not isinstance(flow.source, Role):
+        return
+    common = {"protocol": str(flow.protocol), "port": port, "reason": flow.reason}
+    what = f"{flow.protocol}-{port}"
+    if isinstance(flow.destination, Role):
+        out, into = flow.source, flow.destination
+        yield GroupRule(key=f"sg-{out}-to-{into}-{what}", group=out, direction="egress", peer_role=into, **common)
+        yield GroupRule(key=f"sg-{into}-from-{out}-{what}", group=into, direction="ingress", peer_role=out, **common)
+        return
+    key = f"sg-{flow.source}-to-{flow.destination}-{what}"
+    peer = {"peer_endpoint": str(flow.destination)} if flow.destination is Outside.S3 else {"peer_cidr": ANYWHERE}
+    yield GroupRule(key=key, group=flow.source, direction="egress", **peer, **common)
+
+
+def _inside(flow: Flow, layout: SubnetLayout) -> Iterator[tuple[object, ...]]:
+    assert isinstance(flow.source, Role)  # noqa: S101 - a VPC row runs between roles; the table's test says so
+    assert isinstance(flow.destination, Role)  # noqa: S101
+    source, destination = LAYER_OF[flow.source], LAYER_OF[flow.destination]
+    near, far = str(layout.areas[source]), str(layout.areas[destination])
+    replies = f"replies: {flow.reason}"
+    for port in flow.ports:
+        yield source, True, flow.protocol, (port, port), far, flow.reason
+        yield destination, False, flow.protocol, (port, port), near, flow.reason
+    yield destination, True, flow.protocol, HOST_REPLY_PORTS, near, replies
+    yield source, False, flow.protocol, HOST_REPLY_PORTS, far, replies
+
+
+def _outside(flow: Flow, layout: SubnetLayout) -> Iterator[tuple[object, ...]]:
+    """A host's way out crosses two ACLs: its own layer's and that of the NAT gateways (layer egress)."""
+    assert isinstance(flow.source, Role)  # noqa: S101
+    layer = LAYER_OF[flow.source]
+    host_area = str(layout.areas[layer])
+    for port in flow.ports:
+        # WireGuard sends from the port it listens on, so its replies come back to that very port.
+        host_replies = (port, port) if flow.protocol == "udp" else HOST_REPLY_PORTS
+        yield layer, True, flow.protocol, (port, port), ANYWHERE, flow.reason
+        yield layer, False, flow.protocol, host_replies, ANYWHERE, f"replies: {flow.reason}"
+        yield Layer.EGRESS, False, flow.protocol, (port, port), host_area, flow.reason
+        yield Layer.EGRESS, True, flow.protocol, host_replies, host_area, f"replies: {flow.reason}"
+        yield Layer.EGRESS, True, flow.protocol, (port, port), ANYWHERE, flow.reason
+        yield Layer.EGRESS, False, flow.protocol, NAT_REPLY_PORTS, ANYWHERE, f"replies: {flow.reason}"
+
+
+def _numbered(inside: list[_Opening], outside: list[_Opening], block: str) -> Iterator[AclEntry]:
+    within = [*inside, *(o for o in outside if o[4] != ANYWHERE)]
+    beyond = [o for o in outside if o[4] == ANYWHERE]
+    for layer in Layer:
+        for egress in (False, True):
+            outer = list(_sequence(beyond, layer, egress, _FIRST_OUTSIDE))
+            entries = list(_sequence(within, layer, egress, _FIRST_ALLOW))
+            if outer:
+                entries += [_denial(layer, egress, block), *outer]
+            if len(entries) > ENTRY_LIMIT:
+                raise ValueError(f"layer {layer} needs {len(entries)} ACL entries in one direction, AWS allows 20")
+            yield from entries
+
+
+def _denial(layer: Layer, egress: bool, block: str) -> AclEntry:  # noqa: FBT001
+    return AclEntry(
+        layer=layer,
+        egress=egress,
+        number=_DENY_BLOCK,
+        action="deny",
+        protocol="-1",
+        from_port=0,
+        to_port=0,
+        cidr=block,
+        reason="nothing else inside the block",
+    )
+
+
+def _sequence(openings: list[_Opening], layer: Layer, egress: bool, first: int) -> Iterator[AclEntry]:  # noqa: FBT001
+    """Number one direction of one layer; openings which differ in their reason only are one entry."""
+    reasons: dict[tuple[str, tuple[int, int], str], str] = {}
+    for where, way, protocol, ports, cidr, reason in openings:
+        if where is layer and way is egress:
+            reasons.setdefault((protocol, ports, cidr), reason)
+    for index, ((protocol, ports, cidr), reason) in enumerate(reasons.items()):
+        yield AclEntry(
+            layer=layer,
+            egress=egress,
+            number=first + index * _STEP,
+            action="allow",
+            protocol=protocol,
+            from_port=ports[0],
+            to_port=ports[1],
+            cidr=cidr,
+            reason=reason,
+        )

@@ -1,0 +1,66 @@
+"""Every outward name and tag, one pure function each.
+
+A name that is too long keeps its start and gets a digest of the whole, so that two long tenants which share a
+prefix never share a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+PROJECT = "mutx-tenant"
+"""The Pulumi project of the tenant stacks; part of every URN, so it never changes."""
+
+TENANT_TAG = "mutx:tenant"
+NAME_TAG = "Name"
+LAYER_TAG = "mutx:layer"
+ROLE_TAG = "mutx:role"
+
+_DIGEST_LENGTH = 8
+
+
+def bounded(name: str, limit: int) -> str:
+    """Return `name`, or where it is longer than `limit` its start, a dash and eight hex digits of its SHA-256."""
+    if len(name) <= limit:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{name[: limit - _DIGEST_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+def stack_name(tenant: str) -> str:
+    """Return the Pulumi stack of a tenant (at most 100 characters, letters, digits, `-_.`)."""
+    return bounded(tenant, 100)
+
+
+def resource_name(tenant: str, logical_name: str) -> str:
+    """Return the `Name` tag of a resource; unique in the tenant, so that recovery can find it (256 characters)."""
+    return bounded(f"{tenant}-{logical_name}", 256)
+
+
+def security_group_name(tenant: str, role: str) -> str:
+    """Return a security group's GroupName: at most 255 characters, and AWS refuses a leading `sg-`."""
+    return bounded(f"{tenant}-sg-{role}", 255)
+
+
+def flow_log_group(tenant: str) -> str:
+    """Return the CloudWatch log group of a tenant's VPC flow logs (512 characters)."""
+    return bounded(f"/mutx/{tenant}/vpc-flow-logs", 512)
+
+
+def flow_log_role(tenant: str) -> str:
+    """Return the IAM role that VPC flow logs write with (64 characters)."""
+    return bounded(f"mutx-{tenant}-flow-logs", 64)
+
+
+def tags_for(tenant: str, logical_name: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of one resource: the tenant's own, then ours, which win.
+
+    `mutx:tenant` is the tenant's id; `Name` is the id and the logical name.
+    """
+    return {
+        **extra,
+        TENANT_TAG: tenant,
+        NAME_TAG: resource_name(tenant, logical_name),
+        "mutx:managed-by": "mutx-infra",
+    }

@@ -1,0 +1,254 @@
+"""Spec + allocation → `TenantPlan`: everything that will exist, decided before anything is touched.
+
+`tenant preview` prints this object, `tenant create` executes it, the Pulumi program builds from it, and the
+verification compares the live network with it. Its digest names it.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from ipaddress import IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mutx_infra import firewall, naming
+from mutx_infra.addressing import BlockError, Layer, split_block
+from mutx_infra.errors import SpecError
+from mutx_infra.firewall import AclEntry, GroupRule
+from mutx_infra.flows import FLOWS, LAYER_OF, Carrier, Outside, Role
+from mutx_infra.tenant import TIERS, TenantSpec
+
+FLOW_LOG_RETENTION_DAYS = 30
+"""ZTNA-6 and AUDIT-1: network access logs are kept for 30 days."""
+
+PLAN_VERSION = 1
+
+
+class Allocation(BaseModel):
+    """What the spec left open, decided once and kept for the tenant's life; the lock file holds it.
+
+    Attributes:
+        account: AWS account id.
+        block: the tenant's VPC block.
+        zones: availability zones by name, in the order in which subnets take their share.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    account: Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+    region: str
+    block: IPv4Network
+    zones: tuple[str, ...]
+
+
+class SubnetPlan(BaseModel):
+    """One subnet: its layer, zone and block."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    layer: Layer
+    zone: str
+    cidr: str
+
+
+class RoutePlan(BaseModel):
+    """One route; `target` is the key of the internet gateway or NAT gateway it points to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    destination: str
+    target_kind: Literal["internet-gateway", "nat-gateway"]
+    target: str
+
+
+class RouteTablePlan(BaseModel):
+    """One route table, the subnets it serves, and its routes besides the VPC's local one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    layer: Layer
+    subnets: tuple[str, ...]
+    routes: tuple[RoutePlan, ...]
+    s3_endpoint: bool
+
+
+class NatPlan(BaseModel):
+    """One NAT gateway, in the egress subnet of its zone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    zone: str
+    subnet: str
+
+
+class TenantPlan(BaseModel):
+    """Everything that will exist for a tenant's network.
+
+    Attributes:
+        areas: each layer's part of the block.
+        roles: the security groups `sg-<role>`.
+        tags: the operator's own tags, without the toolkit's.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = PLAN_VERSION
+    tenant: str
+    account: str
+    region: str
+    tier: str
+    block: str
+    zones: tuple[str, ...]
+    areas: dict[Layer, str]
+    subnets: tuple[SubnetPlan, ...]
+    nat_gateways: tuple[NatPlan, ...]
+    route_tables: tuple[RouteTablePlan, ...]
+    roles: tuple[Role, ...]
+    group_rules: tuple[GroupRule, ...]
+    acl_entries: tuple[AclEntry, ...]
+    flow_log_retention_days: int
+    tags: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the SHA-256 of the plan's canonical JSON (sorted keys, no white space)."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return f"sha256:{sha256(canonical.encode()).hexdigest()}"
+
+    def tags_of(self, logical_name: str) -> dict[str, str]:
+        """Return the tags of one resource of this tenant."""
+        return naming.tags_for(self.tenant, logical_name, self.tags)
+
+    def subnets_of(self, layer: Layer) -> tuple[SubnetPlan, ...]:
+        """Return a layer's subnets in the zones' order."""
+        return tuple(subnet for subnet in self.subnets if subnet.layer is layer)
+
+
+def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
+    """Decide everything about a tenant's network. Pure: equal inputs give equal digests.
+
+    Raises:
+        SpecError: the spec contradicts the allocation, or the block cannot hold the zones.
+    """
+    check_allocation(spec, allocation)
+    try:
+        layout = split_block(allocation.block, len(allocation.zones))
+    except BlockError as exc:
+        raise SpecError(
+            f"{spec.id}: {exc}", code="spec-cidr-unusable", remedy="leave `cidr:` out, or name a larger private block"
+        ) from exc
+    subnets = tuple(
+        SubnetPlan(key=f"{layer}-{_letter(zone)}", layer=layer, zone=zone, cidr=str(cidr))
+        for layer in Layer
+        for zone, cidr in zip(allocation.zones, layout.subnets[layer], strict=True)
+    )
+    nats = _nat_gateways(allocation.zones, per_zone=TIERS[spec.tier].nat_per_zone)
+    return TenantPlan(
+        tenant=spec.id,
+        account=allocation.account,
+        region=allocation.region,
+        tier=str(spec.tier),
+        block=str(allocation.block),
+        zones=allocation.zones,
+        areas={layer: str(area) for layer, area in layout.areas.items()},
+        subnets=subnets,
+        nat_gateways=nats,
+        route_tables=tuple(table for layer in Layer for table in _route_tables(layer, subnets, nats)),
+        roles=tuple(Role),
+        group_rules=firewall.group_rules(FLOWS),
+        acl_entries=firewall.acl_entries(FLOWS, layout),
+        flow_log_retention_days=FLOW_LOG_RETENTION_DAYS,
+        tags=dict(sorted(spec.tags.items())),
+    )
+
+
+def check_allocation(spec: TenantSpec, allocation: Allocation) -> None:
+    """Refuse a spec that asks for something else than what was allocated.
+
+    A tenant's account, region, block and zones are fixed for its life: changing one would replace the VPC.
+
+    Raises:
+        SpecError: names the field and both values.
+    """
+    asked = {
+        "region": (spec.region, allocation.region),
+        "account": (spec.account, allocation.account),
+        "cidr": (spec.cidr, allocation.block),
+        "zones": (spec.zones, allocation.zones),
+    }
+    for field, (wanted, given) in asked.items():
+        if wanted is not None and wanted != given:
+            raise SpecError(
+                f"{spec.id}: `{field}` is {_text(wanted)} in the spec but {_text(given)} was allocated",
+                code=f"spec-{field}-fixed",
+                remedy=f"put `{field}` back; to move a tenant, destroy it and create it anew",
+            )
+    if spec.zones is None and len(allocation.zones) != spec.zone_count:
+        raise SpecError(
+            f"{spec.id}: tier {spec.tier} spans {spec.zone_count} zone(s) but {len(allocation.zones)} were allocated",
+            code="spec-tier-fixed",
+            remedy="name the allocated zones in `zones:`, or destroy the tenant and create it anew",
+        )
+
+
+def _route_tables(
+    layer: Layer, subnets: tuple[SubnetPlan, ...], nats: tuple[NatPlan, ...]
+) -> tuple[RouteTablePlan, ...]:
+    """One table for a layer; one per zone where the layer leaves by a NAT gateway of its zone."""
+    own = [subnet for subnet in subnets if subnet.layer is layer]
+    has_nat = _leaves_by(layer, Carrier.NAT)
+    if layer is Layer.EGRESS:
+        routes = (_route(layer, "internet-gateway", "internet-gateway"),)
+        return (_table(f"routes-{layer}", layer, own, routes),)
+    if not has_nat:
+        return (_table(f"routes-{layer}", layer, own, ()),)
+    if len(nats) == 1:
+        return (_table(f"routes-{layer}", layer, own, (_route(layer, "nat-gateway", nats[0].key),)),)
+    return tuple(
+        _table(f"routes-{subnet.key}", layer, [subnet], (_route(subnet.key, "nat-gateway", nat.key),))
+        for subnet, nat in zip(own, nats, strict=True)
+    )
+
+
+def _table(key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[RoutePlan, ...]) -> RouteTablePlan:
+    return RouteTablePlan(
+        key=key,
+        layer=layer,
+        subnets=tuple(subnet.key for subnet in subnets),
+        routes=routes,
+        s3_endpoint=_leaves_by(layer, Carrier.ENDPOINT, Outside.S3),
+    )
+
+
+def _route(name: str, kind: Literal["internet-gateway", "nat-gateway"], target: str) -> RoutePlan:
+    return RoutePlan(key=f"route-{name}-default", destination=firewall.ANYWHERE, target_kind=kind, target=target)
+
+
+def _leaves_by(layer: Layer, carrier: Carrier, destination: Outside | None = None) -> bool:
+    """Say whether the flow table lets a role of this layer out over that carrier: then, and only then, it gets a route."""
+    return any(
+        flow.carrier is carrier
+        and isinstance(flow.source, Role)
+        and LAYER_OF[flow.source] is layer
+        and destination in (None, flow.destination)
+        for flow in FLOWS
+    )
+
+
+def _nat_gateways(zones: tuple[str, ...], *, per_zone: bool) -> tuple[NatPlan, ...]:
+    chosen = zones if per_zone else zones[:1]
+    return tuple(NatPlan(key=f"nat-{_letter(z)}", zone=z, subnet=f"{Layer.EGRESS}-{_letter(z)}") for z in chosen)
+
+
+def _letter(zone: str) -> str:
+    return zone[-1]
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

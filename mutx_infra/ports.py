@@ -1,0 +1,201 @@
+"""What the use cases need from the outside; adapters implement it, fakes in the tests keep its contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from ipaddress import IPv4Network
+from typing import Protocol
+
+from mutx_infra.changes import ChangeSet
+from mutx_infra.plan import Allocation, TenantPlan
+from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.tenant import TenantSpec
+from mutx_infra.verification import NetworkFacts
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def now(self) -> datetime:
+        """Return the current time, aware, in UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Registry(Protocol):
+    """Tenants, their blocks and the leases on them; shared by every process that works on an environment.
+
+    Every method is atomic. Adapters raise `OutsideError` (code `registry-unavailable`) when the store cannot
+    be reached or stays locked.
+    """
+
+    def reserve(
+        self, spec: TenantSpec, choose: Callable[[tuple[IPv4Network, ...]], Allocation]
+    ) -> TenantRecord:
+        """Return the tenant's record, allocating on first sight.
+
+        `choose` gets every block in use and returns the allocation; it runs inside the store's exclusive
+        transaction, so it must be quick, pure, and may raise: then nothing is stored. A tenant that exists keeps
+        its allocation and its stored spec, and `choose` is not called.
+
+        Raises:
+            RefusedError: the chosen block overlaps another tenant's (code `block-taken`).
+        """
+
+    def tenant(self, tenant: str) -> TenantRecord | None:
+        """Return one tenant, or None."""
+
+    def tenants(self) -> tuple[TenantRecord, ...]:
+        """Return all tenants, by id."""
+
+    def update(
+        self,
+        tenant: str,
+        *,
+        state: TenantState | None = None,
+        spec: TenantSpec | None = None,
+        plan_digest: str | None = None,
+        outputs: dict[str, object] | None = None,
+    ) -> TenantRecord:
+        """Change what is given and leave the rest.
+
+        Raises:
+            RefusedError: no such tenant (code `tenant-unknown`).
+        """
+
+    def remove(self, tenant: str) -> None:
+        """Forget a tenant and free its block. Only after its destruction was proved. Unknown: no effect."""
+
+    def acquire(self, tenant: str, owner: Owner, *, purpose: str, ttl_s: float) -> Lease:
+        """Take the lease on a tenant (which need not exist yet) if it is free or has expired.
+
+        Raises:
+            LockedError: somebody else's is in force (code `tenant-locked`); the message names user, host and pid.
+        """
+
+    def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        """Extend a lease.
+
+        Raises:
+            LockedError: it was lost (code `lease-lost`).
+        """
+
+    def give_up(self, lease: Lease) -> None:
+        """End a lease; somebody else's is left alone."""
+
+    def lease(self, tenant: str) -> Lease | None:
+        """Return the stored lease, expired or not."""
+
+    def break_lease(self, lease: Lease) -> None:
+        """Remove exactly this lease (compared by token), whoever holds it."""
+
+
+class Journal(Protocol):
+    """Runs and their steps, so that a run that died is resumed and nobody wonders what happened."""
+
+    def begin(self, tenant: str, kind: RunKind, plan_digest: str, owner: Owner) -> RunRecord:
+        """Open a run; a run of this tenant that is still open is closed as failed."""
+
+    def start_step(self, run: str, step: str) -> None:
+        """Record that a step begins (again)."""
+
+    def finish_step(self, run: str, step: str, detail: str) -> None:
+        """Record a step's success and what it found; no secret."""
+
+    def fail_step(self, run: str, step: str, detail: str) -> None:
+        """Record a step's failure and why; no secret."""
+
+    def end(self, run: str, *, succeeded: bool) -> None:
+        """Close a run."""
+
+    def last_run(self, tenant: str) -> RunRecord | None:
+        """Return the newest run of a tenant with its steps, or None."""
+
+    def runs(self, tenant: str) -> tuple[RunRecord, ...]:
+        """Return all runs of a tenant, the newest first. They outlive the tenant."""
+
+
+class Cloud(Protocol):
+    """The AWS account as it is, read by other means than the stacks use to change it."""
+
+    def account_id(self) -> str:
+        """Return the account of the credentials in use (sts:GetCallerIdentity)."""
+
+    def zones(self, region: str) -> tuple[str, ...]:
+        """Return the names of the region's available zones, sorted.
+
+        Raises:
+            SpecError: the region does not exist or is not enabled (code `region-unknown`).
+        """
+
+    def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
+        """Return the CIDRs of live VPCs that do not carry the tenant tag of `besides`."""
+
+    def observe(self, plan: TenantPlan) -> NetworkFacts:
+        """Return the tenant's live network."""
+
+    def residue(self, tenant: str, region: str) -> tuple[str, ...]:
+        """Return what is left of a tenant, one line each (`kind id`), over every service the stacks use."""
+
+
+class Stacks(Protocol):
+    """The tenant stack, driven through the Pulumi engine."""
+
+    def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
+        """Return what `apply` would change. Leaves no trace, also where the stack does not exist yet."""
+
+    def apply(self, plan: TenantPlan, *, refresh: bool, watch: ProgressWatcher) -> ChangeSet:
+        """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
+
+    def destroy(self, tenant: str, region: str, account: str, *, watch: ProgressWatcher) -> ChangeSet:
+        """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
+
+    def outputs(self, tenant: str) -> dict[str, object]:
+        """Return the outputs of the last apply."""
+
+    def guard(self, lifeline: Lifeline) -> AbstractContextManager[None]:
+        """Bind child processes to a lease: they end when it is lost or this process dies."""
+
+
+class ProgressWatcher(Protocol):
+    """Receives what the engine does, as it does it."""
+
+    def resource(self, operation: str, kind: str, name: str, *, done: bool) -> None:
+        """One resource starts (`done=False`) or ends its operation."""
+
+
+class Lifeline(Protocol):
+    """The lease as child processes see it."""
+
+    def on_renewed(self, callback: Callable[[], None]) -> None:
+        """Call back after each renewal."""
+
+
+class Reporter(ProgressWatcher, Protocol):
+    """Receives the progress of a use case."""
+
+    def step(self, name: str, title: str) -> AbstractContextManager[None]:
+        """A step begins; leaving the context ends it, with failure if an exception passes."""
+
+    def note(self, text: str) -> None:
+        """Something an operator should know, e.g. that an earlier run was found dead."""
+
+
+class SpecFiles(Protocol):
+    """Specs and lock files on disk."""
+
+    def lock(self, allocation: Allocation, spec: TenantSpec, plan_digest: str) -> None:
+        """Write the lock file beside the spec, atomically; unchanged content is not rewritten."""
+
+    def locked(self) -> Allocation | None:
+        """Return the allocation of the lock file, or None where there is none."""
+
+
+def describe(residue: Iterable[str]) -> str:
+    """Join residue lines for a message, at most ten of them."""
+    lines = list(residue)
+    shown = ", ".join(lines[:10])
+    return f"{shown} and {len(lines) - 10} more" if len(lines) > 10 else shown

@@ -1,0 +1,114 @@
+"""What the registry and the journal remember about a tenant: frozen values that pass through the ports."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mutx_infra.plan import Allocation
+from mutx_infra.tenant import TenantSpec
+
+
+class TenantState(StrEnum):
+    """Where a tenant stands. A state changes only when a step has observed its cause."""
+
+    RESERVED = "reserved"
+    """A block is allocated; nothing exists in the cloud as far as this registry knows."""
+    CREATING = "creating"
+    READY = "ready"
+    """The live network was compared with the plan and agreed."""
+    FAILED = "failed"
+    DESTROYING = "destroying"
+
+
+class StepState(StrEnum):
+    """Where one step of a run stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class RunKind(StrEnum):
+    """What a run sets out to do."""
+
+    CREATE = "create"
+    DESTROY = "destroy"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class TenantRecord(_Record):
+    """One tenant in the registry.
+
+    Attributes:
+        spec: the spec of the newest accepted run.
+        plan_digest: digest of the plan that was last executed to its end, or None.
+        outputs: the stack's outputs as last observed; never a secret.
+    """
+
+    spec: TenantSpec
+    allocation: Allocation
+    state: TenantState
+    plan_digest: str | None = None
+    outputs: dict[str, object] = Field(default_factory=dict)
+    created_at: datetime
+    updated_at: datetime
+
+
+class Owner(_Record):
+    """Who holds a lease: enough to find the process and to tell it from a later one with the same pid.
+
+    Attributes:
+        started: start time of the process in clock ticks since boot (field 22 of /proc/PID/stat).
+        boot_id: the kernel's boot id; a pid means nothing after a reboot.
+    """
+
+    user: str
+    host: str
+    pid: int
+    started: int
+    boot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (pid {self.pid})"
+
+
+class Lease(_Record):
+    """The right of one process to work on one tenant, until `expires_at` unless it is renewed."""
+
+    tenant: str
+    token: str
+    owner: Owner
+    purpose: str
+    acquired_at: datetime
+    expires_at: datetime
+
+
+class StepRecord(_Record):
+    """One step of a run, with the result that a later run may rely on."""
+
+    name: str
+    state: StepState
+    started_at: datetime
+    ended_at: datetime | None = None
+    detail: str = ""
+
+
+class RunRecord(_Record):
+    """One run of the workflow and its steps in order."""
+
+    id: str
+    tenant: str
+    kind: RunKind
+    plan_digest: str
+    state: Literal["running", "done", "failed"]
+    owner: Owner
+    started_at: datetime
+    ended_at: datetime | None = None
+    steps: tuple[StepRecord, ...] = ()

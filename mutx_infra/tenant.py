@@ -1,0 +1,166 @@
+"""What an operator says about a tenant: a few lines are enough, everything else has a default."""
+
+from __future__ import annotations
+
+import unicodedata
+from enum import StrEnum
+from ipaddress import IPv4Network
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from mutx_infra.addressing import MAX_ZONES, check_block
+
+RESERVED_TAG_PREFIXES = ("aws:", "mutx:")
+RESERVED_TAGS = frozenset({"Name"})
+MAX_TAGS = 40
+"""AWS allows 50 a resource; ten are kept for the toolkit's own."""
+
+
+class Tier(StrEnum):
+    """How much a tenant gets; `TIERS` says what each means."""
+
+    STARTER = "starter"
+    STANDARD = "standard"
+    DEDICATED = "dedicated"
+
+
+class TierProfile(BaseModel):
+    """What a tier stands for.
+
+    Attributes:
+        zone_count: availability zones used when the spec names none.
+        nat_per_zone: True for one NAT gateway in each zone, False for one in the first zone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    zone_count: int
+    nat_per_zone: bool
+
+
+TIERS: dict[Tier, TierProfile] = {
+    Tier.STARTER: TierProfile(zone_count=1, nat_per_zone=False),
+    Tier.STANDARD: TierProfile(zone_count=2, nat_per_zone=False),
+    Tier.DEDICATED: TierProfile(zone_count=3, nat_per_zone=True),
+}
+
+
+class ContactRole(StrEnum):
+    """What a contact is asked about."""
+
+    BILLING = "billing"
+    SECURITY = "security"
+    TECHNICAL = "technical"
+
+
+def _printable(text: str) -> str:
+    """Refuse what a reader cannot see: control, format (zero width, bidi), surrogate and unassigned characters."""
+    for character in text:
+        if unicodedata.category(character)[0] == "C" or unicodedata.category(character) in {"Zl", "Zp"}:
+            raise ValueError(f"holds the invisible character U+{ord(character):04X}")
+    if text != text.strip():
+        raise ValueError("starts or ends with white space")
+    return text
+
+
+def _tag_text(text: str) -> str:
+    """Accept what every AWS service accepts in a tag: letters, digits, spaces and `_.:/=+-@` (IAM is strictest)."""
+    for character in text:
+        if unicodedata.category(character)[0] not in "LNZ" and character not in "_.:/=+-@":
+            raise ValueError(f"{character!r} is not allowed in an AWS tag (letters, digits, spaces and _.:/=+-@ are)")
+    return text
+
+
+TenantId = Annotated[
+    str,
+    Field(
+        min_length=2,
+        max_length=63,
+        pattern=r"^[a-z](-?[a-z0-9])*$",
+        description="Lower-case DNS label; part of every outward name, so it never changes.",
+        examples=["acme"],
+    ),
+]
+Region = Annotated[str, Field(max_length=32, pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9]$", examples=["eu-west-1"])]
+Zone = Annotated[str, Field(max_length=40, pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9][a-z]$", examples=["eu-west-1a"])]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$", examples=["123456789012"])]
+DisplayName = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_printable)]
+TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable), AfterValidator(_tag_text)]
+TagValue = Annotated[str, Field(max_length=256), AfterValidator(_printable), AfterValidator(_tag_text)]
+Block = Annotated[IPv4Network, Field(json_schema_extra={"format": "ipv4network", "examples": ["10.0.1.0/24"]})]
+
+
+class Contact(BaseModel):
+    """A person who answers for the tenant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+$")]
+    role: ContactRole = ContactRole.TECHNICAL
+    name: DisplayName | None = None
+
+
+class TenantSpec(BaseModel):
+    """One tenant as its operator describes it.
+
+    Only `id` and `region` are required. What is left out is decided at allocation and written into the lock
+    file beside the spec.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="mutx-infra tenant")
+
+    id: TenantId
+    region: Region
+    tier: Tier = Field(default=Tier.STARTER, description="starter: 1 zone; standard: 2; dedicated: 3, NAT in each.")
+    name: DisplayName | None = Field(default=None, description="How people call the tenant; any script.")
+    account: AccountId | None = Field(
+        default=None, description="AWS account; quoted, so that YAML keeps its leading zeros. Default: the environment's."
+    )
+    zones: Annotated[tuple[Zone, ...], Field(min_length=1, max_length=MAX_ZONES)] | None = Field(
+        default=None, description="Availability zones by name. Default: the region's first ones, as many as the tier has."
+    )
+    cidr: Block | None = Field(default=None, description="The VPC's block. Default: a free one from the pool.")
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)] = Field(
+        default_factory=dict, description="Extra tags for every resource; `mutx:`, `aws:` and `Name` are taken."
+    )
+    contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] = ()
+
+    @property
+    def zone_count(self) -> int:
+        """Number of availability zones that the tenant's network spans."""
+        return len(self.zones) if self.zones else TIERS[self.tier].zone_count
+
+    @field_validator("zones")
+    @classmethod
+    def _zones_are_distinct(cls, zones: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if zones is not None and len(set(zones)) != len(zones):
+            raise ValueError("names a zone twice")
+        return zones
+
+    @field_validator("zones")
+    @classmethod
+    def _zones_lie_in_the_region(cls, zones: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        region = info.data.get("region")
+        for zone in zones or ():
+            if region is not None and zone[:-1] != region:
+                raise ValueError(f"{zone} is not a zone of {region}")
+        return zones
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_free(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key in tags:
+            if key in RESERVED_TAGS or key.lower().startswith(RESERVED_TAG_PREFIXES):
+                raise ValueError(f"the tag {key!r} belongs to the toolkit or to AWS")
+        return tags
+
+    @field_validator("cidr")
+    @classmethod
+    def _cidr_can_be_split(cls, cidr: IPv4Network | None, info: ValidationInfo) -> IPv4Network | None:
+        if cidr is None:
+            return None
+        data = info.data
+        zones = data.get("zones")
+        check_block(cidr, len(zones) if zones else TIERS[data.get("tier", Tier.STARTER)].zone_count)
+        return cidr
