@@ -1,0 +1,106 @@
+"""AWS clients that obey the environment profile and nothing else.
+
+A stray AWS_ENDPOINT_URL, AWS_REGION or credential in the caller's shell must not redirect a run, so endpoint
+and credential source come from the profile; only where it names none do the standard sources apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from mutx_infra.environment import AwsEndpoint
+from mutx_infra.errors import OutsideError, RefusedError
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 60
+ATTEMPTS = 5
+
+
+class AwsSession:
+    """Makes clients for one profile; clients are cached per service and region and may be shared by threads."""
+
+    def __init__(self, endpoint: AwsEndpoint) -> None:
+        self._endpoint = endpoint
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = Lock()
+
+    def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds its classes at run time
+        """Return a client; the first one of a service costs about 0.1 s of model loading."""
+        from botocore.config import Config  # noqa: PLC0415 - 60 ms that `--help` need not pay
+
+        with self._lock:
+            if (service, region) not in self._clients:
+                self._clients[service, region] = self._session.create_client(
+                    service,
+                    region_name=region,
+                    endpoint_url=self._endpoint.endpoint_url,
+                    config=Config(
+                        connect_timeout=CONNECT_TIMEOUT_S,
+                        read_timeout=READ_TIMEOUT_S,
+                        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                        ignore_configured_endpoint_urls=True,
+                        max_pool_connections=16,
+                    ),
+                )
+            return self._clients[service, region]
+
+    @cached_property
+    def _session(self) -> Session:
+        from botocore.session import Session  # noqa: PLC0415
+
+        # An explicit profile also keeps botocore from preferring AWS_ACCESS_KEY_ID of the caller's shell.
+        named = self._endpoint.profile or ("default" if self._endpoint.credentials_file else None)
+        session = Session(profile=named)
+        if self._endpoint.credentials_file:
+            session.set_config_variable("credentials_file", self._endpoint.credentials_file)
+        return session
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn botocore's exceptions into ours; `what` completes "AWS could not …"."""
+    from botocore import exceptions  # noqa: PLC0415
+
+    try:
+        yield
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as exc:
+        raise RefusedError(
+            f"AWS could not {what}: no usable credentials",
+            code="aws-credentials",
+            remedy="sign in (for example `aws sso login`), or name `aws.profile` in the environment profile",
+            detail=str(exc),
+        ) from exc
+    except exceptions.ClientError as exc:
+        raise _from_client_error(what, exc.response.get("Error", {}), exc.operation_name) from exc
+    except (exceptions.HTTPClientError, exceptions.BotoCoreError) as exc:
+        raise OutsideError(
+            f"AWS could not {what}: {exc}",
+            code="aws-unreachable",
+            remedy="check the network and `aws.endpoint_url`; for the sandbox, `mutx-infra sandbox status`; then run it again",
+        ) from exc
+
+
+def _from_client_error(what: str, error: dict[str, str], operation: str) -> RefusedError | OutsideError:
+    code, text = error.get("Code", "Unknown"), error.get("Message", "")
+    if code in {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "AuthFailure"}:
+        return RefusedError(
+            f"AWS could not {what}: the credentials are not accepted ({code})",
+            code="aws-credentials",
+            remedy="sign in again, then run the same command",
+        )
+    if code in {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}:
+        return RefusedError(
+            f"AWS could not {what}: access denied to {operation}",
+            code="aws-denied",
+            remedy=f"grant {operation} to the deploying role, then run the same command",
+        )
+    return OutsideError(
+        f"AWS could not {what}: {code}: {text}", code="aws-error", remedy="run the same command again; nothing is lost"
+    )
