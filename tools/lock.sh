@@ -1,0 +1,27 @@
+#!/bin/sh
+# Write requirements.lock and tools/uv.lock anew. `make lock` calls this; it needs uv and a package index.
+#
+# The lock names no index: whoever installs from it uses the index of their own configuration, and the hashes decide.
+# pulumi is pinned to the engine's version, which is said in tools/pulumi/go.mod alone.
+set -eu
+cd "$(dirname "$0")/.."
+
+uv=$(command -v uv || ls -d "${MUTX_INFRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mutx-infra}"/uv-*/bin/uv 2>/dev/null | tail -n 1)
+if [ -z "$uv" ]; then
+    echo 'error[uv-missing]: uv was not found on PATH, nor in the cache' >&2
+    echo '  hint: run `make setup` once, or install uv (https://docs.astral.sh/uv/)' >&2
+    exit 3
+fi
+
+version=$(sed -n 's,^[[:space:]]*github.com/pulumi/pulumi/pkg/v3 v\([^ ]*\).*,\1,p' tools/pulumi/go.mod)
+mkdir -p -m 700 .mutx
+printf 'pulumi==%s\n' "$version" >.mutx/engine-version.txt
+
+compile() {
+    "$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' \
+        --no-emit-index-url --no-emit-find-links "$@"
+}
+# Upgrades are asked for: `make lock UPGRADE=1`; otherwise only what pyproject.toml changed is resolved anew.
+compile ${UPGRADE:+--upgrade} --all-extras --constraints tools/constraints.txt --constraints .mutx/engine-version.txt \
+    --output-file requirements.lock pyproject.toml
+compile --output-file tools/uv.lock tools/uv.in

@@ -1,0 +1,145 @@
+"""Run the test tiers, one pytest call each, and let no process outlive them. `make test` runs it.
+
+This process adopts every orphan below it (Linux), so a test cannot leave one behind unseen: what is still alive
+a moment after pytest has ended is named, ended, and fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from console import INTERRUPTED, say, spell_duration
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Directory names below tests/, in the order they run.
+TIERS = {
+    "unit": ("unit",),
+    "integration": ("contracts", "integration", "system"),
+}
+
+LEFTOVER_GRACE_S = 5
+_PR_SET_CHILD_SUBREAPER = 36
+_NOTHING_COLLECTED = 5
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the chosen tiers; the first failing one ends the run and gives the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tier", choices=TIERS, action="append", help="run this tier only (may be repeated)")
+    parser.add_argument("--full", action="store_true", help="run the long tests too, without time budgets")
+    parser.add_argument("rest", nargs="*", help="handed to pytest; put -- before options")
+    options = parser.parse_args(arguments)
+
+    _adopt_orphans()
+    for tier in options.tier or TIERS:
+        status = _run_tier(tier, full=options.full, rest=options.rest)
+        if status != 0:
+            return status
+    return 0
+
+
+def _run_tier(tier: str, *, full: bool, rest: Sequence[str]) -> int:
+    directories = [f"tests/{name}" for name in TIERS[tier] if any((ROOT / "tests" / name).rglob("test_*.py"))]
+    if not directories:
+        say(f"{tier}: no tests yet")
+        return 0
+    selection = ["--hypothesis-profile=full"] if full else ["-m", "not full"]
+    command = [sys.executable, "-m", "pytest", *directories, *selection, "--durations=10", "--durations-min=0.5", *rest]
+    start = time.monotonic()
+    status = _run_to_the_end(command)
+    leftovers = _end_leftovers()
+    say(f"{tier}: exit status {status} after {spell_duration(time.monotonic() - start)}")
+    for leftover in leftovers:
+        say(f"error[process-left]: a test left a process behind: {leftover}")
+    return status or (1 if leftovers else 0)
+
+
+def _run_to_the_end(command: Sequence[str]) -> int:
+    """Run pytest and reap everything that is adopted meanwhile; when interrupted, pytest ends by itself."""
+    child = subprocess.Popen(list(command), cwd=ROOT, stdin=subprocess.DEVNULL)
+    is_interrupted = False
+
+    def pass_on(_number: int, _frame: object) -> None:
+        nonlocal is_interrupted
+        is_interrupted = True
+        child.send_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    while True:
+        try:
+            pid, status = os.wait()
+        except KeyboardInterrupt:
+            is_interrupted = True
+            continue
+        except ChildProcessError:
+            return 1
+        if pid == child.pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if is_interrupted:
+                return INTERRUPTED
+            return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _end_leftovers() -> list[str]:
+    """Wait a moment for the last processes to end by themselves; name and end the ones that do not."""
+    deadline = time.monotonic() + LEFTOVER_GRACE_S
+    while (alive := _descendants()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        _reap()
+    named = [_name(pid) for pid in alive]
+    while alive := _descendants():
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+        _reap()
+    return named
+
+
+def _descendants() -> list[int]:
+    """List the living children of this process; orphans below it are its children by adoption."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(entry.name))
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _name(pid: int) -> str:
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        return f"{pid}: {' '.join(words).strip()[:200]}"
+    return str(pid)
+
+
+def _reap() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _adopt_orphans() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

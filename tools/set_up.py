@@ -1,0 +1,272 @@
+"""Make `.venv` as the lock file says, then get the Pulumi engine. `make setup` runs it by way of tools/setup.sh.
+
+Standard library only, Python 3.11 or newer. Safe to run again, to interrupt, and to run twice at once; when nothing
+changed it says so in well under a second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from console import Progress, render_error, run_watched, say, signals_as_exceptions  # noqa: E402
+from mutx_infra.errors import MutxInfraError, OutsideError, SettingsError  # noqa: E402
+from mutx_infra.settings import CACHE_VARIABLE, cache_directory  # noqa: E402
+
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / "bin" / "python"
+STAMP = VENV / ".mutx-stamp"
+UNFINISHED = VENV / ".mutx-unfinished"
+LOCK_FILE = ROOT / "requirements.lock"
+UV_LOCK = ROOT / "tools" / "uv.lock"
+
+# The oldest uv whose `pip sync --require-hashes` this was tried with is the pinned one; 0.5 has the same options.
+OLDEST_UV = (0, 5)
+STEP_LIMIT_S = 1800
+
+# Variables that would point the tools at another environment than ours.
+ALIEN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER",
+         "PIP_REQUIRE_VIRTUALENV", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX")  # fmt: skip
+
+
+def main() -> int:
+    """Run the set-up and hand over to get_engine.py, whose exit status is the result."""
+    with signals_as_exceptions():
+        try:
+            variables = tool_variables(os.environ)
+            ensure_environment(variables)
+        except MutxInfraError as error:
+            say(render_error(error.code, error.message, error.detail, error.remedy))
+            return error.exit_status
+    python = str(VENV_PYTHON)
+    os.execve(python, [python, str(ROOT / "tools" / "get_engine.py")], variables)  # noqa: S606 -- no shell, on purpose
+
+
+def ensure_environment(variables: Mapping[str, str]) -> None:
+    """Bring `.venv` to what requirements.lock and pyproject.toml say; nothing when it is there already.
+
+    Raises:
+        SettingsError: a directory cannot be written, or this Python cannot make an environment.
+        OutsideError: a package could not be had.
+    """
+    if _is_current():
+        return
+    with _only_one():
+        # Another set-up may have done it while this one waited.
+        if _is_current():
+            return
+        uv = _find_uv(variables)
+        if UNFINISHED.exists() or not _is_usable(VENV_PYTHON, needs_pip=uv is None):
+            shutil.rmtree(VENV, ignore_errors=True)
+        _make_venv(uv, variables)
+        UNFINISHED.touch()
+        STAMP.unlink(missing_ok=True)
+        uv = uv or _get_uv(variables)
+        _install_packages(uv, variables)
+        STAMP.write_text(fingerprint(), encoding="utf-8")
+        UNFINISHED.unlink()
+
+
+def fingerprint() -> str:
+    """Return a digest of everything that decides what is in `.venv`, its own path included (it cannot be moved)."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for file in (LOCK_FILE, ROOT / "pyproject.toml", Path(__file__)):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def tool_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for the tools: nothing that redirects them, and pip's mirror and CA told to uv too."""
+    mine = {key: value for key, value in variables.items() if key not in ALIEN}
+    if not mine.get("HOME"):
+        mine.pop("HOME", None)
+        mine["HOME"] = _own_home(variables)
+    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
+        if mine.get(pip) and uv not in mine:
+            mine[uv] = mine[pip]
+    return mine
+
+
+def _own_home(variables: Mapping[str, str]) -> str:
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        if explicit := variables.get(CACHE_VARIABLE):
+            return explicit
+        raise SettingsError(
+            "HOME is not set, and this user has no home directory",
+            code="home-missing",
+            remedy=f"set HOME, or {CACHE_VARIABLE} to a directory that can be written",
+        ) from None
+
+
+def _is_current() -> bool:
+    try:
+        is_stamped = STAMP.read_text(encoding="utf-8") == fingerprint()
+    except OSError:
+        return False
+    return is_stamped and VENV_PYTHON.exists() and not UNFINISHED.exists()
+
+
+def _is_usable(python: Path, *, needs_pip: bool) -> bool:
+    """Say whether the environment's Python runs (the one it was made from may be gone), with pip where needed."""
+    probe = "import sys; sys.exit(sys.version_info < (3, 11))"
+    probe = f"import pip; {probe}" if needs_pip else probe
+    try:
+        subprocess.run(
+            [str(python), "-I", "-c", probe],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _find_uv(variables: Mapping[str, str]) -> Path | None:
+    """Return a good uv: the one on PATH, else the one that an earlier set-up put into the cache."""
+    on_path = shutil.which("uv", path=variables.get("PATH", ""))
+    for candidate in (Path(on_path) if on_path else None, _cached_uv(variables)):
+        if candidate is not None and _uv_version(candidate) >= OLDEST_UV:
+            return candidate
+    return None
+
+
+def _cached_uv(variables: Mapping[str, str]) -> Path:
+    found = re.search(r"^uv==(\S+)", UV_LOCK.read_text("utf-8"), re.MULTILINE)
+    pinned = found[1] if found else "unknown"
+    return cache_directory(variables) / f"uv-{pinned}" / "bin" / "uv"
+
+
+def _uv_version(uv: Path) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run(
+            [str(uv), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(int(number) for number in re.findall(r"\d+", answer.stdout)[:3])
+
+
+def _make_venv(uv: Path | None, variables: Mapping[str, str]) -> None:
+    if VENV_PYTHON.exists():
+        return
+    if uv is not None:
+        _step("making .venv", [str(uv), "venv", "--quiet", "--python", sys.executable, str(VENV)], variables)
+        return
+    if importlib.util.find_spec("ensurepip") is None:
+        raise SettingsError(
+            f"{sys.executable} cannot make a virtual environment: its `ensurepip` module is missing",
+            code="venv-missing",
+            remedy="install it (Debian and Ubuntu: apt install python3-venv), or install uv (https://docs.astral.sh/uv/)",
+        )
+    _step("making .venv", [sys.executable, "-I", "-m", "venv", str(VENV)], variables)
+
+
+def _get_uv(variables: Mapping[str, str]) -> Path | None:
+    """Install the pinned uv into the cache; None where it cannot be had (pip does the work then)."""
+    wanted = _cached_uv(variables)
+    home = wanted.parent.parent
+    parent = _writable(home.parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".making-uv-") as scratch:
+        made = Path(scratch) / "uv"
+        command = [
+            str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+            "--only-binary", ":all:", "--require-hashes", "--target", str(made), "--requirement", str(UV_LOCK),
+        ]  # fmt: skip
+        try:
+            _step("getting uv", command, variables)
+        except OutsideError as error:
+            say(f"uv cannot be had ({error.detail.splitlines()[-1][:160]}); pip is used instead, which takes longer")
+            return None
+        if home.exists():
+            shutil.rmtree(home)
+        made.replace(home)
+    return wanted
+
+
+def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
+    """Install what the lock says, hashes enforced, then the checkout itself as an editable install."""
+    locked = "installing the locked packages"
+    checkout = "installing the checkout"
+    if uv is None:
+        pip = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        _step(locked, [*pip, "--no-compile", "--require-hashes", "--requirement", str(LOCK_FILE)], variables)
+        _step(checkout, [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], variables)
+        return
+    tool, here = [str(uv), "pip"], ["--quiet", "--python", str(VENV_PYTHON)]
+    _step(locked, [*tool, "sync", *here, "--require-hashes", str(LOCK_FILE)], variables)
+    # An editable build is of this checkout at this moment: a cached one would hide a changed package map.
+    own = ["--no-deps", "--no-build-isolation", "--reinstall-package", "mutx-infra", "--editable", str(ROOT)]
+    _step(checkout, [*tool, "install", *here, *own], variables)
+
+
+def _step(what: str, command: Sequence[str], variables: Mapping[str, str]) -> None:
+    progress = Progress(what)
+    progress.begin()
+    outcome = run_watched(
+        command, variables=variables, directory=ROOT, progress=progress, limit_s=STEP_LIMIT_S
+    )
+    if outcome.status == 0:
+        progress.end("done")
+        return
+    progress.close()
+    raise OutsideError(
+        f"{what} failed",
+        code="setup-step-failed",
+        detail="\n".join(outcome.tail[-8:]) or f"exit status {outcome.status}",
+        remedy="check that the package index can be reached (PIP_INDEX_URL names another one), then run `make setup` again",
+    )
+
+
+def _writable(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError as error:
+        raise SettingsError(
+            f"the cache directory {directory} cannot be written",
+            code="cache-unwritable",
+            detail=error.strerror or str(error),
+            remedy=f"set {CACHE_VARIABLE} to a directory that can be written",
+        ) from error
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold the checkout's set-up lock; the kernel gives it back when the process dies."""
+    directory = ROOT / ".mutx"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        lock = (directory / "setup.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"the checkout {ROOT} cannot be written",
+            code="checkout-unwritable",
+            detail=error.strerror or str(error),
+            remedy="clone it to a directory of your own",
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another set-up works on this checkout; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
