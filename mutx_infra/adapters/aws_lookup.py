@@ -1,0 +1,167 @@
+"""Find a resource that AWS made but no state recorded, so that recovery adopts it instead of making it twice.
+
+By tags where AWS has them (they are set by the creating call itself), by natural key under the parent where it
+has none: routes, associations, ACL entries, inline policies, and the default group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from zlib import crc32
+
+from mutx_infra.adapters.aws_session import AwsSession, translated
+from mutx_infra.naming import NAME_TAG, TENANT_TAG
+
+Inputs = Mapping[str, Any]
+
+# Pulumi type → (operation, key of the list, key of the id) for what EC2 can filter by tag.
+_BY_TAG: dict[str, tuple[str, str, str]] = {
+    "aws:ec2/vpc:Vpc": ("describe_vpcs", "Vpcs", "VpcId"),
+    "aws:ec2/subnet:Subnet": ("describe_subnets", "Subnets", "SubnetId"),
+    "aws:ec2/internetGateway:InternetGateway": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "aws:ec2/eip:Eip": ("describe_addresses", "Addresses", "AllocationId"),
+    "aws:ec2/natGateway:NatGateway": ("describe_nat_gateways", "NatGateways", "NatGatewayId"),
+    "aws:ec2/routeTable:RouteTable": ("describe_route_tables", "RouteTables", "RouteTableId"),
+    "aws:ec2/networkAcl:NetworkAcl": ("describe_network_acls", "NetworkAcls", "NetworkAclId"),
+    "aws:ec2/securityGroup:SecurityGroup": ("describe_security_groups", "SecurityGroups", "GroupId"),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+    "aws:ec2/flowLog:FlowLog": ("describe_flow_logs", "FlowLogs", "FlowLogId"),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": (
+        "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": (
+        "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
+}  # fmt: skip
+_FILTER_ARGUMENT = {"describe_flow_logs": "Filter", "describe_nat_gateways": "Filter"}
+_GONE = {"deleted", "deleting", "failed"}
+
+
+class AwsLookup:
+    """Finds, by its inputs, what a create call that nobody saw the end of has made."""
+
+    def __init__(self, session: AwsSession, region: str) -> None:
+        self._ec2 = session.client("ec2", region)
+        self._logs = session.client("logs", region)
+        self._iam = session.client("iam", region)
+        self._natural: dict[str, Callable[[Inputs], str | None]] = {
+            "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": self._default_group,
+            "aws:ec2/route:Route": self._route,
+            "aws:ec2/routeTableAssociation:RouteTableAssociation": self._table_association,
+            "aws:ec2/networkAclRule:NetworkAclRule": self._acl_entry,
+            "aws:ec2/networkAclAssociation:NetworkAclAssociation": self._acl_association,
+            "aws:cloudwatch/logGroup:LogGroup": self._log_group,
+            "aws:iam/role:Role": self._role,
+            "aws:iam/rolePolicy:RolePolicy": self._role_policy,
+        }
+
+    def knows(self, kind: str) -> bool:
+        """Say whether orphans of this type can be found at all."""
+        return kind in _BY_TAG or kind in self._natural
+
+    def find(self, kind: str, inputs: Inputs, *, besides: Collection[str]) -> str | None:
+        """Return the id of the resource that these inputs made, as Pulumi would have recorded it, or None.
+
+        Args:
+            kind: Pulumi type token.
+            inputs: the inputs of the unfinished create, with Pulumi's property names.
+            besides: ids that the state already holds, e.g. of the resource being replaced.
+        """
+        with translated(f"look for an unrecorded {kind.rsplit(':', 1)[-1]}"):
+            if kind in self._natural:
+                found = self._natural[kind](inputs)
+                return found if found not in besides else None
+            return self._tagged(kind, inputs.get("tags") or {}, besides)
+
+    def complete(self, kind: str, identity: str) -> None:
+        """Finish a create that takes several calls, where a later refresh would not see the missing half.
+
+        AWS gives each new security group a rule that lets everything out; creating one includes removing it.
+        """
+        if kind != "aws:ec2/securityGroup:SecurityGroup":
+            return
+        with translated("empty a security group"):
+            group = self._ec2.describe_security_groups(GroupIds=[identity])["SecurityGroups"][0]
+            default = [p for p in group["IpPermissionsEgress"] if p["IpProtocol"] == "-1"]
+            if default:
+                self._ec2.revoke_security_group_egress(GroupId=identity, IpPermissions=default)
+
+    def _tagged(self, kind: str, tags: Mapping[str, str], besides: Collection[str]) -> str | None:
+        if NAME_TAG not in tags or TENANT_TAG not in tags:
+            return None
+        operation, key, id_key = _BY_TAG[kind]
+        filters = [{"Name": f"tag:{tag}", "Values": [tags[tag]]} for tag in (TENANT_TAG, NAME_TAG)]
+        answer = getattr(self._ec2, operation)(**{_FILTER_ARGUMENT.get(operation, "Filters"): filters})
+        found = (item for item in answer[key] if str(item.get("State", "")).lower() not in _GONE)
+        return next((str(item[id_key]) for item in found if item[id_key] not in besides), None)
+
+    def _default_group(self, inputs: Inputs) -> str | None:
+        filters = [{"Name": "vpc-id", "Values": [inputs["vpcId"]]}, {"Name": "group-name", "Values": ["default"]}]
+        groups = self._ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
+        return str(groups[0]["GroupId"]) if groups else None
+
+    def _route(self, inputs: Inputs) -> str | None:
+        table, destination = inputs["routeTableId"], inputs.get("destinationCidrBlock")
+        tables = self._tables({"Name": "route-table-id", "Values": [table]})
+        routes = [route for found in tables for route in found["Routes"]]
+        if destination and any(route.get("DestinationCidrBlock") == destination for route in routes):
+            return route_id(table, destination)
+        return None
+
+    def _table_association(self, inputs: Inputs) -> str | None:
+        tables = self._tables({"Name": "association.subnet-id", "Values": [inputs["subnetId"]]})
+        return next(
+            (
+                str(association["RouteTableAssociationId"])
+                for table in tables
+                for association in table["Associations"]
+                if association.get("SubnetId") == inputs["subnetId"] and table["RouteTableId"] == inputs["routeTableId"]
+            ),
+            None,
+        )
+
+    def _acl_entry(self, inputs: Inputs) -> str | None:
+        egress, number = bool(inputs.get("egress", False)), int(inputs["ruleNumber"])
+        for acl in self._acls({"Name": "network-acl-id", "Values": [inputs["networkAclId"]]}):
+            if any(e["Egress"] is egress and e["RuleNumber"] == number for e in acl["Entries"]):
+                return acl_entry_id(acl["NetworkAclId"], number, str(inputs["protocol"]), egress=egress)
+        return None
+
+    def _acl_association(self, inputs: Inputs) -> str | None:
+        for acl in self._acls({"Name": "network-acl-id", "Values": [inputs["networkAclId"]]}):
+            for association in acl["Associations"]:
+                if association["SubnetId"] == inputs["subnetId"]:
+                    return str(association["NetworkAclAssociationId"])
+        return None
+
+    def _log_group(self, inputs: Inputs) -> str | None:
+        groups = self._logs.describe_log_groups(logGroupNamePrefix=inputs["name"])["logGroups"]
+        return next((str(g["logGroupName"]) for g in groups if g["logGroupName"] == inputs["name"]), None)
+
+    def _role(self, inputs: Inputs) -> str | None:
+        try:
+            return str(self._iam.get_role(RoleName=inputs["name"])["Role"]["RoleName"])
+        except self._iam.exceptions.NoSuchEntityException:
+            return None
+
+    def _role_policy(self, inputs: Inputs) -> str | None:
+        try:
+            self._iam.get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
+        except self._iam.exceptions.NoSuchEntityException:
+            return None
+        return f"{inputs['role']}:{inputs['name']}"
+
+    def _tables(self, condition: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(self._ec2.describe_route_tables(Filters=[condition])["RouteTables"])
+
+    def _acls(self, condition: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(self._ec2.describe_network_acls(Filters=[condition])["NetworkAcls"])
+
+
+def route_id(route_table: str, destination: str) -> str:
+    """Return the id that the AWS provider gives a route (AWS has none): table and CRC-32 of the destination."""
+    return f"r-{route_table}{crc32(destination.encode())}"
+
+
+def acl_entry_id(acl: str, number: int, protocol: str, *, egress: bool) -> str:
+    """Return the id that the AWS provider gives an ACL entry (AWS has none): CRC-32 over its key."""
+    return f"nacl-{crc32(f'{acl}-{number}-{str(egress).lower()}-{protocol}-'.encode())}"

@@ -1,0 +1,104 @@
+"""The engine's event stream → changes, outputs and diagnoses."""
+
+from __future__ import annotations
+
+import re
+
+from pulumi.automation import EngineEvent
+from pulumi.automation.events import StepEventMetadata
+
+from mutx_infra.changes import ChangeSet, Operation, ResourceChange
+from mutx_infra.ports import ProgressWatcher
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - the key that marks a secret in Pulumi's wire format
+
+_OPERATIONS = {
+    "create": Operation.CREATE,
+    "import": Operation.CREATE,
+    "update": Operation.UPDATE,
+    "replace": Operation.REPLACE,
+    "delete": Operation.DELETE,
+}
+"""Engine steps that change something; the halves of a replacement (`create-replacement`, …) are counted by `replace`."""
+
+_UNCHANGED = frozenset({"same"})
+_MARKUP = re.compile(r"<\{%[^%]*%\}>")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class EventCollector:
+    """Receives events from the engine's thread and sums them up.
+
+    Attributes:
+        errors: messages of severity `error`, each with the name of its resource in front.
+        outputs: the stack's outputs, with secrets masked by the engine.
+    """
+
+    def __init__(self, watch: ProgressWatcher | None = None) -> None:
+        self._watch = watch
+        self._changes: dict[str, ResourceChange] = {}
+        self._same: set[str] = set()
+        self.errors: list[str] = []
+        self.outputs: dict[str, object] | None = None
+
+    def __call__(self, event: EngineEvent) -> None:
+        """Take in one event."""
+        if event.resource_pre_event:
+            self._begins(event.resource_pre_event.metadata)
+        elif event.res_outputs_event:
+            self._ended(event.res_outputs_event.metadata)
+        elif event.diagnostic_event and event.diagnostic_event.severity == "error":
+            diagnosis = event.diagnostic_event
+            where = f"{_name(diagnosis.urn)}: " if diagnosis.urn and STACK_TYPE not in diagnosis.urn else ""
+            self.errors.append(where + plain(diagnosis.message))
+
+    @property
+    def changes(self) -> ChangeSet:
+        """The changes so far; components and providers, which cost nothing in the cloud, are left out."""
+        changes = tuple(sorted(self._changes.values(), key=lambda change: (change.kind, change.name)))
+        return ChangeSet(changes=changes, unchanged=len(self._same))
+
+    def _begins(self, step: StepEventMetadata) -> None:
+        if not _is_cloud_resource(step.type):
+            return
+        operation = _OPERATIONS.get(str(step.op.value))
+        if operation is not None:
+            change = ResourceChange(
+                operation=operation, kind=step.type, name=_name(step.urn), fields=tuple(sorted(step.diffs or ()))
+            )
+            self._changes[step.urn] = change
+        elif str(step.op.value) in _UNCHANGED:
+            self._same.add(step.urn)
+        self._tell(step, done=False)
+
+    def _ended(self, step: StepEventMetadata) -> None:
+        if step.type == STACK_TYPE and step.new and step.new.outputs is not None:
+            self.outputs = {key: _masked(value) for key, value in step.new.outputs.items()}
+        elif _is_cloud_resource(step.type):
+            self._tell(step, done=True)
+
+    def _tell(self, step: StepEventMetadata, *, done: bool) -> None:
+        if self._watch and str(step.op.value) not in _UNCHANGED:
+            self._watch.resource(str(step.op.value), step.type, _name(step.urn), done=done)
+
+
+def plain(text: str) -> str:
+    """Return a message without the engine's colour markup and without ANSI codes, on one line."""
+    return " ".join(_ANSI.sub("", _MARKUP.sub("", text)).split())
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, dict):
+        if SECRET_SIGNATURE in value:
+            return "[secret]"
+        return {key: _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _is_cloud_resource(kind: str) -> bool:
+    return not kind.startswith(("pulumi:", "mutx:"))
+
+
+def _name(urn: str) -> str:
+    return urn.rsplit("::", 1)[-1]
