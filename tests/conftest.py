@@ -1,4 +1,4 @@
-"""What holds for every test: its tier (by directory), no network in the unit tier, a clean environment, a time budget."""
+"""What holds for every test: a tier by directory, no network in `unit`, a clean environment, a budget."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ from mutx_infra.settings import CACHE_VARIABLE, cache_directory
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
 
-TIER_OF_DIRECTORY = {"unit": "unit", "contracts": "integration", "integration": "integration", "system": "integration"}
+TIER_OF_DIRECTORY = {
+    "unit": "unit",
+    "contracts": "integration",
+    "integration": "integration",
+    "system": "integration",
+}
 BUDGET_S = {"unit": 60.0, "integration": 240.0}
 TIME_FACTOR_VARIABLE = "MUTX_TEST_TIME_FACTOR"
 
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")
 ALIEN_NAMES = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONPATH")
 
-# `tests.support` is imported by name; appended, so that it shadows nothing that is installed.
-sys.path.append(str(CHECKOUT))
+# `tests.support` is imported by name, and the tools import each other as scripts do. Appended, so that
+# nothing that is installed is shadowed.
+sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]
 
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=60, print_blob=True)
 hypothesis_settings.register_profile("full", deadline=None, max_examples=1000, print_blob=True)
@@ -48,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def tier_of(path: Path) -> str:
-    """Return a test file's tier; a file outside the known directories is an error rather than an untiered test."""
+    """Return a test file's tier; a file outside the known directories is an error."""
     directory = path.relative_to(TESTS).parts[0]
     if directory not in TIER_OF_DIRECTORY:
         raise pytest.UsageError(f"{path} lies in no tier: move it below one of {sorted(TIER_OF_DIRECTORY)}")
@@ -95,7 +101,7 @@ def engine() -> Engine:
 class BudgetPlugin:
     """Fails a run that took longer than its tiers may, and names the slowest tests.
 
-    Runs that include tests marked `full` have no budget. MUTX_TEST_TIME_FACTOR stretches it on a slow machine.
+    Runs that include tests marked `full` have none. MUTX_TEST_TIME_FACTOR stretches it on a slow machine.
     """
 
     def __init__(self, factor: float, budgets: Mapping[str, float] = BUDGET_S) -> None:
@@ -108,7 +114,8 @@ class BudgetPlugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if any(item.get_closest_marker("full") for item in session.items):
             return
-        tiers = {marker.name for item in session.items for marker in item.iter_markers() if marker.name in self._budgets}
+        marked = {marker.name for item in session.items for marker in item.iter_markers()}
+        tiers = marked & self._budgets.keys()
         self._budget_s = self._factor * sum(self._budgets[tier] for tier in tiers)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -1,11 +1,13 @@
 """Run mypy over the packages as they install, and over the tools. `make check` runs it.
 
-pyproject.toml maps top-level directories into the package (`cli/` is `mutx_infra.cli`), and mypy cannot follow the
-editable install's finder. So it gets a tree of links with the installed shape, made anew each time.
+pyproject.toml maps top-level directories into the package (`cli/` is `mutx_infra.cli`), and mypy cannot
+follow the editable install's finder. So it gets a tree of links with the installed shape, made anew each
+time.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -43,8 +45,15 @@ def build_tree(root: Path, tree: Path) -> None:
 
 def _run(command: list[str], directory: Path) -> int:
     """Run mypy and show paths of the checkout instead of the tree's."""
+    variables = {**os.environ, "MYPYPATH": str(TREE)}
     done = subprocess.run(
-        command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False
+        command,
+        cwd=directory,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     for line in done.stdout.splitlines():
         place, separator, rest = line.partition(":")

@@ -42,7 +42,10 @@ def spell_duration(seconds: float) -> str:
 
 
 class Progress:
-    """Says what a step does and for how long: one rewritten line on a terminal, else a plain line every 30 s."""
+    """Says what a step does and for how long.
+
+    A terminal gets one line that is rewritten; anything else a plain line every 30 s.
+    """
 
     def __init__(
         self, what: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -145,12 +148,16 @@ def run_watched(
         while time.monotonic() < deadline:
             with suppress(subprocess.TimeoutExpired):
                 status = child.wait(timeout=0.2)
-                reader.join(timeout=5)
+                reader.join(timeout=1)
                 return Outcome(status, tuple(tail))
             progress.tick(note)
         return Outcome(None, tuple(tail))
     finally:
         _end_group(child)
+        # Everything that could write is gone, so the reader sees the end and the pipe can be closed.
+        reader.join(timeout=5)
+        if child.stdout is not None and not reader.is_alive():
+            child.stdout.close()
 
 
 @contextmanager

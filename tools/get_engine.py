@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
 
 def engine_version(module_file: Path = MODULE / "go.mod") -> str:
     """Read the engine's version from go.mod, the one place that says it."""
-    found = re.search(r"^\s*github\.com/pulumi/pulumi/pkg/v3 v(\S+)", module_file.read_text("utf-8"), re.M)
+    required = re.compile(r"^\s*github\.com/pulumi/pulumi/pkg/v3 v(\S+)", re.MULTILINE)
+    found = required.search(module_file.read_text("utf-8"))
     if found is None:
         raise SettingsError(
             f"{module_file} does not name the engine's version",
@@ -201,8 +202,8 @@ def _build(made: Path, scratch: Path, version: str, variables: Mapping[str, str]
             code="engine-build-failed",
             detail="\n".join(outcome.tail[-6:]) or f"exit status {outcome.status}",
             remedy=(
-                "check that Go can reach its module proxy (`go env GOPROXY`) and that the disk has 4 GB free, "
-                "or install Pulumi yourself (https://www.pulumi.com/docs/install/); then run `make setup` again"
+                "check that Go can reach its modules (`go env GOPROXY`) and that the disk has 4 GB free, or "
+                "install Pulumi yourself (https://www.pulumi.com/docs/install/); then run `make setup` again"
             ),
         )
     progress.end("done")
@@ -214,7 +215,7 @@ def _usable_go(variables: Mapping[str, str]) -> str:
     Raises:
         SettingsError: Go is missing, or too old and not allowed to fetch the version that go.mod asks for.
     """
-    wanted = re.search(r"^go (\S+)", (MODULE / "go.mod").read_text("utf-8"), re.M)
+    wanted = re.search(r"^go (\S+)", (MODULE / "go.mod").read_text("utf-8"), re.MULTILINE)
     needed = wanted[1] if wanted else "1.25"
     remedy = (
         f"install Go {needed} or newer (https://go.dev/dl/), or Pulumi itself "
@@ -222,7 +223,9 @@ def _usable_go(variables: Mapping[str, str]) -> str:
     )
     go = shutil.which("go", path=variables.get("PATH", ""))
     if go is None:
-        raise SettingsError("Go is needed to build the Pulumi engine, and is not on PATH", code="go-missing", remedy=remedy)
+        raise SettingsError(
+            "Go is needed to build the Pulumi engine, and is not on PATH", code="go-missing", remedy=remedy
+        )
     answer = subprocess.run(
         [go, "env", "GOVERSION", "GOTOOLCHAIN"],
         env=_go_variables(variables, None),
@@ -251,7 +254,7 @@ def _go_numbers(version: str) -> tuple[int, ...]:
 
 
 def _go_variables(variables: Mapping[str, str], work: Path | None) -> dict[str, str]:
-    """Return Go's environment: go.sum enforced, no workspace or cross-build of the caller's, own scratch space."""
+    """Return Go's environment: go.sum enforced, no workspace or target of the caller's, own scratch space."""
     alien = {"GOFLAGS", "GOWORK", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOEXPERIMENT", "GOTMPDIR"}
     mine = {key: value for key, value in variables.items() if key not in alien}
     mine.update(GOFLAGS="-mod=readonly", GOWORK="off", CGO_ENABLED="0")
@@ -312,7 +315,8 @@ def _only_one(directory: Path, version: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            say(f"another set-up (process {lock.read().strip() or 'unknown'}) is getting the engine; waiting for it")
+            owner = lock.read().strip() or "unknown"
+            say(f"another set-up (process {owner}) is getting the engine; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         lock.truncate()

@@ -1,7 +1,7 @@
 """Run the test tiers, one pytest call each, and let no process outlive them. `make test` runs it.
 
-This process adopts every orphan below it (Linux), so a test cannot leave one behind unseen: what is still alive
-a moment after pytest has ended is named, ended, and fails the run.
+This process adopts every orphan below it (Linux), so a test cannot leave one behind unseen: what is still
+alive a moment after pytest has ended is named, ended, and fails the run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,16 @@ def _run_tier(tier: str, *, full: bool, rest: Sequence[str]) -> int:
         say(f"{tier}: no tests yet")
         return 0
     selection = ["--hypothesis-profile=full"] if full else ["-m", "not full"]
-    command = [sys.executable, "-m", "pytest", *directories, *selection, "--durations=10", "--durations-min=0.5", *rest]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *directories,
+        *selection,
+        "--durations=10",
+        "--durations-min=0.5",
+        *rest,
+    ]
     start = time.monotonic()
     status = _run_to_the_end(command)
     leftovers = _end_leftovers()

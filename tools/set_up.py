@@ -1,7 +1,7 @@
-"""Make `.venv` as the lock file says, then get the Pulumi engine. `make setup` runs it by way of tools/setup.sh.
+"""Make `.venv` as the lock file says, then get the Pulumi engine; tools/setup.sh runs it.
 
-Standard library only, Python 3.11 or newer. Safe to run again, to interrupt, and to run twice at once; when nothing
-changed it says so in well under a second.
+Standard library only, Python 3.11 or newer. Safe to run again, to interrupt, and to run twice at once; when
+nothing changed it is over in well under a second.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from console import Progress, render_error, run_watched, say, signals_as_exceptions  # noqa: E402
+
 from mutx_infra.errors import MutxInfraError, OutsideError, SettingsError  # noqa: E402
 from mutx_infra.settings import CACHE_VARIABLE, cache_directory  # noqa: E402
 
@@ -33,13 +35,17 @@ UNFINISHED = VENV / ".mutx-unfinished"
 LOCK_FILE = ROOT / "requirements.lock"
 UV_LOCK = ROOT / "tools" / "uv.lock"
 
-# The oldest uv whose `pip sync --require-hashes` this was tried with is the pinned one; 0.5 has the same options.
+# It was tried with the pinned uv; 0.5 has the same options.
 OLDEST_UV = (0, 5)
 STEP_LIMIT_S = 1800
 
+INDEX_REMEDY = "check that the package index (or PIP_INDEX_URL) can be reached, then run `make setup` again"
+CHECKOUT_REMEDY = "compare the package map in pyproject.toml with the directories here (`git status`)"
+
 # Variables that would point the tools at another environment than ours.
 ALIEN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER",
-         "PIP_REQUIRE_VIRTUALENV", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX")  # fmt: skip
+         "PIP_REQUIRE_VIRTUALENV", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX",
+         "UV_PROJECT_ENVIRONMENT")  # fmt: skip
 
 
 def main() -> int:
@@ -51,8 +57,13 @@ def main() -> int:
         except MutxInfraError as error:
             say(render_error(error.code, error.message, error.detail, error.remedy))
             return error.exit_status
+    return _become_get_engine(variables)
+
+
+def _become_get_engine(variables: Mapping[str, str]) -> NoReturn:
+    """Replace this process, so that signals and the exit status are get_engine's own."""
     python = str(VENV_PYTHON)
-    os.execve(python, [python, str(ROOT / "tools" / "get_engine.py")], variables)  # noqa: S606 -- no shell, on purpose
+    os.execve(python, [python, str(ROOT / "tools" / "get_engine.py")], dict(variables))  # noqa: S606 -- no shell
 
 
 def ensure_environment(variables: Mapping[str, str]) -> None:
@@ -81,7 +92,7 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
 
 
 def fingerprint() -> str:
-    """Return a digest of everything that decides what is in `.venv`, its own path included (it cannot be moved)."""
+    """Return a digest of what decides the contents of `.venv`, its own path included (it cannot be moved)."""
     digest = hashlib.sha256(str(ROOT).encode())
     for file in (LOCK_FILE, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(file.read_bytes())
@@ -89,7 +100,7 @@ def fingerprint() -> str:
 
 
 def tool_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for the tools: nothing that redirects them, and pip's mirror and CA told to uv too."""
+    """Return the environment for the tools: nothing that redirects them; uv hears of pip's mirror and CA."""
     mine = {key: value for key, value in variables.items() if key not in ALIEN}
     if not mine.get("HOME"):
         mine.pop("HOME", None)
@@ -122,7 +133,7 @@ def _is_current() -> bool:
 
 
 def _is_usable(python: Path, *, needs_pip: bool) -> bool:
-    """Say whether the environment's Python runs (the one it was made from may be gone), with pip where needed."""
+    """Say whether the environment's Python runs (its base may be gone), with pip where that is needed."""
     probe = "import sys; sys.exit(sys.version_info < (3, 11))"
     probe = f"import pip; {probe}" if needs_pip else probe
     try:
@@ -153,7 +164,12 @@ def _cached_uv(variables: Mapping[str, str]) -> Path:
 def _uv_version(uv: Path) -> tuple[int, ...]:
     try:
         answer = subprocess.run(
-            [str(uv), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True
+            [str(uv), "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ()
@@ -170,7 +186,10 @@ def _make_venv(uv: Path | None, variables: Mapping[str, str]) -> None:
         raise SettingsError(
             f"{sys.executable} cannot make a virtual environment: its `ensurepip` module is missing",
             code="venv-missing",
-            remedy="install it (Debian and Ubuntu: apt install python3-venv), or install uv (https://docs.astral.sh/uv/)",
+            remedy=(
+                "install it (Debian and Ubuntu: apt install python3-venv), "
+                "or install uv (https://docs.astral.sh/uv/)"
+            ),
         )
     _step("making .venv", [sys.executable, "-I", "-m", "venv", str(VENV)], variables)
 
@@ -183,13 +202,15 @@ def _get_uv(variables: Mapping[str, str]) -> Path | None:
     with tempfile.TemporaryDirectory(dir=parent, prefix=".making-uv-") as scratch:
         made = Path(scratch) / "uv"
         command = [
-            str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-            "--only-binary", ":all:", "--require-hashes", "--target", str(made), "--requirement", str(UV_LOCK),
+            str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+            "--no-deps", "--only-binary", ":all:", "--require-hashes",
+            "--target", str(made), "--requirement", str(UV_LOCK),
         ]  # fmt: skip
         try:
             _step("getting uv", command, variables)
         except OutsideError as error:
-            say(f"uv cannot be had ({error.detail.splitlines()[-1][:160]}); pip is used instead, which takes longer")
+            reason = error.detail.splitlines()[-1][:160]
+            say(f"uv cannot be had ({reason}); pip is used instead, which takes longer")
             return None
         if home.exists():
             shutil.rmtree(home)
@@ -202,18 +223,33 @@ def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
     locked = "installing the locked packages"
     checkout = "installing the checkout"
     if uv is None:
-        pip = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        pip = [
+            str(VENV_PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]
         _step(locked, [*pip, "--no-compile", "--require-hashes", "--requirement", str(LOCK_FILE)], variables)
-        _step(checkout, [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], variables)
+        _step(
+            checkout,
+            [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
+            variables,
+            CHECKOUT_REMEDY,
+        )
         return
     tool, here = [str(uv), "pip"], ["--quiet", "--python", str(VENV_PYTHON)]
     _step(locked, [*tool, "sync", *here, "--require-hashes", str(LOCK_FILE)], variables)
     # An editable build is of this checkout at this moment: a cached one would hide a changed package map.
     own = ["--no-deps", "--no-build-isolation", "--reinstall-package", "mutx-infra", "--editable", str(ROOT)]
-    _step(checkout, [*tool, "install", *here, *own], variables)
+    _step(checkout, [*tool, "install", *here, *own], variables, CHECKOUT_REMEDY)
 
 
-def _step(what: str, command: Sequence[str], variables: Mapping[str, str]) -> None:
+def _step(
+    what: str, command: Sequence[str], variables: Mapping[str, str], remedy: str = INDEX_REMEDY
+) -> None:
     progress = Progress(what)
     progress.begin()
     outcome = run_watched(
@@ -227,7 +263,7 @@ def _step(what: str, command: Sequence[str], variables: Mapping[str, str]) -> No
         f"{what} failed",
         code="setup-step-failed",
         detail="\n".join(outcome.tail[-8:]) or f"exit status {outcome.status}",
-        remedy="check that the package index can be reached (PIP_INDEX_URL names another one), then run `make setup` again",
+        remedy=remedy,
     )
 
 
