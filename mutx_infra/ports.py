@@ -141,25 +141,6 @@ class Cloud(Protocol):
         """Return what is left of a tenant, one line each (`kind id`), over every service the stacks use."""
 
 
-class Stacks(Protocol):
-    """The tenant stack, driven through the Pulumi engine."""
-
-    def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
-        """Return what `apply` would change. Leaves no trace, also where the stack does not exist yet."""
-
-    def apply(self, plan: TenantPlan, *, refresh: bool, watch: ProgressWatcher) -> ChangeSet:
-        """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
-
-    def destroy(self, tenant: str, region: str, account: str, *, watch: ProgressWatcher) -> ChangeSet:
-        """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
-
-    def outputs(self, tenant: str) -> dict[str, object]:
-        """Return the outputs of the last apply."""
-
-    def guard(self, lifeline: Lifeline) -> AbstractContextManager[None]:
-        """Bind child processes to a lease: they end when it is lost or this process dies."""
-
-
 class ProgressWatcher(Protocol):
     """Receives what the engine does, as it does it."""
 
@@ -167,21 +148,42 @@ class ProgressWatcher(Protocol):
         """One resource starts (`done=False`) or ends its operation."""
 
 
-class Lifeline(Protocol):
-    """The lease as child processes see it."""
-
-    def on_renewed(self, callback: Callable[[], None]) -> None:
-        """Call back after each renewal."""
-
-
 class Reporter(ProgressWatcher, Protocol):
     """Receives the progress of a use case."""
 
-    def step(self, name: str, title: str) -> AbstractContextManager[None]:
-        """A step begins; leaving the context ends it, with failure if an exception passes."""
+    def step(self, name: str, title: str, done: list[str]) -> AbstractContextManager[None]:
+        """A step begins; leaving the context ends it, with failure if an exception passes.
+
+        `done` is filled by the step with what it found, and read at its end.
+        """
 
     def note(self, text: str) -> None:
         """Something an operator should know, e.g. that an earlier run was found dead."""
+
+
+class Stacks(Protocol):
+    """The tenant stack, driven through the Pulumi engine."""
+
+    def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
+        """Return what `apply` would change. Leaves no trace, also where the stack does not exist yet."""
+
+    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
+        """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
+
+    def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
+
+    def outputs(self, tenant: str) -> dict[str, object]:
+        """Return the outputs of the last apply."""
+
+    def unlock(self, plan: TenantPlan) -> None:
+        """Remove the state backend's lock on the stack, whoever holds it."""
+
+    def await_quiet(self, tenant: str) -> None:
+        """Wait until no engine that a dead process of this machine started works on the stack any more."""
+
+    def guard(self, silence_s: float) -> AbstractContextManager[Callable[[], None]]:
+        """Bind child processes to a lease: they end unless the yielded function is called every `silence_s`."""
 
 
 class SpecFiles(Protocol):

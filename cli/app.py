@@ -1,0 +1,69 @@
+"""The command line's root: gathers the commands and turns errors into messages and exit statuses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import entry_points, version
+from typing import Annotated
+
+import click
+import typer
+
+from mutx_infra.cli import doctor, spec, tenant
+from mutx_infra.cli.output import print_error
+from mutx_infra.errors import INTERRUPTED, MutxInfraError
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    name="mutx-infra",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Isolated networks, hardened hosts and tenant-held keys for AI agents, as code.",
+    epilog="Example: mutx-infra sandbox up && mutx-infra tenant create -f tenants/acme.yaml",
+)
+app.add_typer(tenant.app, name="tenant")
+app.add_typer(spec.app, name="spec")
+app.command("doctor", epilog="Example: mutx-infra doctor")(doctor.doctor)
+for _extension in entry_points(group="mutx_infra.commands"):
+    app.add_typer(_extension.load(), name=_extension.name)
+
+
+@app.callback()
+def root(
+    version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Isolated networks, hardened hosts and tenant-held keys for AI agents, as code."""
+    if version_:
+        sys.stdout.write(f"mutx-infra {version('mutx-infra')}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run one command; the process's exit status is the one of the table in docs/reference/exit-codes.md."""
+    try:
+        status = app(standalone_mode=False)
+    except MutxInfraError as exc:
+        print_error(exc)
+        sys.exit(exc.exit_status)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("\ninterrupted; what was made is recorded, run the same command again to go on\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (`| head`): not our failure, and Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as exc:  # noqa: BLE001 - the one place that may: log the trace, say so, exit 1
+        logger.debug("defect", exc_info=exc)
+        sys.stderr.write(f"error[defect]: {type(exc).__name__}: {exc}\n")
+        sys.stderr.write("  hint: this is a defect in mutx-infra; MUTX_INFRA_TRACE=1 shows the trace for a report\n")
+        if os.environ.get("MUTX_INFRA_TRACE"):
+            raise
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,88 @@
+"""`mutx-infra spec …`: write, check and describe tenant specs; touches no cloud."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mutx_infra.cli import context as c
+from mutx_infra.cli.output import Format
+from mutx_infra.errors import RefusedError, UsageError
+from mutx_infra.tenant import Tier
+
+app = typer.Typer(no_args_is_help=True, help="Write, check and describe tenant specs.")
+
+_STACK_CONFIG = "config:\n  aws:region: {region}\n  mutx-tenant:spec: {spec}\n"
+
+
+@app.command(epilog="Example: mutx-infra spec init acme --region eu-west-1")
+def init(
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", envvar="MUTX_INFRA_TENANT", help="The tenant's id.")] = None,
+    region: Annotated[str | None, typer.Option("--region", envvar="MUTX_INFRA_REGION", help="AWS region.")] = None,
+    tier: Annotated[Tier, typer.Option("--tier", envvar="MUTX_INFRA_TIER", help="How much the tenant gets.")] = Tier.STARTER,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Where to write. Default: tenants/TENANT.yaml.")] = None,
+) -> None:
+    """Write a commented spec, and the stack's config for `pulumi up`; asks on a terminal for what is left out."""
+    from mutx_infra.adapters.spec_file import load_spec, spec_skeleton  # noqa: PLC0415
+
+    tenant = tenant or _ask("Tenant id", "TENANT")
+    region = region or _ask("AWS region", "--region")
+    path = c.spec_path(tenant, file)
+    if path.exists():
+        raise RefusedError(f"{path} exists", code="spec-exists", remedy="edit it, or name another file with `-f`")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(spec_skeleton(tenant, region, tier), encoding="utf-8")
+    try:
+        load_spec(path)
+    except Exception:
+        path.unlink()
+        raise
+    sys.stdout.write(f"{path}\n")
+    project = c.current_settings().project
+    if project is not None and path.resolve().is_relative_to(project):
+        stack = project / f"Pulumi.{tenant}.yaml"
+        if not stack.exists():
+            stack.write_text(
+                _STACK_CONFIG.format(region=region, spec=path.resolve().relative_to(project)), encoding="utf-8"
+            )
+            sys.stdout.write(f"{stack}\n")
+
+
+@app.command(epilog="Example: mutx-infra spec validate tenants/acme.yaml")
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")],
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Check specs without touching anything."""
+    from mutx_infra.adapters.spec_file import load_spec  # noqa: PLC0415
+
+    specs = [load_spec(file).spec for file in files]
+    out = c.make_output(as_json=as_json, output=output)
+    if out.format is Format.JSON:
+        out.data({"specs": [spec.model_dump(mode="json", exclude_none=True) for spec in specs]})
+        return
+    out.table(
+        ("spec", "tenant", "tier", "region"),
+        [(str(file), spec.id, spec.tier, spec.region) for file, spec in zip(files, specs, strict=True)],
+    )
+
+
+@app.command(epilog="Example: mutx-infra spec schema > tenants/tenant.schema.json")
+def schema() -> None:
+    """Print the spec's JSON Schema, for editors."""
+    from mutx_infra.adapters.spec_file import tenant_schema  # noqa: PLC0415
+
+    sys.stdout.write(json.dumps(tenant_schema(), indent=2, sort_keys=True) + "\n")
+
+
+def _ask(question: str, option: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{option} is missing", code="option-missing", remedy=f"pass {option}; without a terminal nobody is asked")
+    sys.stderr.write(f"{question}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()

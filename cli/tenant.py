@@ -1,0 +1,239 @@
+"""`mutx-infra tenant …`: from a short spec to a verified network, and back."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mutx_infra.cli import context as c
+from mutx_infra.cli.output import ConsoleReporter, Format, Output
+from mutx_infra.cli.tenant_views import (
+    allocation_rows,
+    change_rows,
+    outcome_json,
+    plan_rows,
+    preview_json,
+    record_json,
+    status_json,
+    status_rows,
+)
+from mutx_infra.errors import CHANGES_PENDING, RefusedError
+
+app = typer.Typer(no_args_is_help=True, help="Create, look at and destroy tenants.")
+
+SpecOption = Annotated[
+    Path | None, typer.Option("--file", "-f", metavar="SPEC", help="The tenant's spec. Default: tenants/TENANT.yaml.")
+]
+OptionalTenant = Annotated[
+    str | None, typer.Argument(metavar="[TENANT]", help="The tenant's id.", autocompletion=c.tenant_names)
+]
+
+
+@app.command(epilog="Example: mutx-infra tenant preview -f tenants/acme.yaml")
+def preview(
+    tenant: OptionalTenant = None,
+    file: SpecOption = None,
+    environment: c.EnvironmentOption = None,
+    refresh: c.RefreshOption = True,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show the plan and what it would change; touch nothing. Exits 10 when something would change."""
+    loaded = _load(tenant, file)
+    seen = c.onboarding_for(environment).preview(loaded.spec, loaded.files, refresh=refresh)
+    out = c.make_output(as_json=as_json, output=output)
+    if out.format is Format.JSON:
+        out.data(preview_json(seen))
+    else:
+        out.table(("plan", ""), plan_rows(seen.plan))
+        out.table(("change", "resource", "type", "fields"), change_rows(seen.changes))
+        out.say(f"{seen.changes.summary()}; execute exactly this with `--plan {seen.plan.digest[:19]}`")
+    if not seen.changes.is_empty:
+        raise typer.Exit(CHANGES_PENDING)
+
+
+@app.command(epilog="Example: mutx-infra tenant create -f tenants/acme.yaml")
+def create(
+    tenant: OptionalTenant = None,
+    file: SpecOption = None,
+    environment: c.EnvironmentOption = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse any plan but the one previewed.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing, as `preview`.")] = False,
+    refresh: c.RefreshOption = True,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+    verbose: c.VerboseOption = False,
+) -> None:
+    """Create a tenant from its spec, or converge it where it exists; ends in a check of the live network."""
+    if dry_run:
+        preview(tenant, file, environment, refresh, output, as_json)
+        return
+    loaded = _load(tenant, file)
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    outcome = c.onboarding_for(environment).create(
+        loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=plan
+    )
+    if out.format is Format.JSON:
+        out.data(outcome_json(outcome))
+        return
+    out.table(("tenant", outcome.record.spec.id), [*allocation_rows(outcome.record)])
+
+
+@app.command(epilog="Example: mutx-infra tenant resume acme")
+def resume(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+    verbose: c.VerboseOption = False,
+) -> None:
+    """Finish what the tenant's last run left, be it a create or a destroy."""
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    outcome = c.onboarding_for(environment).resume(tenant, ConsoleReporter(out))
+    if out.format is Format.JSON:
+        out.data(outcome_json(outcome) if outcome else {"tenant": tenant, "state": "destroyed"})
+    elif outcome is not None:
+        out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
+
+
+@app.command("list", epilog="Example: mutx-infra tenant list --json")
+def list_(
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """List the tenants of the environment."""
+    out = c.make_output(as_json=as_json, output=output)
+    records = c.onboarding_for(environment).tenants()
+    if out.format is Format.JSON:
+        out.data({"tenants": [record_json(record) for record in records]})
+        return
+    out.table(
+        ("tenant", "state", "tier", "region", "block", "vpc"),
+        [
+            (r.spec.id, r.state, r.spec.tier, r.allocation.region, str(r.allocation.block), str(r.outputs.get("vpc_id", "-")))
+            for r in records
+        ],
+    )
+
+
+@app.command(epilog="Example: mutx-infra tenant show acme")
+def show(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show one tenant: spec, allocation and the ids of its network."""
+    out = c.make_output(as_json=as_json, output=output)
+    record = c.onboarding_for(environment).require(tenant)
+    if out.format is Format.JSON:
+        out.data(record_json(record))
+        return
+    out.table(("tenant", tenant), [*allocation_rows(record)])
+
+
+@app.command(epilog="Example: mutx-infra tenant outputs acme | jq .outputs.vpc_id")
+def outputs(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Print the stack's outputs: what later stages and pipelines read."""
+    out = c.make_output(as_json=as_json, output=output)
+    record = c.onboarding_for(environment).require(tenant)
+    if out.format is Format.JSON:
+        out.data({"tenant": tenant, "outputs": record.outputs})
+        return
+    out.table(("output", "value"), [(key, _flat(value)) for key, value in sorted(record.outputs.items())])
+
+
+@app.command(epilog="Example: mutx-infra tenant status acme")
+def status(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show the state, the last run's steps, and who holds the lock."""
+    out = c.make_output(as_json=as_json, output=output)
+    onboarding = c.onboarding_for(environment)
+    run, lease = onboarding.last_run(tenant), onboarding.lease(tenant)
+    # The journal outlives the tenant: a destroyed one still has a last run to show.
+    record = next((r for r in onboarding.tenants() if r.spec.id == tenant), None)
+    if record is None and run is None:
+        onboarding.require(tenant)
+    lease = lease if lease is not None and lease.expires_at > datetime.now(UTC) else None
+    if out.format is Format.JSON:
+        out.data(status_json(tenant, record, run, lease))
+        return
+    out.table(("status", tenant), status_rows(record, run, lease))
+
+
+@app.command(epilog="Example: mutx-infra tenant destroy acme --yes")
+def destroy(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    yes: c.YesOption = False,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+    verbose: c.VerboseOption = False,
+) -> None:
+    """Delete everything of a tenant, prove that nothing is left, free its block."""
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    onboarding = c.onboarding_for(environment)
+    record = onboarding.require(tenant)
+    if not yes:
+        out.say(f"This deletes {tenant}: {record.allocation.block} in {record.allocation.region}, with all that is in it.")
+        _confirm(tenant, f"mutx-infra tenant destroy {tenant} --yes")
+    changes = onboarding.destroy(tenant, ConsoleReporter(out))
+    if out.format is Format.JSON:
+        out.data({"tenant": tenant, "state": "destroyed", "deleted": len(changes.changes)})
+
+
+@app.command(epilog="Example: mutx-infra tenant unlock acme")
+def unlock(tenant: c.TenantArgument, environment: c.EnvironmentOption = None, yes: c.YesOption = False) -> None:
+    """Break a lock whose owner is dead on a machine that this one cannot see."""
+    onboarding = c.onboarding_for(environment)
+    lease = onboarding.lease(tenant)
+    if not yes:
+        Output().say(f"{tenant} is locked by {lease.owner}." if lease else f"No process holds a lease on {tenant}.")
+        _confirm(tenant, f"mutx-infra tenant unlock {tenant} --yes")
+    broken = onboarding.unlock(tenant)
+    Output().say(f"unlocked {tenant}" + (f", which {broken.owner} held" if broken else ""))
+
+
+def _load(tenant: str | None, file: Path | None):  # type: ignore[no-untyped-def] # noqa: ANN202
+    from mutx_infra.adapters.spec_file import load_spec  # noqa: PLC0415
+
+    return load_spec(c.spec_path(tenant, file))
+
+
+def _confirm(tenant: str, command: str) -> None:
+    """Have the operator type the tenant's name; refuse where nobody can."""
+    refused = RefusedError("not confirmed; nothing was done", code="not-confirmed", remedy=f"type the tenant's name, or run `{command}`")
+    if not sys.stdin.isatty():
+        raise refused
+    sys.stderr.write(f"Type {tenant} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != tenant:
+        raise refused
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_flat(inner)}" for key, inner in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,122 @@
+"""Tenants, plans and runs as rows for tables and as JSON; no rules here."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mutx_infra.changes import ChangeSet
+from mutx_infra.onboarding import Outcome, Preview
+from mutx_infra.plan import TenantPlan
+from mutx_infra.records import Lease, RunRecord, TenantRecord
+
+Rows = list[tuple[str, ...]]
+
+
+def plan_rows(plan: TenantPlan) -> Rows:
+    """Return what a plan decides, one line each."""
+    rows: Rows = [
+        ("tenant", plan.tenant),
+        ("digest", plan.digest),
+        ("account, region", f"{plan.account}, {plan.region}"),
+        ("zones", ", ".join(plan.zones)),
+        ("block", plan.block),
+    ]
+    rows += [(f"subnet {subnet.key}", f"{subnet.cidr} in {subnet.zone}") for subnet in plan.subnets]
+    rows += [
+        ("NAT gateways", str(len(plan.nat_gateways))),
+        ("security groups", ", ".join(f"sg-{role}" for role in plan.roles)),
+        ("security group rules", str(len(plan.group_rules))),
+        ("network ACL entries", str(len(plan.acl_entries))),
+        ("flow logs", f"{plan.flow_log_retention_days} days"),
+    ]
+    return rows
+
+
+def change_rows(changes: ChangeSet) -> Rows:
+    """Return the changes; a create of many resources is summed up by type."""
+    shown: Rows = [
+        (change.operation, change.name, change.kind.split(":")[-1], ", ".join(change.fields))
+        for change in changes.changes
+        if change.operation != "create" or len(changes.changes) <= 20
+    ]
+    if len(changes.changes) > 20:
+        counted = Counter(change.kind.split(":")[-1] for change in changes.changes if change.operation == "create")
+        shown += [("create", f"{number} ×", kind, "") for kind, number in sorted(counted.items())]
+    return shown
+
+
+def allocation_rows(record: TenantRecord) -> Rows:
+    """Return a tenant's facts."""
+    spec, outputs = record.spec, record.outputs
+    rows: Rows = [
+        ("state", str(record.state)),
+        ("name", spec.name or "-"),
+        ("tier", str(spec.tier)),
+        ("account, region", f"{record.allocation.account}, {record.allocation.region}"),
+        ("zones", ", ".join(record.allocation.zones)),
+        ("block", str(record.allocation.block)),
+        ("plan", record.plan_digest or "-"),
+        ("vpc", str(outputs.get("vpc_id", "-"))),
+    ]
+    for key, title in (("subnet_ids", "subnet"), ("security_group_ids", "security group")):
+        found = outputs.get(key)
+        for name, identity in sorted(found.items()) if isinstance(found, dict) else ():
+            rows.append((f"{title} {name}", ", ".join(identity.values()) if isinstance(identity, dict) else str(identity)))
+    return rows
+
+
+def record_json(record: TenantRecord) -> dict[str, object]:
+    """Return a tenant for programs."""
+    return {
+        "tenant": record.spec.id,
+        "state": str(record.state),
+        "spec": record.spec.model_dump(mode="json", exclude_none=True),
+        "allocation": record.allocation.model_dump(mode="json"),
+        "plan_digest": record.plan_digest,
+        "outputs": record.outputs,
+        "created_at": record.created_at.isoformat(),
+        "updated_at": record.updated_at.isoformat(),
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, object]:
+    """Return what a create did, for programs."""
+    return {**record_json(outcome.record), "changes": changes_json(outcome.changes), "facts_checked": outcome.facts_checked}
+
+
+def changes_json(changes: ChangeSet) -> dict[str, object]:
+    """Return changes for programs."""
+    return {"resources": [c.model_dump(mode="json") for c in changes.changes], "unchanged": changes.unchanged}
+
+
+def preview_json(preview: Preview) -> dict[str, object]:
+    """Return a preview for programs: the whole plan, its digest, and the changes."""
+    return {
+        "tenant": preview.plan.tenant,
+        "digest": preview.plan.digest,
+        "is_new": preview.is_new,
+        "plan": preview.plan.model_dump(mode="json"),
+        "changes": changes_json(preview.changes),
+    }
+
+
+def status_json(
+    tenant: str, record: TenantRecord | None, run: RunRecord | None, lease: Lease | None
+) -> dict[str, object]:
+    """Return where a tenant stands, for programs."""
+    return {
+        "tenant": tenant,
+        "state": str(record.state) if record else "destroyed",
+        "last_run": run.model_dump(mode="json") if run else None,
+        "locked_by": lease.owner.model_dump(mode="json") if lease else None,
+    }
+
+
+def status_rows(record: TenantRecord | None, run: RunRecord | None, lease: Lease | None) -> Rows:
+    """Return where a tenant stands, for people."""
+    rows: Rows = [("state", str(record.state) if record else "destroyed")]
+    if run is not None:
+        rows.append(("last run", f"{run.kind} by {run.owner} at {run.started_at:%Y-%m-%d %H:%M:%S} UTC: {run.state}"))
+        rows += [(f"step {step.name}", f"{step.state}: {step.detail}".rstrip(": ")) for step in run.steps]
+    rows.append(("lock", f"held by {lease.owner} for {lease.purpose}" if lease else "free"))
+    return rows

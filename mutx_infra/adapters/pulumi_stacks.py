@@ -1,0 +1,313 @@
+"""The tenant stack, driven through Pulumi's Automation API with one engine process per operation.
+
+The program runs inline, in this process; the engine runs supervised (`engine_command`). Every stack has a work
+directory and a PULUMI_HOME of its own below the state directory. One operation at a time per process: the SDK
+keeps the running program's settings in process-wide state.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import yaml
+from pulumi import automation as auto
+
+from mutx_infra.adapters.aws_lookup import AwsLookup
+from mutx_infra.adapters.aws_session import AwsSession
+from mutx_infra.adapters.child_environment import child_environment
+from mutx_infra.adapters.engine_command import GRACE_S, SupervisedEngine
+from mutx_infra.adapters.pulumi_engine import Engine
+from mutx_infra.adapters.pulumi_events import EventCollector, plain
+from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
+from mutx_infra.changes import ChangeSet
+from mutx_infra.environment import Environment
+from mutx_infra.errors import LockedError, MutxInfraError, OutsideError
+from mutx_infra.naming import PROJECT, stack_name
+from mutx_infra.plan import TenantPlan
+from mutx_infra.ports import Reporter
+from mutx_infra.records import Owner
+
+LIMIT_S = 1800.0
+"""One engine operation's time limit."""
+_SERVICES = ("ec2", "iam", "logs", "sts")
+_NO_STACK = "no stack named"
+_one_at_a_time = Lock()
+
+
+class _LeanStack(auto.Stack):
+    """A stack that asks the engine for nothing it was not asked: about 1 s less in every operation.
+
+    The base class selects the stack when made, and reads outputs (twice) and history after every update; we
+    know the stack exists from its export, and take the outputs from the event stream.
+    """
+
+    def __init__(self, name: str, workspace: auto.LocalWorkspace) -> None:
+        self.name, self.workspace = name, workspace
+
+    def outputs(self) -> auto.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> auto.UpdateSummary | None:  # noqa: ARG002, FBT001, FBT002
+        return _NO_SUMMARY
+
+
+_NO_SUMMARY = auto.UpdateSummary(kind="update", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]
+
+
+class PulumiStacks:
+    """`Stacks` by the Pulumi engine.
+
+    Args:
+        engine: the engine found on this machine.
+        environment: the environment profile in force.
+        variables: the process environment, of which only named parts reach the engine.
+        state: the toolkit's state directory.
+        session: AWS clients, for recovery's look-ups.
+        owner: this process, to tell our own machine's dead lock holders from others'.
+        is_running: says whether a pid of this machine is alive.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        environment: Environment,
+        variables: Mapping[str, str],
+        state: Path,
+        session: AwsSession,
+        owner: Owner,
+        is_running: Callable[[int], bool],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._environment, self._session, self._owner = environment, session, owner
+        self._root = state / "stacks" / environment.name
+        self._is_running, self._sleep = is_running, sleep
+        self._engine = SupervisedEngine(
+            engine.path, engine.version, child_environment(variables, environment), limit_s=LIMIT_S
+        )
+        self._outputs: dict[str, dict[str, object]] = {}
+
+    @contextmanager
+    def guard(self, silence_s: float) -> Iterator[Callable[[], None]]:
+        """Bind engine processes to a lease: they end unless the yielded function is called every `silence_s`."""
+        with self._engine.bound_to_lease(silence_s) as beat:
+            yield beat
+
+    def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
+        """Return what `apply` would change; a stack that does not exist yet is planned in a throw-away backend."""
+        with self._operation(plan.tenant):
+            stack = self._stack(plan.tenant, plan)
+            if self._export(stack) is None:
+                return self._preview_absent(plan)
+            collector = EventCollector()
+            self._run(collector, plan.tenant, lambda: stack.preview(on_event=collector, refresh=refresh))
+            return collector.changes
+
+    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
+        """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
+        with self._operation(plan.tenant):
+            stack = self._stack(plan.tenant, plan)
+            must_refresh = self._prepare(stack, plan.region, report)
+            collector = EventCollector(report)
+            self._run(
+                collector, plan.tenant, lambda: stack.up(on_event=collector, refresh=refresh or must_refresh)
+            )
+            if collector.outputs is not None:
+                self._outputs[plan.tenant] = collector.outputs
+            return collector.changes
+
+    def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
+        with self._operation(plan.tenant):
+            stack = self._stack(plan.tenant, plan)
+            if self._export(stack) is None:
+                return ChangeSet()
+            must_refresh = self._prepare(stack, plan.region, report)
+            collector = EventCollector(report)
+            self._run(collector, plan.tenant, lambda: stack.destroy(on_event=collector, refresh=must_refresh))
+            self._run(collector, plan.tenant, lambda: stack.workspace.remove_stack(stack.name))
+            return collector.changes
+
+    def outputs(self, tenant: str) -> dict[str, object]:
+        """Return the outputs that the last `apply` of this process saw."""
+        return self._outputs.get(tenant, {})
+
+    def unlock(self, plan: TenantPlan) -> None:
+        """Remove the state backend's lock, whoever holds it."""
+        with self._operation(plan.tenant):
+            stack = self._stack(plan.tenant, plan)
+            self._run(EventCollector(), plan.tenant, stack.cancel)
+
+    def await_quiet(self, tenant: str) -> None:
+        """Wait until the supervisor of a dead process has ended its engine; it needs `GRACE_S` at most."""
+        work_dir = str(self._root / stack_name(tenant))
+        deadline = time.monotonic() + GRACE_S + 5
+        while time.monotonic() < deadline and _works_in(work_dir):
+            self._sleep(0.1)
+
+    def _prepare(self, stack: auto.Stack, region: str, report: Reporter) -> bool:
+        """Make sure that the stack exists and that nothing in it is half-done; True where a refresh must follow."""
+        deployment = self._export(stack)
+        if deployment is None:
+            workspace = stack.workspace
+            self._run(EventCollector(), stack.name, lambda: workspace.create_stack(stack.name))
+            return False
+        if not has_pending(deployment):
+            return False
+        recovery = recover(deployment, AwsLookup(self._session, region), self._sleep)
+        report.note(recovery.summary())
+        whole = auto.Deployment(version=3, deployment=recovery.deployment)
+        self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
+        return True
+
+    def _export(self, stack: auto.Stack) -> dict[str, Any] | None:
+        """Return the stack's state, or None where the backend knows no such stack."""
+        try:
+            return dict(stack.export_stack().deployment or {})
+        except auto.CommandError as exc:
+            if _NO_STACK in str(exc):
+                return None
+            raise self._failure(stack.name, EventCollector(), exc) from exc
+
+    def _preview_absent(self, plan: TenantPlan) -> ChangeSet:
+        with tempfile.TemporaryDirectory(prefix="mutx-preview-") as scratch:
+            backend = Path(scratch, "state")
+            backend.mkdir()
+            stack = self._stack(plan.tenant, plan, root=Path(scratch), backend=backend.as_uri())
+            collector = EventCollector()
+            self._run(collector, plan.tenant, lambda: stack.workspace.create_stack(stack.name))
+            self._run(collector, plan.tenant, lambda: stack.preview(on_event=collector))
+            return collector.changes
+
+    def _stack(
+        self, tenant: str, plan: TenantPlan, *, root: Path | None = None, backend: str | None = None
+    ) -> auto.Stack:
+        name = stack_name(tenant)
+        work_dir = (root or self._root) / name
+        home = work_dir / "home"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        backend = backend or self._environment.pulumi.backend_url
+        _write_yaml(work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}})
+        _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
+        provider = self._environment.pulumi.secrets_provider
+        workspace = auto.LocalWorkspace(
+            work_dir=str(work_dir),
+            pulumi_home=str(home),
+            program=_program(plan),
+            env_vars={"PULUMI_BACKEND_URL": backend},
+            secrets_provider=None if provider == "passphrase" else provider,
+            pulumi_command=self._engine,
+        )
+        return _LeanStack(name, workspace)
+
+    def _config(self, plan: TenantPlan) -> dict[str, object]:
+        """Return the provider's settings; the account pin makes the provider itself refuse a wrong account."""
+        config: dict[str, object] = {"aws:region": plan.region, "aws:allowedAccountIds": [plan.account]}
+        if self._environment.aws.profile is not None:
+            config["aws:profile"] = self._environment.aws.profile
+        if (url := self._environment.aws.endpoint_url) is not None:
+            config["aws:endpoints"] = [dict.fromkeys(_SERVICES, url)]
+        return config
+
+    @contextmanager
+    def _operation(self, tenant: str) -> Iterator[None]:
+        if not _one_at_a_time.acquire(blocking=False):
+            raise LockedError(
+                "this process already works on a stack",
+                code="stack-busy",
+                remedy=f"work on {tenant} from a process of its own; the Pulumi SDK runs one program per process",
+            )
+        try:
+            yield
+        finally:
+            _one_at_a_time.release()
+
+    def _run(self, collector: EventCollector, tenant: str, action: Callable[[], object]) -> None:
+        """Run one engine operation; a lock whose holder is dead is removed once, then the operation runs again."""
+        try:
+            action()
+        except auto.CommandError as exc:
+            lock = parse_lock(str(exc))
+            if lock is None or not lock.is_held_by_dead(self._owner, self._is_running):
+                raise self._failure(tenant, collector, exc) from exc
+            self._remove_lock(tenant, lock)
+            try:
+                action()
+            except auto.CommandError as again:
+                raise self._failure(tenant, collector, again) from again
+
+    def _remove_lock(self, tenant: str, lock: StateLock) -> None:
+        name = stack_name(tenant)
+        try:
+            self._engine.run(["cancel", "--yes", "--stack", name], str(self._root / name), {})
+        except auto.CommandError as exc:
+            raise OutsideError(
+                f"the state lock of {tenant}, left by {lock}, could not be removed",
+                code="stack-lock-stuck",
+                remedy=f"run `mutx-infra tenant unlock {tenant}`",
+                detail=plain(str(exc))[:400],
+            ) from exc
+
+    def _failure(self, tenant: str, collector: EventCollector, exc: auto.CommandError) -> MutxInfraError:
+        if lock := parse_lock(str(exc)):
+            return LockedError(
+                f"the state of {tenant} is locked by {lock}",
+                code="stack-locked",
+                remedy=f"wait for it to end; if it is dead, run `mutx-infra tenant unlock {tenant}`",
+            )
+        errors = collector.errors or [line for line in str(exc).splitlines() if "error" in line.lower()] or [str(exc)]
+        return OutsideError(
+            f"the stack of {tenant} could not be brought up to its plan: {plain(errors[0])[:600]}",
+            code="stack-failed",
+            remedy=f"what was made is recorded; mend the cause and run `mutx-infra tenant resume {tenant}`",
+            detail="\n".join(f"also: {plain(error)[:300]}" for error in errors[1:5]),
+        )
+
+
+def _program(plan: TenantPlan) -> Callable[[], None]:
+    def run() -> None:
+        from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415 - 0.1 s of pulumi_aws
+
+        build(plan)
+
+    # Lazy modules of pulumi_aws are not safe to touch first from several threads; this thread goes first.
+    from mutx_infra.stacks.tenant import program  # noqa: F401, PLC0415
+
+    return run
+
+
+def _works_in(directory: str) -> bool:
+    """Say whether a supervised engine of this machine has `directory` for its current directory."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if os.readlink(process / "cwd") == directory and b"supervise.py" in (process / "cmdline").read_bytes():
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+def _write_stack_config(path: Path, config: Mapping[str, object]) -> None:
+    """Write the stack's settings directly (one `pulumi config set` costs 0.1 s), keeping the engine's seal keys."""
+    kept: dict[str, object] = {}
+    if path.is_file():
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        kept = {key: before[key] for key in ("encryptionsalt", "encryptedkey", "secretsprovider") if key in before}
+    _write_yaml(path, {**kept, "config": dict(config)})
+
+
+def _write_yaml(path: Path, content: Mapping[str, object]) -> None:
+    text = yaml.safe_dump(dict(content), sort_keys=True)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

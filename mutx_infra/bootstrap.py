@@ -1,0 +1,101 @@
+"""The one place that reads the process environment and chooses adapters."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from mutx_infra.environment import Environment
+from mutx_infra.errors import SettingsError
+from mutx_infra.onboarding import Onboarding
+from mutx_infra.settings import Settings, resolve_settings
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What this process was given: variables and directory."""
+
+    variables: Mapping[str, str]
+    directory: Path
+
+
+def this_process() -> Process:
+    """Return the real process's environment."""
+    return Process(dict(os.environ), Path.cwd())
+
+
+def settings_of(process: Process, environment: str | None = None) -> Settings:
+    """Resolve the settings once."""
+    return resolve_settings(process.variables, process.directory, environment=environment)
+
+
+def load_environment(path: Path) -> Environment:
+    """Read an environment profile.
+
+    Raises:
+        SettingsError: it is not readable YAML, or not a valid profile; names the field.
+    """
+    remedy = "correct the profile; docs/reference/environments.md lists its fields"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Environment.model_validate(content)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise SettingsError(
+            f"the environment profile {path} cannot be read", code="environment-unreadable", remedy=remedy, detail=str(exc)
+        ) from exc
+    except ValidationError as exc:
+        # The input is left out of the message: it may hold the registry's password.
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in exc.errors()]
+        raise SettingsError(
+            f"the environment profile {path} is not valid: {problems[0]}",
+            code="environment-invalid",
+            remedy=remedy,
+            detail="\n".join(problems[1:]),
+        ) from exc
+
+
+def make_onboarding(process: Process, settings: Settings) -> Onboarding:
+    """Wire the use cases to Pulumi, AWS and the SQL registry of the environment in force."""
+    from mutx_infra.adapters.aws_cloud import AwsCloud  # noqa: PLC0415 - vendors load only for commands that need them
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+    from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
+    from mutx_infra.adapters.pulumi_engine import find_engine  # noqa: PLC0415
+    from mutx_infra.adapters.pulumi_stacks import PulumiStacks  # noqa: PLC0415
+    from mutx_infra.adapters.sql_journal import SqlJournal  # noqa: PLC0415
+    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    clock, owner = SystemClock(), current_owner()
+    session = AwsSession(environment.aws)
+    registry = SqlRegistry(environment.registry.url.get_secret_value(), clock)
+    stacks = PulumiStacks(
+        engine=find_engine(settings.cache, process.variables.get("PATH", os.defpath)),
+        environment=environment,
+        variables=process.variables,
+        state=settings.state,
+        session=session,
+        owner=owner,
+        is_running=lambda pid: Path(f"/proc/{pid}").exists(),
+        sleep=clock.sleep,
+    )
+    journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
+    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, clock, owner, is_alive)

@@ -1,0 +1,389 @@
+"""The durable workflow: create, resume and destroy a tenant, in steps that are each safe to run twice.
+
+A run takes a lease on the tenant, journals every step, and ends with a state that was observed. Whatever dies
+halfway is found by the next run, which takes the lease over once the old owner is dead and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from threading import Event, Thread
+
+from mutx_infra import addressing
+from mutx_infra.changes import ChangeSet
+from mutx_infra.environment import Environment
+from mutx_infra.errors import LockedError, MutxInfraError, RefusedError, VerificationError
+from mutx_infra.plan import Allocation, TenantPlan, check_allocation, make_plan
+from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
+from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.tenant import TenantSpec
+from mutx_infra.verification import compare, count_facts
+
+LEASE_S = 30.0
+"""A lease lives this long; it is renewed every fifth of it, and child processes end after three fifths of silence."""
+
+STEPS = {
+    "preflight": "check the account and the live networks",
+    "network": "bring the network up to its plan",
+    "verify": "compare the live network with the plan",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `create` would execute: the plan and its digest, and the changes it makes to what exists."""
+
+    plan: TenantPlan
+    changes: ChangeSet
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a create has done."""
+
+    record: TenantRecord
+    plan: TenantPlan
+    changes: ChangeSet
+    facts_checked: int
+
+
+class Onboarding:
+    """Use cases over the ports.
+
+    Args:
+        is_alive: True or False for a process of this machine, None where it cannot be told.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        registry: Registry,
+        journal: Journal,
+        cloud: Cloud,
+        stacks: Stacks,
+        clock: Clock,
+        owner: Owner,
+        is_alive: Callable[[Owner], bool | None],
+    ) -> None:
+        self._environment, self._registry, self._journal = environment, registry, journal
+        self._cloud, self._stacks, self._clock = cloud, stacks, clock
+        self._owner, self._is_alive = owner, is_alive
+
+    def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:
+        """Say what `create` would do; touches nothing, reserves nothing."""
+        self._check_account(spec.account)
+        record = self._registry.tenant(spec.id)
+        taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
+        allocation = record.allocation if record else self._choose(spec, files.locked())(taken)
+        plan = make_plan(spec, allocation)
+        return Preview(plan, self._stacks.preview(plan, refresh=refresh), is_new=record is None)
+
+    def create(
+        self, spec: TenantSpec, files: SpecFiles, report: Reporter, *, refresh: bool, digest: str | None = None
+    ) -> Outcome:
+        """Create the tenant, or converge it where it exists.
+
+        Args:
+            digest: the previewed plan's digest, or at least its first 8 hex digits; another plan is refused.
+
+        Raises:
+            MutxInfraError: each says which command resumes.
+        """
+        with self._lease(spec.id, "create", report):
+            self._check_account(spec.account)
+            known = self._registry.tenant(spec.id)
+            if known is not None and known.state is TenantState.DESTROYING:
+                raise RefusedError(
+                    f"{spec.id} is being destroyed",
+                    code="tenant-destroying",
+                    remedy=f"finish with `mutx-infra tenant destroy {spec.id}`, then create it anew",
+                )
+            if known is None:
+                _check_digest(digest, lambda: self.plan_for(spec, files))
+            record = self._registry.reserve(spec, self._choose(spec, files.locked()))
+            locked = files.locked()
+            if locked is not None and locked != record.allocation:
+                raise RefusedError(
+                    f"the lock file gives {spec.id} {locked.block} in {locked.region}, the registry {record.allocation.block}"
+                    f" in {record.allocation.region}",
+                    code="lock-differs",
+                    remedy="restore the lock file of this environment, or delete it and run the same command again",
+                )
+            check_allocation(spec, record.allocation)
+            plan = make_plan(spec, record.allocation)
+            _check_digest(digest, lambda: plan)
+            files.lock(record.allocation, spec, plan.digest)
+            return self._execute(spec, plan, report, refresh=refresh)
+
+    def resume(self, tenant: str, report: Reporter) -> Outcome | None:
+        """Finish whatever the tenant's last run left: a create or a destroy (then None is returned).
+
+        Raises:
+            RefusedError: the tenant is unknown.
+        """
+        record = self.require(tenant)
+        if record.state is TenantState.DESTROYING:
+            self.destroy(tenant, report)
+            return None
+        with self._lease(tenant, "resume", report):
+            self._check_account(record.spec.account)
+            plan = make_plan(record.spec, record.allocation)
+            return self._execute(record.spec, plan, report, refresh=True)
+
+    def destroy(self, tenant: str, report: Reporter) -> ChangeSet:
+        """Delete everything of a tenant, prove that nothing is left, then free its block.
+
+        Raises:
+            RefusedError: the tenant is unknown.
+            VerificationError: something is left; the tenant stays registered.
+        """
+        record = self.require(tenant)
+        plan = make_plan(record.spec, record.allocation)
+        with self._lease(tenant, "destroy", report):
+            self._check_account(record.spec.account)
+            self._registry.update(tenant, state=TenantState.DESTROYING)
+            run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
+            with self._closing(run):
+                with self._step(run, "network", "delete the network", report) as done:
+                    changes = self._stacks.destroy(plan, report=report)
+                    done.append(changes.summary())
+                with self._step(run, "prove", "prove that nothing is left", report) as done:
+                    self._prove_gone(plan)
+                    done.append("no resource is left in any service")
+                self._registry.remove(tenant)
+            return changes
+
+    def plan_for(self, spec: TenantSpec, files: SpecFiles) -> TenantPlan:
+        """Return the plan as of now, allocating nothing."""
+        record = self._registry.tenant(spec.id)
+        taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
+        allocation = record.allocation if record else self._choose(spec, files.locked())(taken)
+        return make_plan(spec, allocation)
+
+    def tenants(self) -> tuple[TenantRecord, ...]:
+        """Return all tenants, by id."""
+        return self._registry.tenants()
+
+    def require(self, tenant: str) -> TenantRecord:
+        """Return one tenant.
+
+        Raises:
+            RefusedError: there is no such tenant.
+        """
+        record = self._registry.tenant(tenant)
+        if record is None:
+            raise RefusedError(
+                f"there is no tenant {tenant} in environment {self._environment.name}",
+                code="tenant-unknown",
+                remedy="`mutx-infra tenant list` shows the tenants; `mutx-infra tenant create -f FILE` makes one",
+            )
+        return record
+
+    def last_run(self, tenant: str) -> RunRecord | None:
+        """Return the newest run of a tenant, also of one that is gone."""
+        return self._journal.last_run(tenant)
+
+    def lease(self, tenant: str) -> Lease | None:
+        """Return the lease on a tenant, if one is stored."""
+        return self._registry.lease(tenant)
+
+    def unlock(self, tenant: str) -> Lease | None:
+        """Break the lease on a tenant and the lock on its state; returns the broken lease."""
+        lease = self._registry.lease(tenant)
+        if lease is not None:
+            self._registry.break_lease(lease)
+        record = self._registry.tenant(tenant)
+        if record is not None:
+            self._stacks.unlock(make_plan(record.spec, record.allocation))
+        return lease
+
+    def _execute(self, spec: TenantSpec, plan: TenantPlan, report: Reporter, *, refresh: bool) -> Outcome:
+        was = self.require(spec.id)
+        # A run that died is never trusted: its successor looks at the world first.
+        must_refresh = refresh or was.state not in {TenantState.READY, TenantState.RESERVED}
+        self._registry.update(
+            spec.id, spec=spec, state=was.state if was.state is TenantState.READY else TenantState.CREATING
+        )
+        run = self._journal.begin(spec.id, RunKind.CREATE, plan.digest, self._owner)
+        try:
+            with self._closing(run):
+                with self._step(run, "preflight", STEPS["preflight"], report) as done:
+                    self._check_block_is_free(plan)
+                    done.append(f"{plan.block} is free in {plan.region}")
+                with self._step(run, "network", STEPS["network"], report) as done:
+                    changes = self._stacks.apply(plan, refresh=must_refresh, report=report)
+                    done.append(changes.summary())
+                with self._step(run, "verify", STEPS["verify"], report) as done:
+                    checked = self._verify(plan)
+                    done.append(f"{checked} facts agree with the plan")
+        except (MutxInfraError, KeyboardInterrupt):
+            self._registry.update(spec.id, state=TenantState.FAILED)
+            raise
+        outputs = self._stacks.outputs(spec.id) or was.outputs
+        record = self._registry.update(
+            spec.id, state=TenantState.READY, plan_digest=plan.digest, outputs=outputs
+        )
+        return Outcome(record, plan, changes, checked)
+
+    def _choose(
+        self, spec: TenantSpec, locked: Allocation | None
+    ) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
+        """Return the allocator for one spec; it asks the cloud beforehand, since it runs inside a transaction."""
+        account = spec.account or self._environment.aws.account_id
+        if locked is not None:
+            check_allocation(spec, locked)
+            return lambda _taken: locked
+        zones = spec.zones or self._default_zones(spec)
+        live = self._cloud.blocks_in_use(spec.region, besides=spec.id)
+
+        def choose(taken: tuple[IPv4Network, ...]) -> Allocation:
+            block = spec.cidr or self._free_block(len(zones), (*taken, *live))
+            return Allocation(account=account, region=spec.region, block=block, zones=zones)
+
+        return choose
+
+    def _free_block(self, zone_count: int, taken: tuple[IPv4Network, ...]) -> IPv4Network:
+        length = addressing.default_prefix_length(zone_count)
+        avoided = (*taken, *addressing.RESERVED_RANGES)
+        try:
+            return addressing.first_free_block(self._environment.pool.network, length, avoided)
+        except addressing.PoolExhaustedError as exc:
+            raise RefusedError(
+                f"the pool is exhausted: {exc}",
+                code="pool-exhausted",
+                remedy="destroy tenants that are not needed, or enlarge `pool.network` in the environment profile",
+            ) from exc
+
+    def _default_zones(self, spec: TenantSpec) -> tuple[str, ...]:
+        zones = self._cloud.zones(spec.region)
+        if len(zones) < spec.zone_count:
+            raise RefusedError(
+                f"{spec.region} has {len(zones)} zone(s), tier {spec.tier} spans {spec.zone_count}",
+                code="zones-too-few",
+                remedy="choose another region or tier, or name the zones in `zones:`",
+            )
+        return zones[: spec.zone_count]
+
+    def _check_account(self, account: str | None) -> None:
+        """Refuse to work with credentials of another account than the profile (and the spec) name."""
+        pinned = self._environment.aws.account_id
+        if account is not None and account != pinned:
+            raise RefusedError(
+                f"the spec names account {account}, environment {self._environment.name} is pinned to {pinned}",
+                code="account-mismatch",
+                remedy="use the environment profile of that account, or correct `account:` in the spec",
+            )
+        live = self._cloud.account_id()
+        if live != pinned:
+            raise RefusedError(
+                f"the credentials belong to account {live}, environment {self._environment.name} is pinned to {pinned}",
+                code="account-mismatch",
+                remedy="sign in to the right account, or choose its environment profile",
+            )
+
+    def _check_block_is_free(self, plan: TenantPlan) -> None:
+        block = IPv4Network(plan.block)
+        other = addressing.overlapping(block, self._cloud.blocks_in_use(plan.region, besides=plan.tenant))
+        if other is not None:
+            raise RefusedError(
+                f"{plan.tenant}'s {block} overlaps the live VPC {other}, which is not this tenant's",
+                code="block-taken",
+                remedy="remove that VPC, or destroy this tenant and create it anew with a free block",
+            )
+
+    def _verify(self, plan: TenantPlan) -> int:
+        facts = self._cloud.observe(plan)
+        findings = compare(plan, facts)
+        if findings:
+            raise VerificationError(
+                f"the live network of {plan.tenant} differs from its plan in {len(findings)} place(s)",
+                code="verification-failed",
+                remedy="run `mutx-infra tenant create` again to repair it, or look at `mutx-infra tenant preview`",
+                detail="\n".join(map(str, findings[:20])),
+            )
+        return count_facts(facts)
+
+    def _prove_gone(self, plan: TenantPlan) -> None:
+        left = self._cloud.residue(plan.tenant, plan.region)
+        if left:
+            raise VerificationError(
+                f"{plan.tenant} is not gone: {describe(left)}",
+                code="residue-left",
+                remedy=f"remove what is foreign to the stack, then run `mutx-infra tenant destroy {plan.tenant}` again",
+            )
+
+    @contextmanager
+    def _lease(self, tenant: str, purpose: str, report: Reporter) -> Iterator[None]:
+        """Hold the tenant's lease, renewed by a thread, and bind child processes to it."""
+        lease = self._take_lease(tenant, purpose, report)
+        ended = Event()
+        with self._stacks.guard(LEASE_S * 0.6) as beat:
+
+            def renew() -> None:
+                nonlocal lease
+                while not ended.wait(LEASE_S / 5):
+                    try:
+                        lease = self._registry.renew(lease, ttl_s=LEASE_S)
+                    except MutxInfraError:
+                        return  # no beat: the supervisor ends the children before the lease can expire
+                    beat()
+
+            keeper = Thread(target=renew, name="lease", daemon=True)
+            keeper.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                keeper.join()
+                self._registry.give_up(lease)
+
+    def _take_lease(self, tenant: str, purpose: str, report: Reporter) -> Lease:
+        try:
+            return self._registry.acquire(tenant, self._owner, purpose=purpose, ttl_s=LEASE_S)
+        except LockedError:
+            held = self._registry.lease(tenant)
+            if held is None or self._is_alive(held.owner) is not False:
+                raise
+            report.note(f"{held.owner} died while it worked on {tenant}; going on in its place")
+            self._registry.break_lease(held)
+            self._stacks.await_quiet(tenant)
+            return self._registry.acquire(tenant, self._owner, purpose=purpose, ttl_s=LEASE_S)
+
+    @contextmanager
+    def _step(self, run: RunRecord, name: str, title: str, report: Reporter) -> Iterator[list[str]]:
+        """Journal one step; the body appends what it found to the yielded list."""
+        done: list[str] = []
+        self._journal.start_step(run.id, name)
+        with report.step(name, title, done):
+            try:
+                yield done
+            except (MutxInfraError, KeyboardInterrupt) as exc:
+                self._journal.fail_step(run.id, name, str(exc) or "interrupted")
+                raise
+            self._journal.finish_step(run.id, name, "; ".join(done))
+
+    @contextmanager
+    def _closing(self, run: RunRecord) -> Iterator[None]:
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self._journal.end(run.id, succeeded=succeeded)
+
+
+def _check_digest(wanted: str | None, plan: Callable[[], TenantPlan]) -> None:
+    if wanted is None:
+        return
+    short = wanted.removeprefix("sha256:")
+    actual = plan().digest
+    if len(short) < 8 or not actual.removeprefix("sha256:").startswith(short):
+        raise RefusedError(
+            f"the plan has changed since it was previewed: it is now {actual}",
+            code="plan-changed",
+            remedy="run `mutx-infra tenant preview` again and pass the digest that it shows",
+        )
