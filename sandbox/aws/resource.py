@@ -1,0 +1,240 @@
+"""How a resource type is described: its properties, the calls that serve it, and where its outputs come from.
+
+A `ResourceType` is data; `lifecycle` interprets it. The few places where Terraform's shape of a resource is not the
+API's are functions taking a `Work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from mutx_sandbox.aws.lifecycle import Work
+
+from mutx_sandbox.aws.values import Properties
+
+
+class Kind(Enum):
+    """What a property holds, and so how it is checked and compared."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    STRINGS = "set of strings"
+    MAP = "map of strings"
+    JSON = "JSON document"
+    OBJECTS = "list of objects"
+
+
+ZERO: Mapping[Kind, Any] = {Kind.STRING: "", Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRINGS: []}
+"""What the official provider reports for a computed output that AWS leaves out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Property:
+    """One input property.
+
+    Attributes:
+        kind: its type.
+        api: dotted member of the create request, "" for the property's own name in UpperCamel, None if the create
+            call cannot take it (an `Update` sets it afterwards).
+        item: JMESPath to it in the described item, "" for the same as `api`, None if AWS never gives it back.
+        required: a missing value fails `Check`.
+        replaces: a change needs a new resource.
+        computed: AWS chooses when the program says nothing, so that saying nothing is no difference.
+        default: what saying nothing means, filled in by `Check`.
+        normal: brings values that mean the same to one form (`tcp` and `6`).
+    """
+
+    kind: Kind = Kind.STRING
+    api: str | None = ""
+    item: str | None = ""
+    required: bool = False
+    replaces: bool = False
+    computed: bool = False
+    default: Any = None
+    normal: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One computed property: a JMESPath into the described item, or a template such as an ARN's."""
+
+    item: str = ""
+    template: str = ""
+    kind: Kind = Kind.STRING
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call as data: parameters are a template over inputs, outputs, `$id`, `$region` and `$account`.
+
+    Attributes:
+        operation: the API's name.
+        parameters: request template.
+        settled_by: codes that mean "done already" when the answer to an earlier try was lost.
+    """
+
+    operation: str
+    parameters: Mapping[str, Any]
+    settled_by: frozenset[str] = frozenset()
+
+
+Step: TypeAlias = "Call | Callable[[Work], None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How a change of some properties reaches AWS, after creation as well as later."""
+
+    properties: frozenset[str]
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """How a resource is made.
+
+    Attributes:
+        operation: the API's name, or a function that makes the call and returns its response.
+        request: adds to, or rewrites, the request made from the properties.
+        item: JMESPath in the response to what `Describe` would give; "" if the response has nothing of the kind.
+        echoes: the inputs and `constants` say everything, so that nothing needs to be read back.
+        constants: item members known after a successful creation, for `echoes`.
+        finish: a last step, e.g. revoking what AWS adds on its own.
+        repeatable: calling it twice does no harm.
+    """
+
+    operation: str | Callable[[Work], dict[str, Any]]
+    request: Callable[[Properties, dict[str, Any]], dict[str, Any]] | None = None
+    id: str = ""
+    item: str = ""
+    echoes: bool = False
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    finish: Step | None = None
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """How a resource is read.
+
+    Attributes:
+        operation: the API's name.
+        by: request template for one known resource.
+        items: JMESPath in the response to the list of candidates.
+        identity: JMESPath in an item to the id; "" where AWS gives none and `ResourceType.keys` decide.
+        among: request template that lists candidates when the id is not known (lost answers); None for `by`.
+        gone: JMESPath in an item that is true when it only lingers (`State == 'deleted'`).
+    """
+
+    operation: str
+    by: Mapping[str, Any]
+    items: str
+    identity: str = ""
+    among: Mapping[str, Any] | None = None
+    gone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What must become true before an operation counts as done.
+
+    Attributes:
+        path: JMESPath in the item.
+        until: the value waited for.
+        failed: values that end the waiting with an error.
+    """
+
+    path: str
+    until: str
+    failed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagging:
+    """How tags are written and read.
+
+    Attributes:
+        put: puts the tags in the create request; None where only `add` can.
+        add: sets some tags of an existing resource.
+        remove: removes tags by key.
+        read: JMESPath in the item to the tags, a map or a list of keys and values.
+    """
+
+    put: Callable[[dict[str, Any], Mapping[str, str]], None] | None
+    add: Callable[[Work, Mapping[str, str]], None]
+    remove: Callable[[Work, list[str]], None]
+    read: str = "Tags"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How a resource without a name gets one: from the logical name, a separator and seven hex digits."""
+
+    property: str = "name"
+    longest: int = 255
+    prefix: str = "namePrefix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceType:
+    """One resource type of the official provider, as far as this stand-in knows it."""
+
+    token: str
+    service: str
+    properties: Mapping[str, Property]
+    create: Create
+    describe: Describe
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    updates: tuple[Update, ...] = ()
+    delete: tuple[Step, ...] = ()
+    tagging: Tagging | None = None
+    naming: Naming | None = None
+    keys: tuple[str, ...] = ()
+    """Properties that find the resource under its parent where AWS gives it no id."""
+    make_id: Callable[[Properties], str] | None = None
+    """Makes the id of a resource that AWS gives none."""
+    parse_import: Callable[[str], Properties] | None = None
+    """Reads the official import id; without it the id alone is enough. ValueError tells the right form."""
+    extend: Callable[[Work, dict[str, Any], bool], dict[str, Any]] | None = None
+    """Adds what needs calls of its own to a described item; the flag says that it was created just now."""
+    ready: Wait | None = None
+    deleted: Wait | None = None
+    validate: Callable[[Properties], list[tuple[str, str]]] | None = None
+    replaces_also: Callable[[Properties, Properties], frozenset[str]] | None = None
+    """Properties whose change replaces in this combination of old and new only."""
+    unique_by: tuple[str, ...] = ()
+    """Properties that no two resources may share: a replacement that keeps them must delete the old one first."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Official properties that are refused, each with what to do instead."""
+    delete_timeout_s: float = 300.0
+    regional: bool = True
+
+
+def string(**options: Any) -> Property:
+    """Describe a text property."""
+    return Property(kind=Kind.STRING, **options)
+
+
+def integer(**options: Any) -> Property:
+    """Describe a whole number."""
+    return Property(kind=Kind.INTEGER, **options)
+
+
+def boolean(**options: Any) -> Property:
+    """Describe a truth value."""
+    return Property(kind=Kind.BOOLEAN, **options)
+
+
+def strings(**options: Any) -> Property:
+    """Describe a set of strings: order means nothing."""
+    return Property(kind=Kind.STRINGS, **options)
+
+
+def document(**options: Any) -> Property:
+    """Describe a JSON document: compared by meaning; a program may pass an object instead of text."""
+    return Property(kind=Kind.JSON, **options)

@@ -1,0 +1,45 @@
+"""The ways in which AWS services take tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mutx_sandbox.aws.resource import Kind, Property, Tagging
+
+if TYPE_CHECKING:
+    from mutx_sandbox.aws.lifecycle import Work
+
+TAGS = Property(kind=Kind.MAP, api=None)
+"""The `tags` property, the same for every type that has one."""
+
+REGION = Property(replaces=True, computed=True, api=None)
+"""The `region` property: where a single resource is managed, if not in the provider's region."""
+
+
+def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as most APIs take them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def ec2_tagging(resource_type: str) -> Tagging:
+    """Tags of an EC2 resource, given with the creation by TagSpecifications.
+
+    Args:
+        resource_type: EC2's word for the type, e.g. `vpc`, `elastic-ip`.
+    """
+
+    def put(request: dict[str, Any], tags: Mapping[str, str]) -> None:
+        request["TagSpecifications"] = [{"ResourceType": resource_type, "Tags": pairs(tags)}]
+
+    return Tagging(put=put, add=add_ec2_tags, remove=_remove_ec2_tags)
+
+
+def add_ec2_tags(work: Work, tags: Mapping[str, str]) -> None:
+    """Set tags of an existing EC2 resource."""
+    work.call("CreateTags", {"Resources": [work.id], "Tags": pairs(tags)})
+
+
+def _remove_ec2_tags(work: Work, keys: list[str]) -> None:
+    work.call("DeleteTags", {"Resources": [work.id], "Tags": [{"Key": key} for key in keys]})
+

@@ -1,0 +1,146 @@
+"""Property values as they cross the wire: plain Python values, the unknown sentinel, and secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from google.protobuf import struct_pb2
+
+Properties: TypeAlias = dict[str, Any]
+"""JSON-like values by property name; the engine's property model is untyped, hence `Any`."""
+
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Stands for a value that is not known before the update (sdk/go/common/resource/plugin/rpc.go)."""
+
+_UNKNOWNS = frozenset(
+    {
+        UNKNOWN,
+        "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",  # an unknown boolean
+        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",  # number
+        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",  # array
+        "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",  # object
+    }
+)
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the protocol's marker of a secret, not one itself
+_SHORTEST_TRACED = 4
+"""Secret strings below this length are matched whole: `on` inside another value proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What of a request was secret, so that nothing secret leaves in the clear.
+
+    Attributes:
+        keys: top-level properties that are, or contain, a secret.
+        strings: every string that stood inside a secret.
+    """
+
+    keys: frozenset[str] = frozenset()
+    strings: frozenset[str] = frozenset()
+
+    def __or__(self, other: Secrets) -> Secrets:
+        """Join what two parts of one request held."""
+        return Secrets(self.keys | other.keys, self.strings | other.strings)
+
+    def covers(self, key: str, value: Any) -> bool:
+        """Say whether an output must be secret: it was one, or repeats one (an ARN made of a secret name)."""
+        return key in self.keys or any(self._repeats(text) for text in _strings(value))
+
+    def _repeats(self, text: str) -> bool:
+        return any(
+            secret == text or (len(secret) >= _SHORTEST_TRACED and secret in text) for secret in self.strings
+        )
+
+
+@dataclass(slots=True)
+class _Found:
+    keys: set[str] = field(default_factory=set)
+    strings: set[str] = field(default_factory=set)
+
+
+def decode(message: struct_pb2.Struct) -> tuple[Properties, Secrets]:
+    """Turn a struct into plain values, whole floats into ints, and say what was secret in it."""
+    found = _Found()
+    values = {}
+    for key, value in message.fields.items():
+        before = len(found.strings)
+        secret_here = [False]
+        values[key] = _plain(value, found, secret_here, inside=False)
+        if secret_here[0] or len(found.strings) > before:
+            found.keys.add(key)
+    return values, Secrets(frozenset(found.keys), frozenset(found.strings))
+
+
+def encode(values: Mapping[str, Any], secrets: Secrets = Secrets()) -> struct_pb2.Struct:  # noqa: B008 - immutable
+    """Turn plain values into a struct; what `secrets` covers is wrapped, None is left out."""
+    message = struct_pb2.Struct()
+    message.update(
+        {
+            key: {_SIGNATURE: _SECRET, "value": value} if secrets.covers(key, value) else value
+            for key, value in values.items()
+            if value is not None
+        }
+    )
+    return message
+
+
+def has_unknown(value: Any) -> bool:
+    """Say whether a value is unknown or contains something unknown."""
+    return any(text in _UNKNOWNS for text in _strings(value))
+
+
+def is_empty(value: Any) -> bool:
+    """Say whether a value means "not said": Terraform's SDK does not tell null from the zero value."""
+    return value is None or value is False or value in ("", 0) or (isinstance(value, list | dict) and not value)
+
+
+def canonical(value: Any) -> str:
+    """Return one text per meaning: equal for lists in another order, keys in another order and 1 and "1"."""
+    return json.dumps(_canonical(value), sort_keys=True)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return sorted((_canonical(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
+
+
+def _plain(value: struct_pb2.Value, found: _Found, secret_here: list[bool], *, inside: bool) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        if inside and value.string_value:
+            found.strings.add(value.string_value)
+        return value.string_value
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if number.is_integer() else number
+    if kind == "bool_value":
+        return value.bool_value
+    if kind == "list_value":
+        return [_plain(item, found, secret_here, inside=inside) for item in value.list_value.values]
+    if kind == "struct_value":
+        fields = value.struct_value.fields
+        if _SIGNATURE in fields and fields[_SIGNATURE].string_value == _SECRET:
+            secret_here[0] = True
+            return _plain(fields["value"], found, secret_here, inside=True)
+        return {key: _plain(item, found, secret_here, inside=inside) for key, item in fields.items()}
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
