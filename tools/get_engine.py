@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console import Progress, render_error, run_watched, say, signals_as_exceptions
+from places import with_home, writable
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "tools" / "pulumi"
@@ -31,7 +32,7 @@ from mutx_infra.adapters.pulumi_engine import (  # noqa: E402 -- works before th
     version_variables,
 )
 from mutx_infra.errors import MutxInfraError, OutsideError, SettingsError  # noqa: E402
-from mutx_infra.settings import CACHE_VARIABLE, cache_directory  # noqa: E402
+from mutx_infra.settings import cache_directory  # noqa: E402
 
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION_SYMBOL = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return _run_official_installer(*arguments[1:])
     with signals_as_exceptions():
         try:
-            engine = ensure_engine(_usable_variables(os.environ))
+            engine = ensure_engine(with_home(os.environ))
         except MutxInfraError as error:
             say(render_error(error.code, error.message, error.detail, error.remedy))
             return error.exit_status
@@ -84,7 +85,7 @@ def ensure_engine(variables: Mapping[str, str]) -> Engine:
         return engine
     version = engine_version()
     home = cached_engine_path(cache, version).parent.parent
-    with _only_one(_writable(cache / "pulumi"), version):
+    with _only_one(writable(cache / "pulumi"), version):
         # Another set-up may have made it while this one waited.
         if (engine := _working_engine(cache, variables)) is not None:
             return engine
@@ -274,37 +275,6 @@ def _remove_leftovers(directory: Path) -> None:
     """Remove what a killed set-up left; the lock is held, so nobody works there."""
     for leftover in directory.glob(".making-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _usable_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with a HOME: Go refuses to work without one."""
-    mine = {key: value for key, value in variables.items() if not (key == "HOME" and not value)}
-    if "HOME" in mine:
-        return mine
-    try:
-        return {**mine, "HOME": str(Path.home())}
-    except RuntimeError:
-        if CACHE_VARIABLE in mine:
-            return {**mine, "HOME": mine[CACHE_VARIABLE]}
-        raise SettingsError(
-            "HOME is not set, and this user has no home directory",
-            code="home-missing",
-            remedy=f"set HOME, or {CACHE_VARIABLE} to a directory that can be written",
-        ) from None
-
-
-def _writable(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError as error:
-        raise SettingsError(
-            f"the cache directory {directory} cannot be written",
-            code="cache-unwritable",
-            detail=error.strerror or str(error),
-            remedy=f"set {CACHE_VARIABLE} to a directory that can be written",
-        ) from error
 
 
 @contextmanager

@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from console import Progress, render_error, run_watched, say, signals_as_exceptions  # noqa: E402
+from places import with_home, writable  # noqa: E402
 
 from mutx_infra.errors import MutxInfraError, OutsideError, SettingsError  # noqa: E402
-from mutx_infra.settings import CACHE_VARIABLE, cache_directory  # noqa: E402
+from mutx_infra.settings import cache_directory  # noqa: E402
 
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
@@ -41,6 +42,9 @@ STEP_LIMIT_S = 1800
 
 INDEX_REMEDY = "check that the package index (or PIP_INDEX_URL) can be reached, then run `make setup` again"
 CHECKOUT_REMEDY = "compare the package map in pyproject.toml with the directories here (`git status`)"
+
+# pip's settings that uv knows under another name.
+UV_NAME_OF = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 
 # Variables that would point the tools at another environment than ours.
 ALIEN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER",
@@ -86,7 +90,7 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
         UNFINISHED.touch()
         STAMP.unlink(missing_ok=True)
         uv = uv or _get_uv(variables)
-        _install_packages(uv, variables)
+        _install_packages(uv, {**_pip_configuration(variables), **variables})
         STAMP.write_text(fingerprint(), encoding="utf-8")
         UNFINISHED.unlink()
 
@@ -101,27 +105,26 @@ def fingerprint() -> str:
 
 def tool_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for the tools: nothing that redirects them; uv hears of pip's mirror and CA."""
-    mine = {key: value for key, value in variables.items() if key not in ALIEN}
-    if not mine.get("HOME"):
-        mine.pop("HOME", None)
-        mine["HOME"] = _own_home(variables)
-    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
+    mine = with_home({key: value for key, value in variables.items() if key not in ALIEN})
+    for key, uv in UV_NAME_OF.items():
+        pip = f"PIP_{key.upper().replace('-', '_')}"
         if mine.get(pip) and uv not in mine:
             mine[uv] = mine[pip]
     return mine
 
 
-def _own_home(variables: Mapping[str, str]) -> str:
+def _pip_configuration(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the mirror and CA of pip's configuration files as variables of uv, which does not read them."""
     try:
-        return str(Path.home())
-    except RuntimeError:
-        if explicit := variables.get(CACHE_VARIABLE):
-            return explicit
-        raise SettingsError(
-            "HOME is not set, and this user has no home directory",
-            code="home-missing",
-            remedy=f"set HOME, or {CACHE_VARIABLE} to a directory that can be written",
-        ) from None
+        answer = subprocess.run(
+            [sys.executable, "-I", "-m", "pip", "config", "list"],
+            env=dict(variables), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    told = re.findall(r"^(?:global|install)\.(index-url|cert)='(.+)'$", answer.stdout, re.MULTILINE)
+    return {UV_NAME_OF[key]: value for key, value in told}
 
 
 def _is_current() -> bool:
@@ -198,7 +201,7 @@ def _get_uv(variables: Mapping[str, str]) -> Path | None:
     """Install the pinned uv into the cache; None where it cannot be had (pip does the work then)."""
     wanted = _cached_uv(variables)
     home = wanted.parent.parent
-    parent = _writable(home.parent)
+    parent = writable(home.parent)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".making-uv-") as scratch:
         made = Path(scratch) / "uv"
         command = [
@@ -265,20 +268,6 @@ def _step(
         detail="\n".join(outcome.tail[-8:]) or f"exit status {outcome.status}",
         remedy=remedy,
     )
-
-
-def _writable(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError as error:
-        raise SettingsError(
-            f"the cache directory {directory} cannot be written",
-            code="cache-unwritable",
-            detail=error.strerror or str(error),
-            remedy=f"set {CACHE_VARIABLE} to a directory that can be written",
-        ) from error
 
 
 @contextmanager

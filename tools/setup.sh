@@ -1,7 +1,7 @@
 #!/bin/sh
 # Find a Python that is new enough and let tools/set_up.py do the rest. `make setup` calls this.
 set -eu
-cd "$(dirname "$0")/.."
+cd "${0%/*}/.."
 
 for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 </dev/null; then

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -131,15 +132,20 @@ def install(environment: Path, *what: str) -> None:
 
 def run(*command: object) -> str:
     """Run a command in `/` with a bare environment, and return what it wrote to stdout."""
-    done = subprocess.run(
+    with tempfile.TemporaryDirectory() as home:
+        done = run_at_home(home, *command)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def run_at_home(home: str, *command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [str(word) for word in command],
         cwd="/",
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env={"PATH": os.environ["PATH"], "HOME": home, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout

@@ -116,9 +116,9 @@ def is_alive(pid: int) -> bool:
 
 def test_the_tools_need_nothing_that_is_not_in_the_standard_library():
     tools = Path(sys.modules["console"].__file__).parent
-    allowed = sys.stdlib_module_names | {"console", "mutx_infra"}
+    allowed = sys.stdlib_module_names | {"console", "mutx_infra", "places"}
 
-    for name in ("console.py", "set_up.py"):
+    for name in ("console.py", "places.py", "set_up.py"):
         imported = {
             line.split()[1].split(".")[0]
             for line in (tools / name).read_text().splitlines()
