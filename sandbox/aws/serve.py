@@ -19,6 +19,7 @@ from mutx_sandbox.aws.control import control_handler
 from mutx_sandbox.aws.faults import Boundary, Fault
 from mutx_sandbox.aws.provider import AwsProvider, Limits
 from mutx_sandbox.aws.sessions import Defaults, Sessions
+from mutx_sandbox.processes import exit_with_parent
 from pulumi.runtime.proto.provider_pb2_grpc import add_ResourceProviderServicer_to_server
 
 _THREADS = 64
@@ -35,12 +36,14 @@ class Options:
         faults: rules in force from the start.
         limits: how long it waits at most.
         port: 0 takes a free one.
+        is_plugin: an engine started this process, and it ends with the engine.
     """
 
     defaults: Defaults = Defaults()
     faults: Sequence[str] = ()
     limits: Limits = Limits()
     port: int = 0
+    is_plugin: bool = False
 
 
 def start(options: Options) -> tuple[grpc.Server, int]:
@@ -76,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; print the port, as the engine expects of a plugin."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     forget_environment(os.environ)
+    if options.is_plugin:
+        exit_with_parent()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,10 +106,11 @@ def _parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--credentials-file", type=Path, help="shared credentials file, section `default`")
     parser.add_argument("--region", help="region of last resort")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--plugin", action="store_true", help="end with the process that started this one")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND[:NAME=VALUE,...]")
     parser.add_argument("--delete-limit", type=float, default=Limits().delete_s, metavar="SECONDS")
     # The engine passes its own address to the plugins that it starts; there is nothing to say to it.
     parser.add_argument("engine", nargs="*", help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     defaults = Defaults(found.endpoint, found.credentials_file, found.region)
-    return Options(defaults, tuple(found.fault), Limits(found.delete_limit), found.port)
+    return Options(defaults, tuple(found.fault), Limits(found.delete_limit), found.port, found.plugin)

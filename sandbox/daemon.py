@@ -1,0 +1,276 @@
+"""The sandbox's life: two processes, what they are told, and the files that name them.
+
+moto keeps its cloud in memory. So a sandbox whose processes are gone has lost its cloud, and everything that
+describes that cloud (stack state, registry) is removed with it rather than left to contradict the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from mutx_infra.errors import OutsideError, SettingsError
+from mutx_infra.settings import current_environment_pointer
+
+ACCOUNT_ID = "123456789012"
+"""The account that moto answers with."""
+READY_WITHIN_S = 30.0
+
+
+class SandboxProcess(BaseModel):
+    """One of the sandbox's processes; its start time (clock ticks since boot) tells it from a later one's pid."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int
+    started: int
+    port: int
+
+    @property
+    def is_alive(self) -> bool:
+        """True while this very process runs."""
+        return _started(self.pid) == self.started
+
+
+class Record(BaseModel):
+    """What `sandbox.json` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started_at: datetime
+    boot_id: str
+    processes: tuple[SandboxProcess, ...]
+
+    @property
+    def is_up(self) -> bool:
+        """True while every process runs, since the same boot."""
+        return self.boot_id == _boot_id() and all(process.is_alive for process in self.processes)
+
+    def port_of(self, name: str) -> int:
+        """Return a process's port."""
+        return next(process.port for process in self.processes if process.name == name)
+
+
+class Sandbox:
+    """One checkout's sandbox, below its state directory."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self.folder = state / "sandbox"
+        self.environment_file = self.folder / "environment.yaml"
+        self._record_file = self.folder / "sandbox.json"
+
+    def record(self) -> Record | None:
+        """Return what was last started, or None."""
+        try:
+            return Record.model_validate_json(self._record_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return None  # a half-written record of a crash: treated as no sandbox
+
+    def up(self) -> tuple[Record, str]:
+        """Start what is not running; returns the record and what there is to say about it.
+
+        Raises:
+            SettingsError: moto is not installed.
+            OutsideError: a process did not answer in time.
+        """
+        with self._exclusive():
+            before = self.record()
+            if before is not None and before.is_up:
+                current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
+                return before, "the sandbox is already up"
+            remark = "the sandbox is up"
+            if before is not None:
+                remark = "the previous sandbox had died and its cloud with it: started an empty one"
+                self._end(before)
+            self._wipe()
+            return self._start(), remark
+
+    def down(self) -> bool:
+        """End the sandbox's processes and remove what it wrote; False where there was none."""
+        with self._exclusive():
+            before = self.record()
+            if before is not None:
+                self._end(before)
+            self._wipe()
+            return before is not None
+
+    def reset(self) -> None:
+        """Empty the cloud, the stack state and the registry; the processes stay.
+
+        Raises:
+            SettingsError: the sandbox is not up.
+        """
+        with self._exclusive():
+            record = self.record()
+            if record is None or not record.is_up:
+                raise SettingsError("the sandbox is not up", code="sandbox-down", remedy="run `mutx-infra sandbox up`")
+            url = f"http://127.0.0.1:{record.port_of('aws')}/moto-api/reset"
+            with _direct().open(urllib.request.Request(url, method="POST"), timeout=10):  # noqa: S310 - loopback
+                self._wipe_state()
+
+    def _start(self) -> Record:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_private(self.folder / "passphrase", secrets.token_urlsafe(32))
+        _write_private(
+            self.folder / "credentials",
+            "[default]\naws_access_key_id = AKIASANDBOX000000000\naws_secret_access_key = sandbox\n",
+        )
+        self._wipe_state()
+        started: list[SandboxProcess] = []
+        try:
+            started.append(self._spawn("aws", ["-m", "mutx_sandbox.moto_server"]))
+            endpoint = f"http://127.0.0.1:{started[0].port}"
+            credentials = str(self.folder / "credentials")
+            started.append(
+                self._spawn(
+                    "aws_provider",
+                    ["-m", "mutx_sandbox.aws", "--endpoint", endpoint, "--credentials-file", credentials],
+                )
+            )
+        except BaseException:
+            for process in started:
+                _end(process)
+            raise
+        record = Record(started_at=datetime.now(UTC), boot_id=_boot_id(), processes=tuple(started))
+        self._write_profile(record)
+        _write_private(self._record_file, record.model_dump_json(indent=2))
+        current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
+        return record
+
+    def _write_profile(self, record: Record) -> None:
+        profile = {
+            "version": 1,
+            "name": "sandbox",
+            "aws": {
+                "account_id": ACCOUNT_ID,
+                "endpoint_url": f"http://127.0.0.1:{record.port_of('aws')}",
+                "credentials_file": str(self.folder / "credentials"),
+            },
+            "pulumi": {
+                "backend_url": (self.folder / "pulumi").as_uri(),
+                "passphrase_file": str(self.folder / "passphrase"),
+                "attached_providers": {"aws": f"127.0.0.1:{record.port_of('aws_provider')}"},
+            },
+            "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
+        }
+        _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))
+
+    def _spawn(self, name: str, arguments: list[str]) -> SandboxProcess:
+        """Start a detached process and wait for the line with its port."""
+        log = self.folder / f"{name}.log"
+        out = self.folder / f"{name}.port"
+        kept = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+        with log.open("ab") as errors, out.open("wb") as answers:
+            process = subprocess.Popen(
+                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=answers, stderr=errors,
+                start_new_session=True, close_fds=True, env=kept, cwd=self.folder,
+            )  # fmt: skip
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline and process.poll() is None:
+            line = out.read_text(encoding="utf-8")
+            if line.endswith("\n"):
+                return SandboxProcess(name=name, pid=process.pid, started=_started(process.pid), port=int(line))
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        raise OutsideError(
+            f"the sandbox's process `{name}` did not come up",
+            code="sandbox-start-failed",
+            detail=_tail(log),
+            remedy=f"read {log}, then run `mutx-infra sandbox up` again",
+        )
+
+    def _end(self, record: Record) -> None:
+        if record.boot_id == _boot_id():
+            for process in record.processes:
+                _end(process)
+
+    def _wipe(self) -> None:
+        pointer = current_environment_pointer(self._state)
+        if pointer.is_file() and pointer.read_text(encoding="utf-8").strip() == str(self.environment_file):
+            pointer.unlink()
+        self._wipe_state()
+        for file in self.folder.glob("*"):
+            if file.is_file() and file.name != "lock":
+                file.unlink()
+
+    def _wipe_state(self) -> None:
+        """Remove what describes a cloud that is empty now."""
+        shutil.rmtree(self._state / "stacks" / "sandbox", ignore_errors=True)
+        shutil.rmtree(self.folder / "pulumi", ignore_errors=True)
+        for file in self.folder.glob("registry.db*"):
+            file.unlink()
+        (self.folder / "pulumi").mkdir(parents=True, mode=0o700)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One `up`, `down` or `reset` at a time; the lock goes with the process that holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _end(process: SandboxProcess) -> None:
+    """End exactly this process: asked first, killed after five seconds."""
+    for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        if not process.is_alive:
+            break
+        os.kill(process.pid, number)
+        deadline = time.monotonic() + patience_s
+        while process.is_alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+    # Where this very process started it, its exit status must be fetched.
+    try:
+        os.waitpid(process.pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def _started(pid: int) -> int:
+    """Return a live process's start time, or -1."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return -1 if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _direct() -> urllib.request.OpenerDirector:
+    """Return an opener that asks no proxy: the address is on this machine."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    temporary.replace(path)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])

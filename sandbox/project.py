@@ -1,0 +1,141 @@
+"""Writes a Pulumi project that runs a checkout's program offline: the same Pulumi.yaml, plus this machine's plugins."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mutx_infra.settings import PROJECT_FILE
+from mutx_sandbox.daemon import AWS, AWS_PROVIDER, Status
+from mutx_sandbox.layout import write_text
+from mutx_sandbox.processes import module_command
+
+_AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
+_NOT_LINKED = frozenset({"build", "dist"})
+_EXECUTABLE = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A written project.
+
+    Attributes:
+        directory: what `pulumi -C` takes.
+        env: a file of exports to be sourced by a shell.
+        variables: the same, for programs that start the engine themselves.
+    """
+
+    directory: Path
+    env: Path
+    variables: dict[str, str]
+
+
+def write_project(repo: Path, out: Path, sandbox: Status) -> Written:
+    """Write the project for a running sandbox.
+
+    Name, runtime, description and config schema are the checkout's, `main` is absolute, and the checkout's other
+    directories are linked, so that paths in its config mean the same. Stack files are copied: the engine writes to
+    them.
+
+    Args:
+        repo: a checkout with a Pulumi.yaml.
+        out: the directory to write; made if need be.
+        sandbox: a sandbox that is up.
+    """
+    out = out.expanduser().resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    settings = yaml.safe_load((repo / PROJECT_FILE).read_text(encoding="utf-8"))
+    settings = project_settings(settings, repo, out, sandbox)
+    write_text(out / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
+    for stack in sorted(repo.glob("Pulumi.*.yaml")):
+        shutil.copyfile(stack, out / stack.name)
+    _link_directories(repo, out)
+    _write_launchers(out, sandbox)
+    variables = _variables(out, sandbox)
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    write_text(out / "env", exports)
+    return Written(out, out / "env", variables)
+
+
+def project_settings(settings: dict[str, Any], repo: Path, out: Path, sandbox: Status) -> dict[str, Any]:
+    """Return the checkout's project settings with this machine's program path, plugins, backend and endpoints."""
+    plugins = out / ".plugins"
+    endpoint = sandbox.endpoints[AWS]
+    return {
+        **settings,
+        "runtime": _runtime(settings["runtime"]),
+        "main": str((repo / settings.get("main", ".")).resolve()),
+        "backend": {"url": _backend(sandbox)},
+        "plugins": {
+            "providers": [{"name": "aws", "path": str(plugins / "aws")}],
+            "languages": [{"name": "python", "path": str(plugins / "python")}],
+        },
+        "config": {
+            **(settings.get("config") or {}),
+            "aws:endpoints": {"value": [dict.fromkeys(_AWS_SERVICES, endpoint)]},
+            "aws:skipCredentialsValidation": {"value": True},
+            "aws:skipMetadataApiCheck": {"value": True},
+            "aws:skipRegionValidation": {"value": True},
+            "aws:s3UsePathStyle": {"value": True},
+        },
+    }
+
+
+def _runtime(runtime: Any) -> dict[str, Any]:  # noqa: ANN401 - text or mapping, as Pulumi allows
+    """Point the runtime at the virtual environment of the running interpreter."""
+    found: dict[str, Any] = dict(runtime) if isinstance(runtime, dict) else {"name": runtime}
+    options = {key: value for key, value in (found.get("options") or {}).items() if key != "virtualenv"}
+    if sys.prefix != sys.base_prefix:
+        options["virtualenv"] = sys.prefix
+    return {**found, "options": options}
+
+
+def _link_directories(repo: Path, out: Path) -> None:
+    for entry in sorted(repo.iterdir()):
+        link = out / entry.name
+        skipped = entry.name.startswith(".") or entry.name in _NOT_LINKED or entry.name.endswith(".egg-info")
+        if entry.is_dir() and not skipped and entry.resolve() != out and not link.exists():
+            link.symlink_to(entry)
+
+
+def _write_launchers(out: Path, sandbox: Status) -> None:
+    provider = module_command(
+        "mutx_sandbox.aws",
+        "--plugin",
+        "--endpoint",
+        sandbox.endpoints[AWS],
+        "--credentials-file",
+        str(sandbox.profile.with_name("credentials")),
+    )
+    _write_launcher(out / ".plugins" / "aws" / "pulumi-resource-aws", provider)
+    host = module_command("mutx_sandbox.language_host")
+    _write_launcher(out / ".plugins" / "python" / "pulumi-language-python", host)
+
+
+def _write_launcher(path: Path, command: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    path.chmod(_EXECUTABLE)
+
+
+def _backend(sandbox: Status) -> str:
+    return f"file://{sandbox.profile.with_name('pulumi')}"
+
+
+def _variables(out: Path, sandbox: Status) -> dict[str, str]:
+    return {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": str(sandbox.profile.with_name("credentials")),
+        "PULUMI_BACKEND_URL": _backend(sandbox),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(sandbox.profile.with_name("passphrase")),
+        "PULUMI_DEBUG_PROVIDERS": f"aws:{sandbox.endpoints[AWS_PROVIDER].rsplit(':', 1)[1]}",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_HOME": str(out / ".pulumi"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
