@@ -84,20 +84,20 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
         if _is_current():
             return
         uv = _find_uv(variables)
-        if UNFINISHED.exists() or not _is_usable(VENV_PYTHON, needs_pip=uv is None):
+        if UNFINISHED.exists() or not _is_ours() or not _is_usable(VENV_PYTHON, needs_pip=uv is None):
             shutil.rmtree(VENV, ignore_errors=True)
         _make_venv(uv, variables)
         UNFINISHED.touch()
         STAMP.unlink(missing_ok=True)
         uv = uv or _get_uv(variables)
         _install_packages(uv, {**_pip_configuration(variables), **variables})
-        STAMP.write_text(fingerprint(), encoding="utf-8")
+        STAMP.write_text(f"{ROOT}\n{fingerprint()}\n", encoding="utf-8")
         UNFINISHED.unlink()
 
 
 def fingerprint() -> str:
-    """Return a digest of what decides the contents of `.venv`, its own path included (it cannot be moved)."""
-    digest = hashlib.sha256(str(ROOT).encode())
+    """Return a digest of what decides the contents of `.venv`."""
+    digest = hashlib.sha256()
     for file in (LOCK_FILE, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -127,12 +127,22 @@ def _pip_configuration(variables: Mapping[str, str]) -> dict[str, str]:
     return {UV_NAME_OF[key]: value for key, value in told}
 
 
-def _is_current() -> bool:
+def _read_stamp() -> list[str]:
+    """Return the place that `.venv` was made for and its fingerprint; nothing where none finished."""
     try:
-        is_stamped = STAMP.read_text(encoding="utf-8") == fingerprint()
+        return STAMP.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return False
+        return []
+
+
+def _is_current() -> bool:
+    is_stamped = _read_stamp() == [str(ROOT), fingerprint()]
     return is_stamped and VENV_PYTHON.exists() and not UNFINISHED.exists()
+
+
+def _is_ours() -> bool:
+    """Say whether `.venv` was finished for this very place: its scripts name their interpreter by path."""
+    return _read_stamp()[:1] == [str(ROOT)]
 
 
 def _is_usable(python: Path, *, needs_pip: bool) -> bool:
