@@ -5,28 +5,50 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format
-from mutx_infra.errors import RefusedError, SettingsError
-from mutx_infra.settings import state_directory
+from mutx_infra.errors import RefusedError, SettingsError, UsageError
+from mutx_infra.settings import find_project, state_directory
 
 if TYPE_CHECKING:
     from mutx_sandbox.daemon import Record, Sandbox
+
+FaultOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="KIND[:NAME=VALUE,...]",
+        help="Make calls to AWS fail: 500, throttle, latency, drop or drop-response; by operation, every, probability, "
+        "times, seconds, seed.",
+    ),
+]
 
 app = typer.Typer(no_args_is_help=True, help="A local cloud of real parts, no account needed.")
 
 
 @app.command(epilog="Example: mutx-infra sandbox up")
-def up(output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False, quiet: c.QuietOption = False) -> None:
+def up(
+    fault: FaultOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+) -> None:
     """Start the sandbox and make it the current environment."""
-    if find_spec("moto") is None or find_spec("flask") is None:
-        raise SettingsError("moto is not installed", code="sandbox-extra-missing", remedy="pip install 'mutx-infra[sandbox]'")
+    missing = [name for name in ("moto", "flask", "grpc", "jmespath") if find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"the sandbox needs packages that are not installed: {', '.join(missing)}",
+            code="sandbox-extra-missing",
+            remedy="pip install 'mutx-infra[sandbox]'",
+        )
+    faults = fault or []
+    _check_faults(faults)
     sandbox = _sandbox()
-    record, remark = sandbox.up()
+    record, remark = sandbox.up(faults)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
     out.say(remark)
     _show(sandbox, record, as_json=out.format is Format.JSON)
@@ -59,6 +81,54 @@ def status(output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False)
     _show(sandbox, record, as_json=out.format is Format.JSON)
 
 
+@app.command(epilog="Example: mutx-infra sandbox project /tmp/offline")
+def project(
+    directory: Annotated[Path, typer.Argument(help="Where it is written.")], quiet: c.QuietOption = False
+) -> None:
+    """Write a Pulumi project that runs this checkout's program on the sandbox; prints its file of exports."""
+    from mutx_sandbox.project import write_project  # noqa: PLC0415
+
+    checkout = find_project(Path.cwd())
+    if checkout is None:
+        raise SettingsError("there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout")
+    written = write_project(checkout, directory, _sandbox())
+    typer.echo(str(written.env))
+    c.make_output(quiet=quiet).say(f"source that file, then: pulumi -C {written.directory} preview --stack NAME")
+
+
+@app.command(epilog="Example: mutx-infra sandbox faults --fault drop-response:operation=Create*,every=3")
+def faults(
+    fault: FaultOption = None,
+    clear: Annotated[bool, typer.Option("--clear", help="End all faults.")] = False,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show the faults that calls to AWS meet, or put others in force."""
+    from mutx_sandbox.aws.control import open_control  # noqa: PLC0415
+
+    wanted = fault or []
+    _check_faults(wanted)
+    with open_control(_sandbox().require_up().endpoints["aws_provider"]) as control:
+        active = control.set_faults(*wanted) if wanted or clear else control.faults()
+    out = c.make_output(as_json=as_json, output=output)
+    if out.format is Format.JSON:
+        out.data({"faults": active})
+        return
+    out.table(("fault", "hits"), [(str(entry["fault"]), str(entry["hits"])) for entry in active])
+
+
+def _check_faults(faults: list[str]) -> None:
+    if not faults:
+        return
+    from mutx_sandbox.aws.faults import Fault  # noqa: PLC0415
+
+    for text in faults:
+        try:
+            Fault.parse(text)
+        except ValueError as exc:
+            raise UsageError(str(exc), code="fault-invalid", remedy="see `mutx-infra sandbox up --help`") from exc
+
+
 def _sandbox() -> Sandbox:
     from mutx_sandbox.daemon import Sandbox  # noqa: PLC0415 - keeps `--help` quick
 
@@ -66,10 +136,7 @@ def _sandbox() -> Sandbox:
 
 
 def _show(sandbox: Sandbox, record: Record, *, as_json: bool) -> None:
-    endpoints = {
-        "aws": f"http://127.0.0.1:{record.port_of('aws')}",
-        "aws_provider": f"127.0.0.1:{record.port_of('aws_provider')}",
-    }
+    endpoints = record.endpoints
     out = c.make_output(as_json=as_json)
     if as_json:
         out.data(

@@ -13,19 +13,20 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from mutx_infra.errors import OutsideError, SettingsError
+from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.settings import current_environment_pointer
+from mutx_sandbox.processes import module_command
 
 ACCOUNT_ID = "123456789012"
 """The account that moto answers with."""
@@ -56,11 +57,26 @@ class Record(BaseModel):
     started_at: datetime
     boot_id: str
     processes: tuple[SandboxProcess, ...]
+    versions: dict[str, str] = {}
 
     @property
     def is_up(self) -> bool:
         """True while every process runs, since the same boot."""
-        return self.boot_id == _boot_id() and all(process.is_alive for process in self.processes)
+        return not self.ended
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """Names of the processes that no longer run; all of them after a reboot."""
+        same_boot = self.boot_id == _boot_id()
+        return tuple(process.name for process in self.processes if not (same_boot and process.is_alive))
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Where the sandbox is reached, by name."""
+        return {
+            "aws": f"http://127.0.0.1:{self.port_of('aws')}",
+            "aws_provider": f"127.0.0.1:{self.port_of('aws_provider')}",
+        }
 
     def port_of(self, name: str) -> int:
         """Return a process's port."""
@@ -74,6 +90,9 @@ class Sandbox:
         self._state = state
         self.folder = state / "sandbox"
         self.environment_file = self.folder / "environment.yaml"
+        self.credentials_file = self.folder / "credentials"
+        self.passphrase_file = self.folder / "passphrase"
+        self.backend = self.folder / "pulumi"
         self._record_file = self.folder / "sandbox.json"
 
     def record(self) -> Record | None:
@@ -85,11 +104,24 @@ class Sandbox:
         except ValueError:
             return None  # a half-written record of a crash: treated as no sandbox
 
-    def up(self) -> tuple[Record, str]:
-        """Start what is not running; returns the record and what there is to say about it.
+    def require_up(self) -> Record:
+        """Return the record of a running sandbox.
 
         Raises:
-            SettingsError: moto is not installed.
+            RefusedError: it is not up.
+        """
+        record = self.record()
+        if record is None or not record.is_up:
+            raise RefusedError("the sandbox is not up", code="sandbox-down", remedy="run `mutx-infra sandbox up`")
+        return record
+
+    def up(self, faults: Sequence[str] = ()) -> tuple[Record, str]:
+        """Start what is not running; returns the record and what there is to say about it.
+
+        Args:
+            faults: rules for the provider's calls (`mutx_sandbox.aws.faults`), for a sandbox that is started.
+
+        Raises:
             OutsideError: a process did not answer in time.
         """
         with self._exclusive():
@@ -99,10 +131,13 @@ class Sandbox:
                 return before, "the sandbox is already up"
             remark = "the sandbox is up"
             if before is not None:
-                remark = "the previous sandbox had died and its cloud with it: started an empty one"
+                remark = (
+                    f"the previous sandbox had died ({' and '.join(before.ended)} not running): its cloud was in memory, "
+                    "so its stack state and registry were removed, and an empty one was started"
+                )
                 self._end(before)
             self._wipe()
-            return self._start(), remark
+            return self._start(faults), remark
 
     def down(self) -> bool:
         """End the sandbox's processes and remove what it wrote; False where there was none."""
@@ -117,40 +152,39 @@ class Sandbox:
         """Empty the cloud, the stack state and the registry; the processes stay.
 
         Raises:
-            SettingsError: the sandbox is not up.
+            RefusedError: the sandbox is not up.
         """
         with self._exclusive():
-            record = self.record()
-            if record is None or not record.is_up:
-                raise SettingsError("the sandbox is not up", code="sandbox-down", remedy="run `mutx-infra sandbox up`")
+            record = self.require_up()
             url = f"http://127.0.0.1:{record.port_of('aws')}/moto-api/reset"
             with _direct().open(urllib.request.Request(url, method="POST"), timeout=10):  # noqa: S310 - loopback
                 self._wipe_state()
+                self.backend.mkdir(mode=0o700)
 
-    def _start(self) -> Record:
+    def _start(self, faults: Sequence[str]) -> Record:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(self.folder / "passphrase", secrets.token_urlsafe(32))
+        _write_private(self.passphrase_file, secrets.token_urlsafe(32))
         _write_private(
-            self.folder / "credentials",
+            self.credentials_file,
             "[default]\naws_access_key_id = AKIASANDBOX000000000\naws_secret_access_key = sandbox\n",
         )
         self._wipe_state()
+        self.backend.mkdir(mode=0o700)
         started: list[SandboxProcess] = []
         try:
-            started.append(self._spawn("aws", ["-m", "mutx_sandbox.moto_server"]))
-            endpoint = f"http://127.0.0.1:{started[0].port}"
-            credentials = str(self.folder / "credentials")
-            started.append(
-                self._spawn(
-                    "aws_provider",
-                    ["-m", "mutx_sandbox.aws", "--endpoint", endpoint, "--credentials-file", credentials],
-                )
-            )
+            leash = ["--end-without", str(self.credentials_file)]
+            started.append(self._spawn("aws", module_command("mutx_sandbox.moto_server", *leash)))
+            options = [*leash, "--endpoint", f"http://127.0.0.1:{started[0].port}"]
+            options += ["--credentials-file", str(self.credentials_file)]
+            options += [text for fault in faults for text in ("--fault", fault)]
+            started.append(self._spawn("aws_provider", module_command("mutx_sandbox.aws", *options)))
         except BaseException:
             for process in started:
                 _end(process)
             raise
-        record = Record(started_at=datetime.now(UTC), boot_id=_boot_id(), processes=tuple(started))
+        record = Record(
+            started_at=datetime.now(UTC), boot_id=_boot_id(), processes=tuple(started), versions=_versions()
+        )
         self._write_profile(record)
         _write_private(self._record_file, record.model_dump_json(indent=2))
         current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
@@ -163,25 +197,25 @@ class Sandbox:
             "aws": {
                 "account_id": ACCOUNT_ID,
                 "endpoint_url": f"http://127.0.0.1:{record.port_of('aws')}",
-                "credentials_file": str(self.folder / "credentials"),
+                "credentials_file": str(self.credentials_file),
             },
             "pulumi": {
-                "backend_url": (self.folder / "pulumi").as_uri(),
-                "passphrase_file": str(self.folder / "passphrase"),
+                "backend_url": self.backend.as_uri(),
+                "passphrase_file": str(self.passphrase_file),
                 "attached_providers": {"aws": f"127.0.0.1:{record.port_of('aws_provider')}"},
             },
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }
         _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))
 
-    def _spawn(self, name: str, arguments: list[str]) -> SandboxProcess:
+    def _spawn(self, name: str, command: list[str]) -> SandboxProcess:
         """Start a detached process and wait for the line with its port."""
         log = self.folder / f"{name}.log"
         out = self.folder / f"{name}.port"
         kept = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
         with log.open("ab") as errors, out.open("wb") as answers:
             process = subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=answers, stderr=errors,
+                command, stdin=subprocess.DEVNULL, stdout=answers, stderr=errors,
                 start_new_session=True, close_fds=True, env=kept, cwd=self.folder,
             )  # fmt: skip
         deadline = time.monotonic() + READY_WITHIN_S
@@ -210,23 +244,21 @@ class Sandbox:
         if pointer.is_file() and pointer.read_text(encoding="utf-8").strip() == str(self.environment_file):
             pointer.unlink()
         self._wipe_state()
-        for file in self.folder.glob("*"):
-            if file.is_file() and file.name != "lock":
-                file.unlink()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wipe_state(self) -> None:
         """Remove what describes a cloud that is empty now."""
         shutil.rmtree(self._state / "stacks" / "sandbox", ignore_errors=True)
-        shutil.rmtree(self.folder / "pulumi", ignore_errors=True)
+        shutil.rmtree(self.backend, ignore_errors=True)
         for file in self.folder.glob("registry.db*"):
             file.unlink()
-        (self.folder / "pulumi").mkdir(parents=True, mode=0o700)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """One `up`, `down` or `reset` at a time; the lock goes with the process that holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / "lock").open("w") as lock:
+        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Beside the folder, not in it: `down` removes the folder while it holds the lock.
+        with (self._state / "sandbox.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -254,6 +286,11 @@ def _started(pid: int) -> int:
     except OSError:
         return -1
     return -1 if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what serves, for whoever compares two runs."""
+    return {name: version(name) for name in ("moto", "pulumi", "pulumi-aws")}
 
 
 def _boot_id() -> str:

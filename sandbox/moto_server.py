@@ -9,8 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+
+from mutx_sandbox.processes import exit_without
 
 _WARM_SERVICES = ("sts", "ec2", "iam", "logs")
 
@@ -19,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; print the port once connections are accepted."""
     parser = argparse.ArgumentParser(prog="moto-server", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--end-without", type=Path, metavar="FILE", help="end when this file is gone")
     options = parser.parse_args(arguments)
+    if options.end_without is not None:
+        exit_without(options.end_without)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

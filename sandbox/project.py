@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from mutx_infra.settings import PROJECT_FILE
-from mutx_sandbox.daemon import AWS, AWS_PROVIDER, Status
-from mutx_sandbox.layout import write_text
+from mutx_sandbox.daemon import Record, Sandbox
 from mutx_sandbox.processes import module_command
 
 _AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
@@ -36,7 +35,7 @@ class Written:
     variables: dict[str, str]
 
 
-def write_project(repo: Path, out: Path, sandbox: Status) -> Written:
+def write_project(repo: Path, out: Path, sandbox: Sandbox) -> Written:
     """Write the project for a running sandbox.
 
     Name, runtime, description and config schema are the checkout's, `main` is absolute, and the checkout's other
@@ -47,31 +46,37 @@ def write_project(repo: Path, out: Path, sandbox: Status) -> Written:
         repo: a checkout with a Pulumi.yaml.
         out: the directory to write; made if need be.
         sandbox: a sandbox that is up.
+
+    Raises:
+        RefusedError: it is not up.
     """
+    record = sandbox.require_up()
     out = out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_load((repo / PROJECT_FILE).read_text(encoding="utf-8"))
-    settings = project_settings(settings, repo, out, sandbox)
-    write_text(out / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
+    settings = project_settings(settings, repo, out, record, sandbox.backend)
+    _write(out / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
     for stack in sorted(repo.glob("Pulumi.*.yaml")):
         shutil.copyfile(stack, out / stack.name)
     _link_directories(repo, out)
-    _write_launchers(out, sandbox)
-    variables = _variables(out, sandbox)
+    _write_launchers(out, record, sandbox)
+    variables = _variables(out, record, sandbox)
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    write_text(out / "env", exports)
+    _write(out / "env", exports)
     return Written(out, out / "env", variables)
 
 
-def project_settings(settings: dict[str, Any], repo: Path, out: Path, sandbox: Status) -> dict[str, Any]:
+def project_settings(
+    settings: dict[str, Any], repo: Path, out: Path, record: Record, backend: Path
+) -> dict[str, Any]:
     """Return the checkout's project settings with this machine's program path, plugins, backend and endpoints."""
     plugins = out / ".plugins"
-    endpoint = sandbox.endpoints[AWS]
+    endpoint = record.endpoints["aws"]
     return {
         **settings,
         "runtime": _runtime(settings["runtime"]),
         "main": str((repo / settings.get("main", ".")).resolve()),
-        "backend": {"url": _backend(sandbox)},
+        "backend": {"url": backend.as_uri()},
         "plugins": {
             "providers": [{"name": "aws", "path": str(plugins / "aws")}],
             "languages": [{"name": "python", "path": str(plugins / "python")}],
@@ -104,14 +109,14 @@ def _link_directories(repo: Path, out: Path) -> None:
             link.symlink_to(entry)
 
 
-def _write_launchers(out: Path, sandbox: Status) -> None:
+def _write_launchers(out: Path, record: Record, sandbox: Sandbox) -> None:
     provider = module_command(
         "mutx_sandbox.aws",
         "--plugin",
         "--endpoint",
-        sandbox.endpoints[AWS],
+        record.endpoints["aws"],
         "--credentials-file",
-        str(sandbox.profile.with_name("credentials")),
+        str(sandbox.credentials_file),
     )
     _write_launcher(out / ".plugins" / "aws" / "pulumi-resource-aws", provider)
     host = module_command("mutx_sandbox.language_host")
@@ -120,21 +125,21 @@ def _write_launchers(out: Path, sandbox: Status) -> None:
 
 def _write_launcher(path: Path, command: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    _write(path, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     path.chmod(_EXECUTABLE)
 
 
-def _backend(sandbox: Status) -> str:
-    return f"file://{sandbox.profile.with_name('pulumi')}"
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
-def _variables(out: Path, sandbox: Status) -> dict[str, str]:
+def _variables(out: Path, record: Record, sandbox: Sandbox) -> dict[str, str]:
     return {
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_SHARED_CREDENTIALS_FILE": str(sandbox.profile.with_name("credentials")),
-        "PULUMI_BACKEND_URL": _backend(sandbox),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(sandbox.profile.with_name("passphrase")),
-        "PULUMI_DEBUG_PROVIDERS": f"aws:{sandbox.endpoints[AWS_PROVIDER].rsplit(':', 1)[1]}",
+        "AWS_SHARED_CREDENTIALS_FILE": str(sandbox.credentials_file),
+        "PULUMI_BACKEND_URL": sandbox.backend.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(sandbox.passphrase_file),
+        "PULUMI_DEBUG_PROVIDERS": f"aws:{record.port_of('aws_provider')}",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_HOME": str(out / ".pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -19,7 +19,7 @@ from mutx_sandbox.aws.control import control_handler
 from mutx_sandbox.aws.faults import Boundary, Fault
 from mutx_sandbox.aws.provider import AwsProvider, Limits
 from mutx_sandbox.aws.sessions import Defaults, Sessions
-from mutx_sandbox.processes import exit_with_parent
+from mutx_sandbox.processes import exit_with_parent, exit_without
 from pulumi.runtime.proto.provider_pb2_grpc import add_ResourceProviderServicer_to_server
 
 _THREADS = 64
@@ -37,6 +37,7 @@ class Options:
         limits: how long it waits at most.
         port: 0 takes a free one.
         is_plugin: an engine started this process, and it ends with the engine.
+        end_without: the process ends when this file is gone.
     """
 
     defaults: Defaults = Defaults()
@@ -44,6 +45,7 @@ class Options:
     limits: Limits = Limits()
     port: int = 0
     is_plugin: bool = False
+    end_without: Path | None = None
 
 
 def start(options: Options) -> tuple[grpc.Server, int]:
@@ -81,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forget_environment(os.environ)
     if options.is_plugin:
         exit_with_parent()
+    if options.end_without is not None:
+        exit_without(options.end_without)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,6 +110,7 @@ def _parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--credentials-file", type=Path, help="shared credentials file, section `default`")
     parser.add_argument("--region", help="region of last resort")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--end-without", type=Path, metavar="FILE", help="end when this file is gone")
     parser.add_argument("--plugin", action="store_true", help="end with the process that started this one")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND[:NAME=VALUE,...]")
     parser.add_argument("--delete-limit", type=float, default=Limits().delete_s, metavar="SECONDS")
@@ -113,4 +118,4 @@ def _parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("engine", nargs="*", help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     defaults = Defaults(found.endpoint, found.credentials_file, found.region)
-    return Options(defaults, tuple(found.fault), Limits(found.delete_limit), found.port, found.plugin)
+    return Options(defaults, tuple(found.fault), Limits(found.delete_limit), found.port, found.plugin, found.end_without)
