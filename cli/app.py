@@ -8,18 +8,17 @@ import sys
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from mutx_infra.cli import doctor, spec, tenant
 from mutx_infra.cli.output import print_error
-from mutx_infra.errors import INTERRUPTED, MutxInfraError
+from mutx_infra.errors import INTERRUPTED, USAGE, MutxInfraError
 
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="mutx-infra",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Isolated networks, hardened hosts and tenant-held keys for AI agents, as code.",
@@ -32,14 +31,17 @@ for _extension in entry_points(group="mutx_infra.commands"):
     app.add_typer(_extension.load(), name=_extension.name)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     """Isolated networks, hardened hosts and tenant-held keys for AI agents, as code."""
     if version_:
         sys.stdout.write(f"mutx-infra {version('mutx-infra')}\n")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 def main() -> None:
@@ -49,10 +51,10 @@ def main() -> None:
     except MutxInfraError as exc:
         print_error(exc)
         sys.exit(exc.exit_status)
-    except click.ClickException as exc:
+    except TyperException as exc:
         exc.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+        sys.exit(USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted; what was made is recorded, run the same command again to go on\n")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -143,7 +143,9 @@ class AwsCloud:
         return [f"role {flow_log_role(tenant)}"]
 
     def _tagged(self, tenant: str, region: str, operation: str, key: str) -> Iterable[dict[str, Any]]:
-        return self._all("ec2", region, operation, key, _tenant_filter(tenant))
+        """Return a tenant's items; the tags are looked at again, since not every endpoint honours the filter."""
+        items = self._all("ec2", region, operation, key, _tenant_filter(tenant))
+        return [item for item in items if _tags(item).get(TENANT_TAG) == tenant]
 
     def _all(
         self,
@@ -156,7 +158,7 @@ class AwsCloud:
     ) -> list[dict[str, Any]]:
         """Return every item of a paged listing. EC2 spells `Filters` as `Filter` in one operation."""
         client = self._session.client(service, region)
-        name = "Filter" if operation in {"describe_flow_logs", "describe_nat_gateways"} else "Filters"
+        name = "Filter" if operation == "describe_flow_logs" else "Filters"
         request = {**more, **({name: filters} if filters else {})}
         if not client.can_paginate(operation):
             return list(getattr(client, operation)(**request)[key])

@@ -32,7 +32,7 @@ _BY_TAG: dict[str, tuple[str, str, str]] = {
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": (
         "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
 }  # fmt: skip
-_FILTER_ARGUMENT = {"describe_flow_logs": "Filter", "describe_nat_gateways": "Filter"}
+_FILTER_ARGUMENT = {"describe_flow_logs": "Filter"}
 _GONE = {"deleted", "deleting", "failed"}
 
 
@@ -91,7 +91,14 @@ class AwsLookup:
         operation, key, id_key = _BY_TAG[kind]
         filters = [{"Name": f"tag:{tag}", "Values": [tags[tag]]} for tag in (TENANT_TAG, NAME_TAG)]
         answer = getattr(self._ec2, operation)(**{_FILTER_ARGUMENT.get(operation, "Filters"): filters})
-        found = (item for item in answer[key] if str(item.get("State", "")).lower() not in _GONE)
+        found = (
+            item
+            for item in answer[key]
+            # Not every EC2 endpoint honours a tag filter everywhere: another tenant's resource must never be taken.
+            if {(tag, tags[tag]) for tag in (TENANT_TAG, NAME_TAG)}
+            <= {(tag["Key"], tag["Value"]) for tag in item.get("Tags") or []}
+            and str(item.get("State", "")).lower() not in _GONE
+        )
         return next((str(item[id_key]) for item in found if item[id_key] not in besides), None)
 
     def _default_group(self, inputs: Inputs) -> str | None:
@@ -101,14 +108,14 @@ class AwsLookup:
 
     def _route(self, inputs: Inputs) -> str | None:
         table, destination = inputs["routeTableId"], inputs.get("destinationCidrBlock")
-        tables = self._tables({"Name": "route-table-id", "Values": [table]})
+        tables = self._tables(RouteTableIds=[table])
         routes = [route for found in tables for route in found["Routes"]]
         if destination and any(route.get("DestinationCidrBlock") == destination for route in routes):
             return route_id(table, destination)
         return None
 
     def _table_association(self, inputs: Inputs) -> str | None:
-        tables = self._tables({"Name": "association.subnet-id", "Values": [inputs["subnetId"]]})
+        tables = self._tables(Filters=[{"Name": "association.subnet-id", "Values": [inputs["subnetId"]]}])
         return next(
             (
                 str(association["RouteTableAssociationId"])
@@ -121,13 +128,13 @@ class AwsLookup:
 
     def _acl_entry(self, inputs: Inputs) -> str | None:
         egress, number = bool(inputs.get("egress", False)), int(inputs["ruleNumber"])
-        for acl in self._acls({"Name": "network-acl-id", "Values": [inputs["networkAclId"]]}):
+        for acl in self._acls(inputs["networkAclId"]):
             if any(e["Egress"] is egress and e["RuleNumber"] == number for e in acl["Entries"]):
                 return acl_entry_id(acl["NetworkAclId"], number, str(inputs["protocol"]), egress=egress)
         return None
 
     def _acl_association(self, inputs: Inputs) -> str | None:
-        for acl in self._acls({"Name": "network-acl-id", "Values": [inputs["networkAclId"]]}):
+        for acl in self._acls(inputs["networkAclId"]):
             for association in acl["Associations"]:
                 if association["SubnetId"] == inputs["subnetId"]:
                     return str(association["NetworkAclAssociationId"])
@@ -150,11 +157,20 @@ class AwsLookup:
             return None
         return f"{inputs['role']}:{inputs['name']}"
 
-    def _tables(self, condition: dict[str, Any]) -> list[dict[str, Any]]:
-        return list(self._ec2.describe_route_tables(Filters=[condition])["RouteTables"])
+    def _tables(self, **which: object) -> list[dict[str, Any]]:
+        return self._list("describe_route_tables", "RouteTables", which)
 
-    def _acls(self, condition: dict[str, Any]) -> list[dict[str, Any]]:
-        return list(self._ec2.describe_network_acls(Filters=[condition])["NetworkAcls"])
+    def _acls(self, acl: str) -> list[dict[str, Any]]:
+        return self._list("describe_network_acls", "NetworkAcls", {"NetworkAclIds": [acl]})
+
+    def _list(self, operation: str, key: str, which: Mapping[str, object]) -> list[dict[str, Any]]:
+        """Return what matches; a parent that is gone took its children with it."""
+        try:
+            return list(getattr(self._ec2, operation)(**which)[key])
+        except self._ec2.exceptions.ClientError as exc:
+            if str(exc.response["Error"]["Code"]).endswith(".NotFound"):
+                return []
+            raise
 
 
 def route_id(route_table: str, destination: str) -> str:

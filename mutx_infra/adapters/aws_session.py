@@ -67,6 +67,7 @@ class AwsSession:
 def translated(what: str) -> Iterator[None]:
     """Turn botocore's exceptions into ours; `what` completes "AWS could not …"."""
     from botocore import exceptions  # noqa: PLC0415
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     try:
         yield
@@ -79,7 +80,7 @@ def translated(what: str) -> Iterator[None]:
         ) from exc
     except exceptions.ClientError as exc:
         raise _from_client_error(what, exc.response.get("Error", {}), exc.operation_name) from exc
-    except (exceptions.HTTPClientError, exceptions.BotoCoreError) as exc:
+    except (exceptions.HTTPClientError, exceptions.BotoCoreError, ResponseParserError) as exc:
         raise OutsideError(
             f"AWS could not {what}: {exc}",
             code="aws-unreachable",
