@@ -77,7 +77,7 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     """Wire the use cases to Pulumi, AWS and the SQL registry of the environment in force."""
     from mutx_infra.adapters.aws_cloud import AwsCloud  # noqa: PLC0415 - vendors load only for commands that need them
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
-    from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
+    from mutx_infra.adapters.process import current_owner, is_alive, is_running  # noqa: PLC0415
     from mutx_infra.adapters.pulumi_engine import find_engine  # noqa: PLC0415
     from mutx_infra.adapters.pulumi_stacks import PulumiStacks  # noqa: PLC0415
     from mutx_infra.adapters.sql_journal import SqlJournal  # noqa: PLC0415
@@ -94,7 +94,7 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         state=settings.state,
         session=session,
         owner=owner,
-        is_running=lambda pid: Path(f"/proc/{pid}").exists(),
+        is_running=is_running,
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)

@@ -39,6 +39,12 @@ def is_alive(owner: Owner, proc: Path = _PROC) -> bool | None:
     return status is not None and status[0] not in _DEAD_STATES and status[1] == owner.started
 
 
+def is_running(pid: int, proc: Path = _PROC) -> bool:
+    """Say whether a pid of this machine belongs to a process that has not ended."""
+    status = _status(proc, pid)
+    return status is not None and status[0] not in _DEAD_STATES
+
+
 def _status(proc: Path, pid: int) -> tuple[str, int] | None:
     """Return state and start time (fields 3 and 22 of proc(5) `stat`), or None where there is no such process."""
     try:
