@@ -26,7 +26,7 @@ def current_owner(proc: Path = _PROC) -> Owner:
 
 
 def is_alive(owner: Owner, proc: Path = _PROC) -> bool | None:
-    """Say whether the owner's process still runs; None where it belongs to another host and cannot be seen.
+    """Say whether the owner's process still runs; None where it belongs to another host.
 
     True only for the same pid with the same start time since the same boot: a pid that was given to another
     process, a reboot and a zombie all count as dead.
@@ -46,12 +46,12 @@ def is_running(pid: int, proc: Path = _PROC) -> bool:
 
 
 def _status(proc: Path, pid: int) -> tuple[str, int] | None:
-    """Return state and start time (fields 3 and 22 of proc(5) `stat`), or None where there is no such process."""
+    """Return state and start time (fields 3 and 22 of proc(5) `stat`), or None where no such process is."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # Field 2 is the command in parentheses and may hold spaces and parentheses itself: count from the last one.
+    # Field 2, the command in parentheses, may hold spaces and parentheses itself: count from the last one.
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19])
 

@@ -140,7 +140,7 @@ class SqlRegistry:
             raise LockedError(
                 f"the lease on {lease.tenant} was lost: it expired or was broken, and may be another's now",
                 code="lease-lost",
-                remedy=f"`mutx-infra tenant status {lease.tenant}` shows who works on it; then `mutx-infra tenant resume`",
+                remedy=f"`mutx-infra tenant status {lease.tenant}` shows who works on it; then resume",
             )
         return renewed
 
@@ -178,7 +178,8 @@ def _taken(tenant: str, block: str, other: str) -> RefusedError:
     return RefusedError(
         f"{tenant}: {block} overlaps {other}",
         code="block-taken",
-        remedy="leave `cidr:` out and a free block is allocated, or pick one that `mutx-infra tenant list` does not show",
+        remedy="leave `cidr:` out and a free block is allocated, or pick one that"
+        " `mutx-infra tenant list` does not show",
     )
 
 
@@ -186,7 +187,8 @@ def _locked(held: Lease) -> LockedError:
     return LockedError(
         f"{held.owner} works on {held.tenant} ({held.purpose})",
         code="tenant-locked",
-        remedy=f"wait until it ends, or end that process; its lease runs out at {held.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+        remedy="wait until it ends, or end that process;"
+        f" its lease runs out at {held.expires_at:%Y-%m-%d %H:%M:%S} UTC",
         detail=f"since {held.acquired_at:%Y-%m-%d %H:%M:%S} UTC",
     )
 
@@ -241,5 +243,5 @@ def _record(row: sa.Row[tuple[object, ...]]) -> TenantRecord:
         raise OutsideError(
             f"the registry's record of {stored['id']} cannot be understood",
             code="registry-record-invalid",
-            remedy="a newer mutx-infra may have written it: update this one, or restore the registry from a backup",
+            remedy="a newer mutx-infra may have written it: update this one, or restore a backup",
         ) from exc

@@ -105,7 +105,7 @@ steps = sa.Table(
 
 
 def create(connection: sa.Connection) -> None:
-    """Make every table and rule that is missing, then say which version this is; in the caller's transaction."""
+    """Make the tables and rules and note their version, in the caller's transaction."""
     metadata.create_all(connection)
     for statement in _DISJOINT[connection.dialect.name]:
         connection.exec_driver_sql(statement)
@@ -126,7 +126,9 @@ def _trigger(event: str) -> str:
 _DISJOINT: dict[str, tuple[str, ...]] = {
     "sqlite": (_trigger("INSERT"), _trigger("UPDATE OF block_start, block_end")),
     "postgresql": (
-        f"ALTER TABLE mutx_tenant ADD CONSTRAINT {OVERLAP}"
-        " EXCLUDE USING gist (int8range(block_start, block_end, '[]') WITH &&)",
+        (
+            f"ALTER TABLE mutx_tenant ADD CONSTRAINT {OVERLAP}"
+            " EXCLUDE USING gist (int8range(block_start, block_end, '[]') WITH &&)"
+        ),
     ),
 }

@@ -1,8 +1,8 @@
 """One database by URL: its files, its transactions, its schema, and its errors in the operator's words.
 
 SQLite serves the processes of one machine, PostgreSQL those of many. Writers queue: on SQLite by
-`BEGIN IMMEDIATE`, retried at even intervals (SQLite's own back-off grows, so that newcomers overtake those who
-wait longest); on PostgreSQL by an advisory lock, which is first come, first served.
+`BEGIN IMMEDIATE`, retried at even intervals (SQLite's own back-off grows, so that newcomers overtake those
+who wait longest); on PostgreSQL by an advisory lock, which is first come, first served.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +28,8 @@ _ADVISORY_LOCK = 0x6D757478_52454749
 """`mutxREGI`: PostgreSQL's advisory locks are numbers shared by all programs of a database."""
 _CONNECT_TIMEOUT_S = 5
 _RETRY_S = (0.001, 0.006)
-_WRITES = "mutx_writes"
+_BEGIN = "mutx_begin"
+"""Execution option: the statement that opens a transaction on SQLite."""
 
 _Result = TypeVar("_Result")
 
@@ -58,24 +58,29 @@ class SqlStore:
 
     def read(self, work: Callable[[sa.Connection], _Result]) -> _Result:
         """Return what `work` reads; one consistent view, no lock. May run it again, so it must only read."""
-        return self._run(work, lock=False, writes=False)
+        return self._run(work, begin="BEGIN")
 
     def write(self, work: Callable[[sa.Connection], _Result]) -> _Result:
-        """Run `work` in the exclusive transaction; it commits if `work` returns and leaves no trace if it raises."""
-        return self._run(work, lock=True, writes=True)
+        """Run `work` in the exclusive transaction; if it raises, nothing of it stays."""
+
+        def locked(connection: sa.Connection) -> _Result:
+            if not self._is_sqlite:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(WAIT_S * 1000)}")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            return work(connection)
+
+        return self._run(locked, begin="BEGIN IMMEDIATE")
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._engine.dispose()
 
-    def _run(self, work: Callable[[sa.Connection], _Result], *, lock: bool, writes: bool) -> _Result:
+    def _run(self, work: Callable[[sa.Connection], _Result], *, begin: str) -> _Result:
         deadline = time.monotonic() + WAIT_S
         while True:
             try:
-                with self._transaction(writes=writes) as connection:
-                    if lock and not self._is_sqlite:
-                        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(WAIT_S * 1000)}")
-                        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                options = {_BEGIN: begin}
+                with self._engine.connect().execution_options(**options) as connection, connection.begin():
                     return work(connection)
             except sql.IntegrityError:
                 raise
@@ -83,11 +88,6 @@ class SqlStore:
                 if not _is_busy(exc) or time.monotonic() > deadline:
                     raise self._unavailable(exc) from exc
                 time.sleep(random.uniform(*_RETRY_S))  # noqa: S311 - spreads the waiting; no secret
-
-    @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[sa.Connection]:
-        with self._engine.connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
-            yield connection
 
     def _make_engine(self) -> sa.Engine:
         # Parameters stay out of error texts: outputs and specs are nobody's business in a log.
@@ -126,6 +126,11 @@ class SqlStore:
     def _ensure_schema(self) -> None:
         found = self.read(_found_version)
         if found is None:
+            if self._is_sqlite:
+                # Readers then do not wait for the writer; the file remembers it. Not possible in a transaction.
+                self._run(
+                    lambda connection: connection.exec_driver_sql("PRAGMA journal_mode = WAL"), begin=""
+                )
             found = self.write(_create_if_missing)
         if found > sql_schema.SCHEMA_VERSION:
             raise SettingsError(
@@ -190,8 +195,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # Any: the DBAPI
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    statement = connection.get_execution_options()[_BEGIN]
+    if statement:
+        connection.exec_driver_sql(statement)
 
 
 def _found_version(connection: sa.Connection) -> int | None:
