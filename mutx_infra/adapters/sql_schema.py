@@ -81,13 +81,6 @@ runs = sa.Table(
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     sa.Index("mutx_run_by_tenant", "tenant", "sequence"),
-    sa.Index(
-        "mutx_run_one_open",
-        "tenant",
-        unique=True,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    ),
 )
 """No foreign key to the tenant: the history of runs outlives it."""
 
@@ -107,7 +100,7 @@ steps = sa.Table(
 def create(connection: sa.Connection) -> None:
     """Make the tables and rules and note their version, in the caller's transaction."""
     metadata.create_all(connection)
-    for statement in _DISJOINT[connection.dialect.name]:
+    for statement in (_ONE_OPEN_RUN, *_DISJOINT[connection.dialect.name]):
         connection.exec_driver_sql(statement)
     connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
 
@@ -123,6 +116,8 @@ def _trigger(event: str) -> str:
     """  # noqa: S608 - constants only
 
 
+# As text, since sa.Index's `sqlite_where` and `postgresql_where` load both dialects: 90 ms at every start.
+_ONE_OPEN_RUN = "CREATE UNIQUE INDEX mutx_run_one_open ON mutx_run (tenant) WHERE state = 'running'"
 _DISJOINT: dict[str, tuple[str, ...]] = {
     "sqlite": (_trigger("INSERT"), _trigger("UPDATE OF block_start, block_end")),
     "postgresql": (

@@ -127,7 +127,7 @@ class SqlStore:
         found = self.read(_found_version)
         if found is None:
             if self._is_sqlite:
-                # Readers then do not wait for the writer; the file remembers it. Not possible in a transaction.
+                # Readers then do not wait for the writer; the file remembers it. Not within a transaction.
                 self._run(
                     lambda connection: connection.exec_driver_sql("PRAGMA journal_mode = WAL"), begin=""
                 )
