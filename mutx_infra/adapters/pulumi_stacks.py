@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pulumi import automation as auto
@@ -38,6 +39,7 @@ LIMIT_S = 1800.0
 """One engine operation's time limit."""
 _SERVICES = ("ec2", "iam", "logs", "sts")
 _NO_STACK = "no stack named"
+_TORN_STATE = "failed to load checkpoint"
 _one_at_a_time = Lock()
 
 
@@ -174,7 +176,28 @@ class PulumiStacks:
         except auto.CommandError as exc:
             if _NO_STACK in str(exc):
                 return None
-            raise self._failure(stack.name, EventCollector(), exc) from exc
+            if _TORN_STATE not in str(exc) or not self._restore_backup(stack.name):
+                raise self._failure(stack.name, EventCollector(), exc) from exc
+        return dict(stack.export_stack().deployment or {})
+
+    def _restore_backup(self, name: str) -> bool:
+        """Put back the snapshot before the last one; True where that was possible.
+
+        The engine's file backend does not replace a state file atomically, so an engine killed while it saves
+        leaves a torn one, with its predecessor beside it. That lacks the last step at most: an operation that
+        had not begun, or one that is still pending there and found again by recovery.
+        """
+        backend = urlsplit(self._environment.pulumi.backend_url)
+        if backend.scheme != "file":
+            return False
+        state = Path(unquote(backend.path), ".pulumi", "stacks", PROJECT, f"{name}.json")
+        backup = state.with_name(f"{state.name}.bak")
+        if not backup.is_file():
+            return False
+        temporary = state.with_name(f".{state.name}.{os.getpid()}")
+        temporary.write_bytes(backup.read_bytes())
+        temporary.replace(state)
+        return True
 
     def _preview_absent(self, plan: TenantPlan) -> ChangeSet:
         with tempfile.TemporaryDirectory(prefix="mutx-preview-") as scratch:
