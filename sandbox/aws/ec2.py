@@ -20,7 +20,13 @@ def arn(resource: str, service: str = "ec2") -> Output:
 
 
 def described(
-    operation: str, plural: str, identity: str, *, among: Mapping[str, str] | None = None, gone: str = ""
+    operation: str,
+    plural: str,
+    identity: str,
+    *,
+    among: Mapping[str, str] | None = None,
+    gone: str = "",
+    given: str = "",
 ) -> Describe:
     """Describe a type by `<Identity>s=[id]`, as most of EC2 does.
 
@@ -30,6 +36,7 @@ def described(
         identity: member of an item that is its id, e.g. `VpcId`.
         among: EC2 filters that narrow the search for a lost resource, `{"vpc-id": "$vpcId"}`.
         gone: see `Describe.gone`.
+        given: see `Describe.given`.
     """
     return Describe(
         operation=operation,
@@ -38,6 +45,7 @@ def described(
         identity=identity,
         among=filters(among or {}),
         gone=gone,
+        given=given,
     )
 
 

@@ -338,6 +338,7 @@ def _find_lost(work: Work) -> dict[str, Any] | None:
         item
         for item in _candidates(work, template)
         if not (describe.gone and search(describe.gone, item))
+        and not (describe.given and search(describe.given, item))
         and _is_as_requested(work, item)
         and not (work.type.make_id is None and work.session.made.knows(_identity(work, item)))
     ]
@@ -353,16 +354,19 @@ def _find_lost(work: Work) -> dict[str, Any] | None:
 
 
 def _is_as_requested(work: Work, item: dict[str, Any]) -> bool:
-    for name, described in work.type.properties.items():
-        wanted = work.inputs.get(name)
-        if wanted is None or described.api is None or described.item is None or name == "region":
-            continue
-        # Tags of some types are read by a call of their own; there the natural key has to do.
-        if name == "tags" and (work.type.tagging is None or search(work.type.tagging.read, item) is None):
-            continue
-        if not same(described, read_property(work, name, item), wanted):
-            return False
-    return True
+    return _has_requested_tags(work, item) and all(
+        same(described, read_property(work, name, item), wanted)
+        for name, described in work.type.properties.items()
+        if (wanted := work.inputs.get(name)) is not None and described.api is not None and described.item is not None
+    )
+
+
+def _has_requested_tags(work: Work, item: dict[str, Any]) -> bool:
+    """Compare tags, unless they are read by a call of their own: there the natural key has to do."""
+    tagging = work.type.tagging
+    if tagging is None or tagging.put is None or search(tagging.read, item) is None:
+        return True
+    return (read_property(work, "tags", item) or {}) == (work.inputs.get("tags") or {})
 
 
 def _delete_step(work: Work, step: Step) -> None:

@@ -129,6 +129,7 @@ class Describe:
         identity: JMESPath in an item to the id; "" where AWS gives none and `ResourceType.keys` decide.
         among: request template that lists candidates when the id is not known (lost answers); None for `by`.
         gone: JMESPath in an item that is true when it only lingers (`State == 'deleted'`).
+        given: JMESPath in an item that is true for what AWS made by itself (a VPC's main route table).
     """
 
     operation: str
@@ -137,6 +138,7 @@ class Describe:
     identity: str = ""
     among: Mapping[str, Any] | None = None
     gone: str = ""
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,9 @@ NETWORK_ACL = ResourceType(
     properties={**COMMON, "vpcId": string(required=True, replaces=True)},
     outputs={**OWNER, "arn": arn("network-acl/$id")},
     create=Create(operation="CreateNetworkAcl", item="NetworkAcl"),
-    describe=described("DescribeNetworkAcls", "NetworkAcls", "NetworkAclId", among={"vpc-id": "$vpcId"}),
+    describe=described(
+        "DescribeNetworkAcls", "NetworkAcls", "NetworkAclId", among={"vpc-id": "$vpcId"}, given="IsDefault"
+    ),
     delete=(Call("DeleteNetworkAcl", {"NetworkAclId": "$id"}),),
     tagging=ec2_tagging("network-acl"),
     refused={

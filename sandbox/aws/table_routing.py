@@ -20,7 +20,13 @@ ROUTE_TABLE = ResourceType(
     properties={**COMMON, "vpcId": string(required=True, replaces=True)},
     outputs={**OWNER, "arn": arn("route-table/$id")},
     create=Create(operation="CreateRouteTable", item="RouteTable"),
-    describe=described("DescribeRouteTables", "RouteTables", "RouteTableId", among={"vpc-id": "$vpcId"}),
+    describe=described(
+        "DescribeRouteTables",
+        "RouteTables",
+        "RouteTableId",
+        among={"vpc-id": "$vpcId"},
+        given="Associations[?Main]",
+    ),
     delete=(Call("DeleteRouteTable", {"RouteTableId": "$id"}),),
     tagging=ec2_tagging("route-table"),
     refused={

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
-from pulumi.runtime.proto import plugin_pb2
+from pulumi.runtime.proto import plugin_pb2, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
 
@@ -86,6 +86,14 @@ class Engine:
             pb.CreateRequest(urn=urn(token, name), properties=pack(checked), preview=preview, timeout=timeout)
         )
         return Resource(token, name, answer.id, checked, unpack(answer.properties))
+
+    def failed_creation(self, token: str, name: str, error: grpc.RpcError, inputs: dict[str, Any]) -> Resource:
+        """The resource that the engine would record from an ErrorResourceInitFailed."""
+        metadata = dict(error.trailing_metadata())
+        status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+        detail = pb.ErrorResourceInitFailed()
+        assert status.details[0].Unpack(detail)
+        return Resource(token, name, detail.id, self.check(token, name, inputs), unpack(detail.properties))
 
     def diff(
         self, resource: Resource, *, ignore: tuple[str, ...] = (), replacing: bool = False, **inputs: Any

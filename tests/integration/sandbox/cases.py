@@ -1,0 +1,474 @@
+"""One case for each resource type: what it needs, how it changes, how it drifts, how it is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.integration.sandbox.engine_client import Engine, Resource
+
+TAGS = {"Name": "acme", "mutx:tenant": "acme"}
+OTHER_TAGS = {"Name": "acme", "mutx:owner": "ops"}
+
+Inputs = dict[str, Any]
+
+
+class World:
+    """Makes what a case stands on, once each, with names of its own."""
+
+    def __init__(self, engine: Engine, boto: Callable[[str], Any], name: str) -> None:
+        self.engine, self.boto, self.name = engine, boto, name
+        self._made: dict[str, str] = {}
+
+    @property
+    def ec2(self) -> Any:
+        return self.boto("ec2")
+
+    def the(self, what: str) -> str:
+        """Return the id of a prerequisite, e.g. `vpc`, `vpc2`."""
+        if what not in self._made:
+            self._made[what] = getattr(self, f"_{what.rstrip('2')}")(what)
+        return self._made[what]
+
+    def _vpc(self, what: str) -> str:
+        return self._create("aws:ec2/vpc:Vpc", cidrBlock="10.0.0.0/16" if what == "vpc" else "10.1.0.0/16")
+
+    def _subnet(self, what: str) -> str:
+        cidr = "10.0.1.0/24" if what == "subnet" else "10.0.2.0/24"
+        return self._create("aws:ec2/subnet:Subnet", vpcId=self.the("vpc"), cidrBlock=cidr, availabilityZone="eu-west-1a")
+
+    def _gateway(self, what: str) -> str:
+        return self._create("aws:ec2/internetGateway:InternetGateway", vpcId=self.the("vpc" + what.removeprefix("gateway")))
+
+    def _address(self, what: str) -> str:
+        return self._create("aws:ec2/eip:Eip", domain="vpc", tags={"Name": f"{self.name}-{what}"})
+
+    def _nat(self, what: str) -> str:
+        return self._create("aws:ec2/natGateway:NatGateway", subnetId=self.the("subnet"), allocationId=self.the("address"))
+
+    def _table(self, what: str) -> str:
+        return self._create("aws:ec2/routeTable:RouteTable", vpcId=self.the("vpc"), tags={"Name": what})
+
+    def _group(self, what: str) -> str:
+        return self._create("aws:ec2/securityGroup:SecurityGroup", vpcId=self.the("vpc"), name=what)
+
+    def _acl(self, what: str) -> str:
+        return self._create("aws:ec2/networkAcl:NetworkAcl", vpcId=self.the("vpc"), tags={"Name": what})
+
+    def _role(self, what: str) -> str:
+        return self._create("aws:iam/role:Role", name=f"{self.name}-{what}", assumeRolePolicy=trust("ec2"))
+
+    def _log(self, what: str) -> str:
+        return self._create("aws:cloudwatch/logGroup:LogGroup", name=f"/{self.name}/{what}")
+
+    def log_arn(self, what: str = "log") -> str:
+        return f"arn:aws:logs:eu-west-1:123456789012:log-group:{self.the(what)}"
+
+    def role_arn(self) -> str:
+        return f"arn:aws:iam::123456789012:role/{self.the('role')}"
+
+    def prefix_list(self) -> str:
+        wanted = [{"Name": "prefix-list-name", "Values": ["com.amazonaws.eu-west-1.s3"]}]
+        return self.ec2.describe_prefix_lists(Filters=wanted)["PrefixLists"][0]["PrefixListId"]
+
+    def _create(self, token: str, **inputs: Any) -> str:
+        return self.engine.create(token, f"{self.name}-{len(self._made)}", **inputs).id
+
+
+@dataclass(frozen=True)
+class Case:
+    """One resource type's life.
+
+    Attributes:
+        token: the type.
+        inputs: the program's inputs in a world.
+        creates: the API operation that makes it; "" where making it twice does no harm.
+        update: inputs that change in place, None where every change replaces.
+        replace: inputs whose change replaces.
+        deletes_first: a replacement by `replace` must delete first.
+        drift: changes the resource behind the provider's back; None where AWS has no call for it.
+        remove: removes it behind the provider's back.
+        import_id: the official import id.
+        endures: deleting it leaves AWS as it is.
+    """
+
+    token: str
+    inputs: Callable[[World], Inputs]
+    creates: str
+    remove: Callable[[World, Resource], Any] | None
+    update: Callable[[World], Inputs] | None = None
+    replace: Callable[[World], Inputs] | None = None
+    deletes_first: bool = False
+    drift: Callable[[World, Resource], Any] | None = None
+    import_id: Callable[[Resource], str] = field(default=lambda resource: resource.id)
+    endures: bool = False
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.name or self.token.rsplit(":", 1)[-1]
+
+
+def trust(service: str) -> str:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def grant(action: str) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]})
+
+
+def retag(world: World, resource: Resource) -> None:
+    world.ec2.create_tags(Resources=[resource.id], Tags=[{"Key": "Name", "Value": "changed"}, {"Key": "x", "Value": "y"}])
+
+
+def _rule(direction: str, name: str, source: Callable[[World], Inputs], other: Callable[[World], Inputs]) -> Case:
+    def remove(world: World, resource: Resource) -> None:
+        revoke = getattr(world.ec2, f"revoke_security_group_{direction.lower()}")
+        revoke(GroupId=world.the("group"), SecurityGroupRuleIds=[resource.id])
+
+    def drift(world: World, resource: Resource) -> None:
+        changed = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "CidrIpv4": "10.9.0.0/16", "Description": "changed"}
+        world.ec2.modify_security_group_rules(
+            GroupId=world.the("group"),
+            SecurityGroupRules=[{"SecurityGroupRuleId": resource.id, "SecurityGroupRule": changed}],
+        )
+
+    return Case(
+        token=f"aws:vpc/securityGroup{direction}Rule:SecurityGroup{direction}Rule",
+        name=name,
+        inputs=lambda world: {
+            "securityGroupId": world.the("group"),
+            "ipProtocol": "tcp",
+            "fromPort": 443,
+            "toPort": 443,
+            "description": "why",
+            "tags": TAGS,
+            **source(world),
+        },
+        creates=f"AuthorizeSecurityGroup{direction}",
+        update=lambda world: {"fromPort": 8080, "toPort": 8090, "description": "another", "tags": OTHER_TAGS},
+        replace=other,
+        drift=drift,
+        remove=remove,
+    )
+
+
+def _modify_endpoint(world: World, resource: Resource) -> None:
+    world.ec2.modify_vpc_endpoint(VpcEndpointId=resource.id, AddRouteTableIds=[world.the("table2")], PolicyDocument=grant("s3:*"))
+
+
+def _change_role(world: World, resource: Resource) -> None:
+    world.boto("iam").update_assume_role_policy(RoleName=resource.id, PolicyDocument=trust("lambda"))
+    world.boto("iam").update_role(RoleName=resource.id, Description="changed")
+
+
+def _put_back(world: World, resource: Resource) -> None:
+    default = world.ec2.describe_network_acls(
+        Filters=[{"Name": "vpc-id", "Values": [world.the("vpc")]}, {"Name": "default", "Values": ["true"]}]
+    )["NetworkAcls"][0]
+    world.ec2.replace_network_acl_association(AssociationId=resource.id, NetworkAclId=default["NetworkAclId"])
+
+
+def _open_default_group(world: World, resource: Resource) -> None:
+    anyone = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    world.ec2.authorize_security_group_ingress(GroupId=resource.id, IpPermissions=anyone)
+
+
+def _replace_entry(world: World, resource: Resource) -> None:
+    key = {"NetworkAclId": world.the("acl"), "RuleNumber": 100, "Egress": False}
+    world.ec2.replace_network_acl_entry(
+        **key, Protocol="6", RuleAction="deny", CidrBlock="10.0.0.0/8", PortRange={"From": 1, "To": 9}
+    )
+
+
+def _detach_gateway(world: World, resource: Resource) -> None:
+    world.ec2.detach_internet_gateway(InternetGatewayId=resource.id, VpcId=world.the("vpc"))
+
+
+def _remove_gateway(world: World, resource: Resource) -> None:
+    _detach_gateway(world, resource)
+    world.ec2.delete_internet_gateway(InternetGatewayId=resource.id)
+
+
+
+
+CASES = (
+    Case(
+        token="aws:ec2/vpc:Vpc",
+        inputs=lambda world: {"cidrBlock": "10.0.0.0/16", "enableDnsHostnames": True, "tags": TAGS},
+        creates="CreateVpc",
+        update=lambda world: {"enableDnsHostnames": False, "enableDnsSupport": False, "tags": OTHER_TAGS},
+        replace=lambda world: {"cidrBlock": "10.2.0.0/16"},
+        drift=lambda world, it: world.ec2.modify_vpc_attribute(VpcId=it.id, EnableDnsHostnames={"Value": False}),
+        remove=lambda world, it: world.ec2.delete_vpc(VpcId=it.id),
+    ),
+    Case(
+        token="aws:ec2/subnet:Subnet",
+        inputs=lambda world: {
+            "vpcId": world.the("vpc"),
+            "cidrBlock": "10.0.9.0/24",
+            "availabilityZone": "eu-west-1b",
+            "tags": TAGS,
+        },
+        creates="CreateSubnet",
+        update=lambda world: {"mapPublicIpOnLaunch": True, "tags": OTHER_TAGS},
+        replace=lambda world: {"availabilityZone": "eu-west-1c"},
+        deletes_first=True,
+        drift=lambda world, it: world.ec2.modify_subnet_attribute(SubnetId=it.id, MapPublicIpOnLaunch={"Value": True}),
+        remove=lambda world, it: world.ec2.delete_subnet(SubnetId=it.id),
+    ),
+    Case(
+        token="aws:ec2/internetGateway:InternetGateway",
+        inputs=lambda world: {"vpcId": world.the("vpc"), "tags": TAGS},
+        creates="CreateInternetGateway",
+        update=lambda world: {"vpcId": world.the("vpc2"), "tags": OTHER_TAGS},
+        drift=_detach_gateway,
+        remove=_remove_gateway,
+    ),
+    Case(
+        token="aws:ec2/eip:Eip",
+        inputs=lambda world: {"domain": "vpc", "tags": {"Name": world.name}},
+        creates="AllocateAddress",
+        update=lambda world: {"tags": OTHER_TAGS},
+        drift=retag,
+        remove=lambda world, it: world.ec2.release_address(AllocationId=it.id),
+    ),
+    Case(
+        token="aws:ec2/natGateway:NatGateway",
+        inputs=lambda world: {"subnetId": world.the("subnet"), "allocationId": world.the("address"), "tags": TAGS},
+        creates="CreateNatGateway",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"subnetId": world.the("subnet2")},
+        deletes_first=True,
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_nat_gateway(NatGatewayId=it.id),
+    ),
+    Case(
+        token="aws:ec2/vpcEndpoint:VpcEndpoint",
+        name="GatewayEndpoint",
+        inputs=lambda world: {
+            "vpcId": world.the("vpc"),
+            "serviceName": "com.amazonaws.eu-west-1.s3",
+            "vpcEndpointType": "Gateway",
+            "routeTableIds": [world.the("table")],
+            "policy": grant("s3:GetObject"),
+            "tags": TAGS,
+        },
+        creates="CreateVpcEndpoint",
+        update=lambda world: {"routeTableIds": [world.the("table2")], "policy": grant("s3:PutObject"), "tags": OTHER_TAGS},
+        replace=lambda world: {"serviceName": "com.amazonaws.eu-west-1.dynamodb"},
+        drift=_modify_endpoint,
+        remove=lambda world, it: world.ec2.delete_vpc_endpoints(VpcEndpointIds=[it.id]),
+    ),
+    Case(
+        token="aws:ec2/vpcEndpoint:VpcEndpoint",
+        name="InterfaceEndpoint",
+        inputs=lambda world: {
+            "vpcId": world.the("vpc"),
+            "serviceName": "com.amazonaws.eu-west-1.ssm",
+            "vpcEndpointType": "Interface",
+            "subnetIds": [world.the("subnet")],
+            "securityGroupIds": [world.the("group")],
+            "privateDnsEnabled": True,
+            "tags": TAGS,
+        },
+        creates="CreateVpcEndpoint",
+        update=lambda world: {
+            "subnetIds": [world.the("subnet2"), world.the("subnet")],
+            "securityGroupIds": [world.the("group2")],
+        },
+        replace=lambda world: {"vpcId": world.the("vpc2")},
+        drift=lambda world, it: world.ec2.modify_vpc_endpoint(VpcEndpointId=it.id, AddSecurityGroupIds=[world.the("group2")]),
+        remove=lambda world, it: world.ec2.delete_vpc_endpoints(VpcEndpointIds=[it.id]),
+    ),
+    Case(
+        token="aws:ec2/routeTable:RouteTable",
+        inputs=lambda world: {"vpcId": world.the("vpc"), "tags": TAGS},
+        creates="CreateRouteTable",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"vpcId": world.the("vpc2")},
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_route_table(RouteTableId=it.id),
+    ),
+    Case(
+        token="aws:ec2/route:Route",
+        inputs=lambda world: {
+            "routeTableId": world.the("table"),
+            "destinationCidrBlock": "0.0.0.0/0",
+            "gatewayId": world.the("gateway"),
+        },
+        creates="CreateRoute",
+        update=lambda world: {"gatewayId": None, "natGatewayId": world.the("nat")},
+        replace=lambda world: {"destinationCidrBlock": "198.51.100.0/24"},
+        drift=lambda world, it: world.ec2.replace_route(
+            RouteTableId=world.the("table"), DestinationCidrBlock="0.0.0.0/0", NatGatewayId=world.the("nat")
+        ),
+        remove=lambda world, it: world.ec2.delete_route(RouteTableId=world.the("table"), DestinationCidrBlock="0.0.0.0/0"),
+        import_id=lambda it: f"{it.inputs['routeTableId']}_0.0.0.0/0",
+    ),
+    Case(
+        token="aws:ec2/routeTableAssociation:RouteTableAssociation",
+        inputs=lambda world: {"routeTableId": world.the("table"), "subnetId": world.the("subnet")},
+        creates="AssociateRouteTable",
+        update=lambda world: {"routeTableId": world.the("table2")},
+        replace=lambda world: {"subnetId": world.the("subnet2")},
+        remove=lambda world, it: world.ec2.disassociate_route_table(AssociationId=it.id),
+        import_id=lambda it: f"{it.inputs['subnetId']}/{it.inputs['routeTableId']}",
+    ),
+    Case(
+        token="aws:ec2/securityGroup:SecurityGroup",
+        inputs=lambda world: {"name": "agent", "description": "why", "vpcId": world.the("vpc"), "tags": TAGS},
+        creates="CreateSecurityGroup",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"description": "another"},
+        deletes_first=True,
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_security_group(GroupId=it.id),
+    ),
+    Case(
+        token="aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+        inputs=lambda world: {"vpcId": world.the("vpc"), "ingress": [], "egress": [], "tags": TAGS},
+        creates="",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"vpcId": world.the("vpc2")},
+        drift=_open_default_group,
+        remove=None,
+        endures=True,
+    ),
+    _rule(
+        "Ingress",
+        "IngressFromGroup",
+        lambda world: {"referencedSecurityGroupId": world.the("group2")},
+        lambda world: {"referencedSecurityGroupId": None, "cidrIpv4": "10.0.0.0/8"},
+    ),
+    _rule(
+        "Ingress", "IngressFromAddress", lambda world: {"cidrIpv4": "10.0.0.0/8"}, lambda world: {"securityGroupId": world.the("group2")}
+    ),
+    _rule(
+        "Egress",
+        "EgressToPrefixList",
+        lambda world: {"prefixListId": world.prefix_list()},
+        lambda world: {"prefixListId": None, "cidrIpv4": "10.0.0.0/8"},
+    ),
+    _rule(
+        "Egress", "EgressToAddress", lambda world: {"cidrIpv4": "10.0.0.0/8"}, lambda world: {"securityGroupId": world.the("group2")}
+    ),
+    Case(
+        token="aws:ec2/networkAcl:NetworkAcl",
+        inputs=lambda world: {"vpcId": world.the("vpc"), "tags": TAGS},
+        creates="CreateNetworkAcl",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"vpcId": world.the("vpc2")},
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_network_acl(NetworkAclId=it.id),
+    ),
+    Case(
+        token="aws:ec2/networkAclRule:NetworkAclRule",
+        inputs=lambda world: {
+            "networkAclId": world.the("acl"),
+            "ruleNumber": 100,
+            "egress": False,
+            "protocol": "tcp",
+            "ruleAction": "allow",
+            "cidrBlock": "10.0.0.0/8",
+            "fromPort": 5432,
+            "toPort": 5432,
+        },
+        creates="CreateNetworkAclEntry",
+        replace=lambda world: {"toPort": 5433},
+        deletes_first=True,
+        drift=_replace_entry,
+        remove=lambda world, it: world.ec2.delete_network_acl_entry(
+            NetworkAclId=world.the("acl"), RuleNumber=100, Egress=False
+        ),
+        import_id=lambda it: f"{it.inputs['networkAclId']}:100:tcp:false",
+    ),
+    Case(
+        token="aws:ec2/networkAclRule:NetworkAclRule",
+        name="IcmpAclRule",
+        inputs=lambda world: {
+            "networkAclId": world.the("acl"),
+            "ruleNumber": 200,
+            "egress": True,
+            "protocol": "icmp",
+            "ruleAction": "deny",
+            "cidrBlock": "0.0.0.0/0",
+            "icmpType": 3,
+            "icmpCode": 4,
+        },
+        creates="CreateNetworkAclEntry",
+        replace=lambda world: {"ruleNumber": 201},
+        remove=lambda world, it: world.ec2.delete_network_acl_entry(
+            NetworkAclId=world.the("acl"), RuleNumber=200, Egress=True
+        ),
+        import_id=lambda it: f"{it.inputs['networkAclId']}:200:icmp:true",
+    ),
+    Case(
+        token="aws:ec2/networkAclAssociation:NetworkAclAssociation",
+        inputs=lambda world: {"networkAclId": world.the("acl"), "subnetId": world.the("subnet")},
+        creates="ReplaceNetworkAclAssociation",
+        replace=lambda world: {"networkAclId": world.the("acl2")},
+        deletes_first=True,
+        remove=_put_back,
+    ),
+    Case(
+        token="aws:cloudwatch/logGroup:LogGroup",
+        inputs=lambda world: {"name": f"/{world.name}/own", "retentionInDays": 30, "tags": TAGS},
+        creates="CreateLogGroup",
+        update=lambda world: {"retentionInDays": 7, "tags": OTHER_TAGS},
+        replace=lambda world: {"name": f"/{world.name}/other"},
+        drift=lambda world, it: world.boto("logs").put_retention_policy(logGroupName=it.id, retentionInDays=1),
+        remove=lambda world, it: world.boto("logs").delete_log_group(logGroupName=it.id),
+    ),
+    Case(
+        token="aws:iam/role:Role",
+        inputs=lambda world: {
+            "name": f"{world.name}-own",
+            "description": "why",
+            "assumeRolePolicy": trust("vpc-flow-logs"),
+            "tags": TAGS,
+        },
+        creates="CreateRole",
+        update=lambda world: {
+            "assumeRolePolicy": trust("ec2"),
+            "description": "another",
+            "maxSessionDuration": 7200,
+            "tags": OTHER_TAGS,
+        },
+        replace=lambda world: {"path": "/other/"},
+        deletes_first=True,
+        drift=_change_role,
+        remove=lambda world, it: world.boto("iam").delete_role(RoleName=it.id),
+    ),
+    Case(
+        token="aws:iam/rolePolicy:RolePolicy",
+        inputs=lambda world: {"name": "write", "role": world.the("role"), "policy": grant("logs:PutLogEvents")},
+        creates="",
+        update=lambda world: {"policy": grant("logs:*")},
+        replace=lambda world: {"name": "other"},
+        drift=lambda world, it: world.boto("iam").put_role_policy(
+            RoleName=world.the("role"), PolicyName="write", PolicyDocument=grant("s3:*")
+        ),
+        remove=lambda world, it: world.boto("iam").delete_role_policy(RoleName=world.the("role"), PolicyName="write"),
+    ),
+    Case(
+        token="aws:ec2/flowLog:FlowLog",
+        inputs=lambda world: {
+            "vpcId": world.the("vpc"),
+            "trafficType": "ALL",
+            "logDestination": world.log_arn(),
+            "iamRoleArn": world.role_arn(),
+            "maxAggregationInterval": 60,
+            "tags": TAGS,
+        },
+        creates="CreateFlowLogs",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"trafficType": "REJECT"},
+        deletes_first=True,
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_flow_logs(FlowLogIds=[it.id]),
+    ),
+)
