@@ -9,10 +9,10 @@ from importlib.metadata import entry_points, version
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
-
 from mutx_infra.cli import doctor, spec, tenant
 from mutx_infra.cli.output import print_error
+from typer.exceptions import TyperException
+
 from mutx_infra.errors import INTERRUPTED, USAGE, MutxInfraError
 
 logger = logging.getLogger(__name__)
@@ -61,10 +61,12 @@ def main() -> None:
         # The reader went away (`| head`): not our failure, and Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as exc:  # noqa: BLE001 - the one place that may: log the trace, say so, exit 1
+    except Exception as exc:
         logger.debug("defect", exc_info=exc)
         sys.stderr.write(f"error[defect]: {type(exc).__name__}: {exc}\n")
-        sys.stderr.write("  hint: this is a defect in mutx-infra; MUTX_INFRA_TRACE=1 shows the trace for a report\n")
+        sys.stderr.write(
+            "  hint: this is a defect in mutx-infra; MUTX_INFRA_TRACE=1 shows the trace for a report\n"
+        )
         if os.environ.get("MUTX_INFRA_TRACE"):
             raise
         sys.exit(1)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mutx_infra.cli.output import Format, Output
 
 from mutx_infra import bootstrap
-from mutx_infra.cli.output import Format, Output
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.settings import Settings
 
@@ -22,11 +22,16 @@ EnvironmentOption = Annotated[
     ),
 ]  # fmt: skip
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print data and errors only.")]
-ProgressOption = Annotated[bool, typer.Option("--progress/--no-progress", help="Redraw a progress line on a terminal.")]
+ProgressOption = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="Redraw a progress line on a terminal.")
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="One line for each resource.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 RefreshOption = Annotated[
-    bool, typer.Option("--refresh/--no-refresh", help="Compare the state with the cloud first, so that drift is seen.")
+    bool,
+    typer.Option(
+        "--refresh/--no-refresh", help="Compare the state with the cloud first, so that drift is seen."
+    ),
 ]
 
 
@@ -40,11 +45,18 @@ def tenant_names(incomplete: str) -> list[str]:
         return []
 
 
-TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id.", autocompletion=tenant_names)]
+TenantArgument = Annotated[
+    str, typer.Argument(metavar="TENANT", help="The tenant's id.", autocompletion=tenant_names)
+]
 
 
 def make_output(
-    *, as_json: bool = False, output: Format = Format.TABLE, quiet: bool = False, progress: bool = True, verbose: bool = False
+    *,
+    as_json: bool = False,
+    output: Format = Format.TABLE,
+    quiet: bool = False,
+    progress: bool = True,
+    verbose: bool = False,
 ) -> Output:
     """Fold the output options into one value."""
     return Output(Format.JSON if as_json else output, quiet=quiet, progress=progress, verbose=verbose)

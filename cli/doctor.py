@@ -5,17 +5,30 @@ from __future__ import annotations
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from mutx_infra import bootstrap
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format
+
+from mutx_infra import bootstrap
 from mutx_infra.errors import MutxInfraError, RefusedError
 
-_PACKAGES = ("pulumi", "pulumi-aws", "pulumi-tailscale", "ansible-runner", "hvac", "boto3", "typer", "jinja2", "pytest-testinfra")
+_PACKAGES = (
+    "pulumi",
+    "pulumi-aws",
+    "pulumi-tailscale",
+    "ansible-runner",
+    "hvac",
+    "boto3",
+    "typer",
+    "jinja2",
+    "pytest-testinfra",
+)
 _OPTIONAL = {"moto": "pip install 'mutx-infra[sandbox]'", "psycopg": "pip install 'mutx-infra[postgres]'"}
 
 
 def doctor(
-    environment: c.EnvironmentOption = None, output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
 ) -> None:
     """Check the installation; exits 4 where something needed is missing."""
     out = c.make_output(as_json=as_json, output=output)
@@ -25,7 +38,9 @@ def doctor(
     else:
         out.table(("check", "state", "detail"), checks)
     if any(state == "missing" for _, state, _ in checks):
-        raise RefusedError("something needed is missing", code="doctor-missing", remedy="the table says how to get it")
+        raise RefusedError(
+            "something needed is missing", code="doctor-missing", remedy="the table says how to get it"
+        )
 
 
 def _python() -> tuple[str, str, str]:

@@ -46,7 +46,10 @@ class Output:
     def data(self, content: dict[str, object]) -> None:
         """Print one JSON document: versioned, sorted, stable."""
         sys.stdout.write(
-            json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+            json.dumps(
+                {"schema_version": SCHEMA_VERSION, **content}, indent=2, sort_keys=True, ensure_ascii=False
+            )
+            + "\n"
         )
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format
+
 from mutx_infra.errors import RefusedError, UsageError
 from mutx_infra.tenant import Tier
 
@@ -21,10 +21,18 @@ _STACK_CONFIG = "config:\n  aws:region: {region}\n  mutx-tenant:spec: {spec}\n"
 
 @app.command(epilog="Example: mutx-infra spec init acme --region eu-west-1")
 def init(
-    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", envvar="MUTX_INFRA_TENANT", help="The tenant's id.")] = None,
-    region: Annotated[str | None, typer.Option("--region", envvar="MUTX_INFRA_REGION", help="AWS region.")] = None,
-    tier: Annotated[Tier, typer.Option("--tier", envvar="MUTX_INFRA_TIER", help="How much the tenant gets.")] = Tier.STARTER,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Where to write. Default: tenants/TENANT.yaml.")] = None,
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="TENANT", envvar="MUTX_INFRA_TENANT", help="The tenant's id.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", envvar="MUTX_INFRA_REGION", help="AWS region.")
+    ] = None,
+    tier: Annotated[
+        Tier, typer.Option("--tier", envvar="MUTX_INFRA_TIER", help="How much the tenant gets.")
+    ] = Tier.STARTER,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Where to write. Default: tenants/TENANT.yaml.")
+    ] = None,
 ) -> None:
     """Write a commented spec, and the stack's config for `pulumi up`; asks on a terminal for what is left out."""
     from mutx_infra.adapters.spec_file import load_spec, spec_skeleton  # noqa: PLC0415
@@ -33,7 +41,9 @@ def init(
     region = region or _ask("AWS region", "--region")
     path = c.spec_path(tenant, file)
     if path.exists():
-        raise RefusedError(f"{path} exists", code="spec-exists", remedy="edit it, or name another file with `-f`")
+        raise RefusedError(
+            f"{path} exists", code="spec-exists", remedy="edit it, or name another file with `-f`"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec_skeleton(tenant, region, tier), encoding="utf-8")
     try:
@@ -47,7 +57,8 @@ def init(
         stack = project / f"Pulumi.{tenant}.yaml"
         if not stack.exists():
             stack.write_text(
-                _STACK_CONFIG.format(region=region, spec=path.resolve().relative_to(project)), encoding="utf-8"
+                _STACK_CONFIG.format(region=region, spec=path.resolve().relative_to(project)),
+                encoding="utf-8",
             )
             sys.stdout.write(f"{stack}\n")
 
@@ -82,7 +93,11 @@ def schema() -> None:
 
 def _ask(question: str, option: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError(f"{option} is missing", code="option-missing", remedy=f"pass {option}; without a terminal nobody is asked")
+        raise UsageError(
+            f"{option} is missing",
+            code="option-missing",
+            remedy=f"pass {option}; without a terminal nobody is asked",
+        )
     sys.stderr.write(f"{question}: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip()

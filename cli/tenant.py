@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import ConsoleReporter, Format, Output
 from mutx_infra.cli.tenant_views import (
@@ -21,12 +20,14 @@ from mutx_infra.cli.tenant_views import (
     status_json,
     status_rows,
 )
+
 from mutx_infra.errors import CHANGES_PENDING, RefusedError
 
 app = typer.Typer(no_args_is_help=True, help="Create, look at and destroy tenants.")
 
 SpecOption = Annotated[
-    Path | None, typer.Option("--file", "-f", metavar="SPEC", help="The tenant's spec. Default: tenants/TENANT.yaml.")
+    Path | None,
+    typer.Option("--file", "-f", metavar="SPEC", help="The tenant's spec. Default: tenants/TENANT.yaml."),
 ]
 OptionalTenant = Annotated[
     str | None, typer.Argument(metavar="[TENANT]", help="The tenant's id.", autocompletion=c.tenant_names)
@@ -64,7 +65,9 @@ def create(
     plan: Annotated[
         str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse any plan but the one previewed.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing, as `preview`.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and change nothing, as `preview`.")
+    ] = False,
     refresh: c.RefreshOption = True,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
@@ -121,7 +124,14 @@ def list_(
     out.table(
         ("tenant", "state", "tier", "region", "block", "vpc"),
         [
-            (r.spec.id, r.state, r.spec.tier, r.allocation.region, str(r.allocation.block), str(r.outputs.get("vpc_id", "-")))
+            (
+                r.spec.id,
+                r.state,
+                r.spec.tier,
+                r.allocation.region,
+                str(r.allocation.block),
+                str(r.outputs.get("vpc_id", "-")),
+            )
             for r in records
         ],
     )
@@ -197,7 +207,9 @@ def destroy(
     onboarding = c.onboarding_for(environment)
     record = onboarding.require(tenant)
     if not yes:
-        out.say(f"This deletes {tenant}: {record.allocation.block} in {record.allocation.region}, with all that is in it.")
+        out.say(
+            f"This deletes {tenant}: {record.allocation.block} in {record.allocation.region}, with all that is in it."
+        )
         _confirm(tenant, f"mutx-infra tenant destroy {tenant} --yes")
     changes = onboarding.destroy(tenant, ConsoleReporter(out))
     if out.format is Format.JSON:
@@ -205,12 +217,16 @@ def destroy(
 
 
 @app.command(epilog="Example: mutx-infra tenant unlock acme")
-def unlock(tenant: c.TenantArgument, environment: c.EnvironmentOption = None, yes: c.YesOption = False) -> None:
+def unlock(
+    tenant: c.TenantArgument, environment: c.EnvironmentOption = None, yes: c.YesOption = False
+) -> None:
     """Break a lock whose owner is dead on a machine that this one cannot see."""
     onboarding = c.onboarding_for(environment)
     lease = onboarding.lease(tenant)
     if not yes:
-        Output().say(f"{tenant} is locked by {lease.owner}." if lease else f"No process holds a lease on {tenant}.")
+        Output().say(
+            f"{tenant} is locked by {lease.owner}." if lease else f"No process holds a lease on {tenant}."
+        )
         _confirm(tenant, f"mutx-infra tenant unlock {tenant} --yes")
     broken = onboarding.unlock(tenant)
     Output().say(f"unlocked {tenant}" + (f", which {broken.owner} held" if broken else ""))
@@ -224,7 +240,11 @@ def _load(tenant: str | None, file: Path | None):  # type: ignore[no-untyped-def
 
 def _confirm(tenant: str, command: str) -> None:
     """Have the operator type the tenant's name; refuse where nobody can."""
-    refused = RefusedError("not confirmed; nothing was done", code="not-confirmed", remedy=f"type the tenant's name, or run `{command}`")
+    refused = RefusedError(
+        "not confirmed; nothing was done",
+        code="not-confirmed",
+        remedy=f"type the tenant's name, or run `{command}`",
+    )
     if not sys.stdin.isatty():
         raise refused
     sys.stderr.write(f"Type {tenant} to go on: ")

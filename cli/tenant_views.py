@@ -40,7 +40,9 @@ def change_rows(changes: ChangeSet) -> Rows:
         if change.operation != "create" or len(changes.changes) <= 20
     ]
     if len(changes.changes) > 20:
-        counted = Counter(change.kind.split(":")[-1] for change in changes.changes if change.operation == "create")
+        counted = Counter(
+            change.kind.split(":")[-1] for change in changes.changes if change.operation == "create"
+        )
         shown += [("create", f"{number} ×", kind, "") for kind, number in sorted(counted.items())]
     return shown
 
@@ -61,7 +63,12 @@ def allocation_rows(record: TenantRecord) -> Rows:
     for key, title in (("subnet_ids", "subnet"), ("security_group_ids", "security group")):
         found = outputs.get(key)
         for name, identity in sorted(found.items()) if isinstance(found, dict) else ():
-            rows.append((f"{title} {name}", ", ".join(identity.values()) if isinstance(identity, dict) else str(identity)))
+            rows.append(
+                (
+                    f"{title} {name}",
+                    ", ".join(identity.values()) if isinstance(identity, dict) else str(identity),
+                )
+            )
     return rows
 
 
@@ -81,7 +88,11 @@ def record_json(record: TenantRecord) -> dict[str, object]:
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
     """Return what a create did, for programs."""
-    return {**record_json(outcome.record), "changes": changes_json(outcome.changes), "facts_checked": outcome.facts_checked}
+    return {
+        **record_json(outcome.record),
+        "changes": changes_json(outcome.changes),
+        "facts_checked": outcome.facts_checked,
+    }
 
 
 def changes_json(changes: ChangeSet) -> dict[str, object]:
@@ -116,7 +127,9 @@ def status_rows(record: TenantRecord | None, run: RunRecord | None, lease: Lease
     """Return where a tenant stands, for people."""
     rows: Rows = [("state", str(record.state) if record else "destroyed")]
     if run is not None:
-        rows.append(("last run", f"{run.kind} by {run.owner} at {run.started_at:%Y-%m-%d %H:%M:%S} UTC: {run.state}"))
+        rows.append(
+            ("last run", f"{run.kind} by {run.owner} at {run.started_at:%Y-%m-%d %H:%M:%S} UTC: {run.state}")
+        )
         rows += [(f"step {step.name}", f"{step.state}: {step.detail}".rstrip(": ")) for step in run.steps]
     rows.append(("lock", f"held by {lease.owner} for {lease.purpose}" if lease else "free"))
     return rows

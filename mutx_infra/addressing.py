@@ -72,7 +72,9 @@ def check_block(block: IPv4Network, zone_count: int) -> None:
         BlockError: outside RFC 1918, in a range AWS or Docker uses, larger than /16, or too small for the zones.
     """
     if not any(block.subnet_of(private) for private in PRIVATE_RANGES):
-        raise BlockError(f"{block} is not private address space (10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16)")
+        raise BlockError(
+            f"{block} is not private address space (10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16)"
+        )
     for reserved in RESERVED_RANGES:
         if block.overlaps(reserved):
             raise BlockError(f"{block} overlaps {reserved}, which AWS services and Docker use themselves")

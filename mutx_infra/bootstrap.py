@@ -60,7 +60,10 @@ def load_environment(path: Path) -> Environment:
         return Environment.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise SettingsError(
-            f"the environment profile {path} cannot be read", code="environment-unreadable", remedy=remedy, detail=str(exc)
+            f"the environment profile {path} cannot be read",
+            code="environment-unreadable",
+            remedy=remedy,
+            detail=str(exc),
         ) from exc
     except ValidationError as exc:
         # The input is left out of the message: it may hold the registry's password.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-
 USAGE = 2
 """Exit status of a wrong command line."""
 

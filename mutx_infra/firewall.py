@@ -106,11 +106,19 @@ def _rules_of(flow: Flow, port: int) -> Iterator[GroupRule]:
     what = f"{flow.protocol}-{port}"
     if isinstance(flow.destination, Role):
         out, into = flow.source, flow.destination
-        yield GroupRule(key=f"sg-{out}-to-{into}-{what}", group=out, direction="egress", peer_role=into, **common)
-        yield GroupRule(key=f"sg-{into}-from-{out}-{what}", group=into, direction="ingress", peer_role=out, **common)
+        yield GroupRule(
+            key=f"sg-{out}-to-{into}-{what}", group=out, direction="egress", peer_role=into, **common
+        )
+        yield GroupRule(
+            key=f"sg-{into}-from-{out}-{what}", group=into, direction="ingress", peer_role=out, **common
+        )
         return
     key = f"sg-{flow.source}-to-{flow.destination}-{what}"
-    peer = {"peer_endpoint": str(flow.destination)} if flow.destination is Outside.S3 else {"peer_cidr": ANYWHERE}
+    peer = (
+        {"peer_endpoint": str(flow.destination)}
+        if flow.destination is Outside.S3
+        else {"peer_cidr": ANYWHERE}
+    )
     yield GroupRule(key=key, group=flow.source, direction="egress", **peer, **common)
 
 
@@ -153,11 +161,13 @@ def _numbered(inside: list[_Opening], outside: list[_Opening], block: str) -> It
             if outer:
                 entries += [_denial(layer, egress, block), *outer]
             if len(entries) > ENTRY_LIMIT:
-                raise ValueError(f"layer {layer} needs {len(entries)} ACL entries in one direction, AWS allows 20")
+                raise ValueError(
+                    f"layer {layer} needs {len(entries)} ACL entries in one direction, AWS allows 20"
+                )
             yield from entries
 
 
-def _denial(layer: Layer, egress: bool, block: str) -> AclEntry:  # noqa: FBT001
+def _denial(layer: Layer, egress: bool, block: str) -> AclEntry:
     return AclEntry(
         layer=layer,
         egress=egress,
@@ -171,7 +181,7 @@ def _denial(layer: Layer, egress: bool, block: str) -> AclEntry:  # noqa: FBT001
     )
 
 
-def _sequence(openings: list[_Opening], layer: Layer, egress: bool, first: int) -> Iterator[AclEntry]:  # noqa: FBT001
+def _sequence(openings: list[_Opening], layer: Layer, egress: bool, first: int) -> Iterator[AclEntry]:
     """Number one direction of one layer; openings which differ in their reason only are one entry."""
     reasons: dict[tuple[str, tuple[int, int], str], str] = {}
     for where, way, protocol, ports, cidr, reason in openings:

@@ -93,23 +93,83 @@ _R, _O, _C = Role, Outside, Carrier
 _TAILNET_NODES: tuple[Role | Outside, ...] = (_R.AGENT, _R.GUARD, _R.MGMT, _R.VAULT)
 
 FLOWS: tuple[Flow, ...] = (
-    Flow(_O.CONTROL_PLANE, _R.GUARD, _TCP, (8443,), _C.TAILNET, "requests enter a tenant through its guard only, mTLS"),
-    *_each((_O.OPERATORS, _O.CONVERGE), _R.MGMT, _TCP, (22,), _C.TAILNET, "build and converge", before_hand_over_only=True),
-    *_each((_O.OPERATORS, _O.CONVERGE), _R.AGENT, _TCP, (22,), _C.TAILNET, "build and converge", before_hand_over_only=True),
-    *_each((_O.OPERATORS, _O.CONVERGE), _R.GUARD, _TCP, (22,), _C.TAILNET, "build and converge", before_hand_over_only=True),
-    Flow(_O.TENANT_ADMINS, _R.VAULT, _TCP, (8200,), _C.TAILNET, "tenant administrators manage their own keys, mTLS"),
+    Flow(
+        _O.CONTROL_PLANE,
+        _R.GUARD,
+        _TCP,
+        (8443,),
+        _C.TAILNET,
+        "requests enter a tenant through its guard only, mTLS",
+    ),
+    *_each(
+        (_O.OPERATORS, _O.CONVERGE),
+        _R.MGMT,
+        _TCP,
+        (22,),
+        _C.TAILNET,
+        "build and converge",
+        before_hand_over_only=True,
+    ),
+    *_each(
+        (_O.OPERATORS, _O.CONVERGE),
+        _R.AGENT,
+        _TCP,
+        (22,),
+        _C.TAILNET,
+        "build and converge",
+        before_hand_over_only=True,
+    ),
+    *_each(
+        (_O.OPERATORS, _O.CONVERGE),
+        _R.GUARD,
+        _TCP,
+        (22,),
+        _C.TAILNET,
+        "build and converge",
+        before_hand_over_only=True,
+    ),
+    Flow(
+        _O.TENANT_ADMINS,
+        _R.VAULT,
+        _TCP,
+        (8200,),
+        _C.TAILNET,
+        "tenant administrators manage their own keys, mTLS",
+    ),
     Flow(_R.GUARD, _R.AGENT, _TCP, (8080,), _C.VPC, "agent API, judged requests only, mTLS"),
-    Flow(_R.AGENT, _R.GUARD, _TCP, (8444,), _C.VPC, "LLM calls leave through the egress proxy of guard, mTLS"),
+    Flow(
+        _R.AGENT, _R.GUARD, _TCP, (8444,), _C.VPC, "LLM calls leave through the egress proxy of guard, mTLS"
+    ),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (5432,), _C.VPC, "PostgreSQL, TLS"),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (6379,), _C.VPC, "Redis, TLS"),
-    *_each((_R.AGENT, _R.GUARD, _R.DATABASE), _R.VAULT, _TCP, (8200,), _C.VPC, "Vault API for Vault Agent, mTLS"),
+    *_each(
+        (_R.AGENT, _R.GUARD, _R.DATABASE), _R.VAULT, _TCP, (8200,), _C.VPC, "Vault API for Vault Agent, mTLS"
+    ),
     Flow(_R.VAULT, _R.VAULT, _TCP, (8201,), _C.VPC, "Vault raft between its nodes"),
-    Flow(_R.MGMT, _R.DATABASE, _TCP, (22,), _C.VPC, "SSH by ProxyJump, database hosts are not on the tailnet"),
-    Flow(_R.MGMT, _R.VAULT, _TCP, (22,), _C.VPC, "SSH by ProxyJump until hand-over", before_hand_over_only=True),
+    Flow(
+        _R.MGMT, _R.DATABASE, _TCP, (22,), _C.VPC, "SSH by ProxyJump, database hosts are not on the tailnet"
+    ),
+    Flow(
+        _R.MGMT, _R.VAULT, _TCP, (22,), _C.VPC, "SSH by ProxyJump until hand-over", before_hand_over_only=True
+    ),
     *_each((_R.AGENT, _R.GUARD, _R.DATABASE, _R.VAULT), _R.MGMT, _TCP, (3128,), _C.VPC, "package proxy"),
     Flow(_R.GUARD, _O.INTERNET, _TCP, (443,), _C.NAT, "LLM providers by name through the egress proxy"),
-    Flow(_R.MGMT, _O.INTERNET, _TCP, (443,), _C.NAT, "package mirrors and tailnet coordination behind the proxy"),
+    Flow(
+        _R.MGMT,
+        _O.INTERNET,
+        _TCP,
+        (443,),
+        _C.NAT,
+        "package mirrors and tailnet coordination behind the proxy",
+    ),
     *_each(_TAILNET_NODES, _O.INTERNET, _UDP, (41641,), _C.NAT, "direct WireGuard to tailnet peers"),
-    Flow(_R.MGMT, _O.S3, _TCP, (443,), _C.ENDPOINT, "package and image objects, through the S3 gateway endpoint"),
+    Flow(
+        _R.MGMT,
+        _O.S3,
+        _TCP,
+        (443,),
+        _C.ENDPOINT,
+        "package and image objects, through the S3 gateway endpoint",
+    ),
 )
 """DNS, DHCP, instance metadata and time sync need no row: neither security groups nor ACLs filter them (VPC guide)."""

@@ -83,7 +83,13 @@ class Onboarding:
         return Preview(plan, self._stacks.preview(plan, refresh=refresh), is_new=record is None)
 
     def create(
-        self, spec: TenantSpec, files: SpecFiles, report: Reporter, *, refresh: bool, digest: str | None = None
+        self,
+        spec: TenantSpec,
+        files: SpecFiles,
+        report: Reporter,
+        *,
+        refresh: bool,
+        digest: str | None = None,
     ) -> Outcome:
         """Create the tenant, or converge it where it exists.
 

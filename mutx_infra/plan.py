@@ -118,7 +118,9 @@ class TenantPlan(BaseModel):
     @property
     def digest(self) -> str:
         """`sha256:` and the SHA-256 of the plan's canonical JSON (sorted keys, no white space)."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        canonical = json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         return f"sha256:{sha256(canonical.encode()).hexdigest()}"
 
     def tags_of(self, logical_name: str) -> dict[str, str]:
@@ -141,7 +143,9 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         layout = split_block(allocation.block, len(allocation.zones))
     except BlockError as exc:
         raise SpecError(
-            f"{spec.id}: {exc}", code="spec-cidr-unusable", remedy="leave `cidr:` out, or name a larger private block"
+            f"{spec.id}: {exc}",
+            code="spec-cidr-unusable",
+            remedy="leave `cidr:` out, or name a larger private block",
         ) from exc
     subnets = tuple(
         SubnetPlan(key=f"{layer}-{_letter(zone)}", layer=layer, zone=zone, cidr=str(cidr))
@@ -216,7 +220,9 @@ def _route_tables(
     )
 
 
-def _table(key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[RoutePlan, ...]) -> RouteTablePlan:
+def _table(
+    key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[RoutePlan, ...]
+) -> RouteTablePlan:
     return RouteTablePlan(
         key=key,
         layer=layer,
@@ -227,7 +233,9 @@ def _table(key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[Rout
 
 
 def _route(name: str, kind: Literal["internet-gateway", "nat-gateway"], target: str) -> RoutePlan:
-    return RoutePlan(key=f"route-{name}-default", destination=firewall.ANYWHERE, target_kind=kind, target=target)
+    return RoutePlan(
+        key=f"route-{name}-default", destination=firewall.ANYWHERE, target_kind=kind, target=target
+    )
 
 
 def _leaves_by(layer: Layer, carrier: Carrier, destination: Outside | None = None) -> bool:
@@ -243,7 +251,9 @@ def _leaves_by(layer: Layer, carrier: Carrier, destination: Outside | None = Non
 
 def _nat_gateways(zones: tuple[str, ...], *, per_zone: bool) -> tuple[NatPlan, ...]:
     chosen = zones if per_zone else zones[:1]
-    return tuple(NatPlan(key=f"nat-{_letter(z)}", zone=z, subnet=f"{Layer.EGRESS}-{_letter(z)}") for z in chosen)
+    return tuple(
+        NatPlan(key=f"nat-{_letter(z)}", zone=z, subnet=f"{Layer.EGRESS}-{_letter(z)}") for z in chosen
+    )
 
 
 def _letter(zone: str) -> str:

@@ -54,6 +54,11 @@ class ContactRole(StrEnum):
     TECHNICAL = "technical"
 
 
+def _composed(text: str) -> str:
+    """Return the text in NFC: one spelling, whatever the editor; AWS takes no combining marks in tags."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _printable(text: str) -> str:
     """Refuse what a reader cannot see: control, format (zero width, bidi), surrogate and unassigned characters."""
     for character in text:
@@ -68,7 +73,9 @@ def _tag_text(text: str) -> str:
     """Accept what every AWS service accepts in a tag: letters, digits, spaces and `_.:/=+-@` (IAM is strictest)."""
     for character in text:
         if unicodedata.category(character)[0] not in "LNZ" and character not in "_.:/=+-@":
-            raise ValueError(f"{character!r} is not allowed in an AWS tag (letters, digits, spaces and _.:/=+-@ are)")
+            raise ValueError(
+                f"{character!r} is not allowed in an AWS tag (letters, digits, spaces and _.:/=+-@ are)"
+            )
     return text
 
 
@@ -82,13 +89,30 @@ TenantId = Annotated[
         examples=["acme"],
     ),
 ]
-Region = Annotated[str, Field(max_length=32, pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9]$", examples=["eu-west-1"])]
-Zone = Annotated[str, Field(max_length=40, pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9][a-z]$", examples=["eu-west-1a"])]
+Region = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9]$",
+        description="AWS region of everything the tenant has; it never changes.",
+        examples=["eu-west-1"],
+    ),
+]
+Zone = Annotated[
+    str, Field(max_length=40, pattern=r"^[a-z]{2}(-[a-z]+)+-[1-9][a-z]$", examples=["eu-west-1a"])
+]
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$", examples=["123456789012"])]
-DisplayName = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_printable)]
-TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable), AfterValidator(_tag_text)]
-TagValue = Annotated[str, Field(max_length=256), AfterValidator(_printable), AfterValidator(_tag_text)]
-Block = Annotated[IPv4Network, Field(json_schema_extra={"format": "ipv4network", "examples": ["10.0.1.0/24"]})]
+_Visible = (AfterValidator(_composed), AfterValidator(_printable))
+Zones = Annotated[
+    tuple[Zone, ...], Field(min_length=1, max_length=MAX_ZONES, json_schema_extra={"uniqueItems": True})
+]
+DisplayName = Annotated[str, Field(min_length=1, max_length=120), *_Visible]
+TagKey = Annotated[str, Field(min_length=1, max_length=128), *_Visible, AfterValidator(_tag_text)]
+TagValue = Annotated[str, Field(max_length=256), *_Visible, AfterValidator(_tag_text)]
+Block = Annotated[
+    IPv4Network,
+    Field(json_schema_extra={"pattern": r"^[0-9.]+/[0-9]+$", "examples": ["10.0.1.0/24"]}),
+]
 
 
 class Contact(BaseModel):
@@ -96,7 +120,7 @@ class Contact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+$")]
+    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+$"), *_Visible]
     role: ContactRole = ContactRole.TECHNICAL
     name: DisplayName | None = None
 
@@ -112,19 +136,28 @@ class TenantSpec(BaseModel):
 
     id: TenantId
     region: Region
-    tier: Tier = Field(default=Tier.STARTER, description="starter: 1 zone; standard: 2; dedicated: 3, NAT in each.")
+    tier: Tier = Field(
+        default=Tier.STARTER, description="starter: 1 zone; standard: 2; dedicated: 3, NAT in each."
+    )
     name: DisplayName | None = Field(default=None, description="How people call the tenant; any script.")
     account: AccountId | None = Field(
-        default=None, description="AWS account; quoted, so that YAML keeps its leading zeros. Default: the environment's."
+        default=None,
+        description="AWS account; quoted, so that YAML keeps its leading zeros. Default: the environment's.",
     )
-    zones: Annotated[tuple[Zone, ...], Field(min_length=1, max_length=MAX_ZONES)] | None = Field(
-        default=None, description="Availability zones by name. Default: the region's first ones, as many as the tier has."
+    zones: Zones | None = Field(
+        default=None,
+        description="Availability zones by name. Default: the region's first ones, as many as the tier has.",
     )
-    cidr: Block | None = Field(default=None, description="The VPC's block. Default: a free one from the pool.")
+    cidr: Block | None = Field(
+        default=None, description="The VPC's block. Default: a free one from the pool."
+    )
     tags: Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)] = Field(
-        default_factory=dict, description="Extra tags for every resource; `mutx:`, `aws:` and `Name` are taken."
+        default_factory=dict,
+        description="Extra tags for every resource; `mutx:`, `aws:` and `Name` are taken.",
     )
-    contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] = ()
+    contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] = Field(
+        default=(), description="Who answers for the tenant."
+    )
 
     @property
     def zone_count(self) -> int:
@@ -140,12 +173,25 @@ class TenantSpec(BaseModel):
 
     @field_validator("zones")
     @classmethod
-    def _zones_lie_in_the_region(cls, zones: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+    def _zones_lie_in_the_region(
+        cls, zones: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
         region = info.data.get("region")
         for zone in zones or ():
             if region is not None and zone[:-1] != region:
                 raise ValueError(f"{zone} is not a zone of {region}")
         return zones
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags_differ_in_more_than_case(cls, tags: object) -> object:
+        """IAM takes `Team` and `team` for one tag and refuses both; EC2 would keep both."""
+        seen: dict[str, str] = {}
+        for key in tags if isinstance(tags, dict) else ():
+            other = seen.setdefault(unicodedata.normalize("NFC", str(key)).casefold(), str(key))
+            if other != key:
+                raise ValueError(f"the tags {other!r} and {key!r} are the same to IAM")
+        return tags
 
     @field_validator("tags")
     @classmethod

@@ -150,7 +150,9 @@ def compare(plan: TenantPlan, seen: NetworkFacts) -> tuple[Finding, ...]:
     for field, control in CONTROLS.items():
         planned, observed = getattr(wanted, field), getattr(seen, field)
         findings += [Finding(control=control, problem="missing", subject=str(f)) for f in planned - observed]
-        findings += [Finding(control=control, problem="unexpected", subject=str(f)) for f in observed - planned]
+        findings += [
+            Finding(control=control, problem="unexpected", subject=str(f)) for f in observed - planned
+        ]
     return tuple(sorted(findings, key=str))
 
 
@@ -232,5 +234,5 @@ def _rule_fact(rule: GroupRule) -> GroupRuleFact:
     )
 
 
-def _on(flag: bool) -> str:  # noqa: FBT001
+def _on(flag: bool) -> str:
     return "on" if flag else "off"

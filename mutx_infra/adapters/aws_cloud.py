@@ -51,7 +51,10 @@ class AwsCloud:
 
         try:
             answer = self._session.client("ec2", region).describe_availability_zones(
-                Filters=[{"Name": "state", "Values": ["available"]}, {"Name": "zone-type", "Values": ["availability-zone"]}]
+                Filters=[
+                    {"Name": "state", "Values": ["available"]},
+                    {"Name": "zone-type", "Values": ["availability-zone"]},
+                ]
             )
         except (ClientError, EndpointConnectionError, KeyError):
             with translated(f"list the zones of {region}"):
@@ -87,26 +90,44 @@ class AwsCloud:
             ec2 = self._session.client("ec2", plan.region)
             jobs: dict[str, Callable[[], Any]] = {
                 "subnets": lambda: self._all("ec2", plan.region, "describe_subnets", "Subnets", inside),
-                "tables": lambda: self._all("ec2", plan.region, "describe_route_tables", "RouteTables", inside),
+                "tables": lambda: self._all(
+                    "ec2", plan.region, "describe_route_tables", "RouteTables", inside
+                ),
                 "acls": lambda: self._all("ec2", plan.region, "describe_network_acls", "NetworkAcls", inside),
-                "groups": lambda: self._all("ec2", plan.region, "describe_security_groups", "SecurityGroups", inside),
+                "groups": lambda: self._all(
+                    "ec2", plan.region, "describe_security_groups", "SecurityGroups", inside
+                ),
                 "gateways": lambda: self._all(
-                    "ec2", plan.region, "describe_internet_gateways", "InternetGateways",
+                    "ec2",
+                    plan.region,
+                    "describe_internet_gateways",
+                    "InternetGateways",
                     [{"Name": "attachment.vpc-id", "Values": ids}],
                 ),
                 "nats": lambda: self._all("ec2", plan.region, "describe_nat_gateways", "NatGateways", inside),
-                "endpoints": lambda: self._all("ec2", plan.region, "describe_vpc_endpoints", "VpcEndpoints", inside),
+                "endpoints": lambda: self._all(
+                    "ec2", plan.region, "describe_vpc_endpoints", "VpcEndpoints", inside
+                ),
                 "flow_logs": lambda: self._all(
-                    "ec2", plan.region, "describe_flow_logs", "FlowLogs", [{"Name": "resource-id", "Values": ids}]
+                    "ec2",
+                    plan.region,
+                    "describe_flow_logs",
+                    "FlowLogs",
+                    [{"Name": "resource-id", "Values": ids}],
                 ),
                 "prefix_lists": lambda: self._all("ec2", plan.region, "describe_prefix_lists", "PrefixLists"),
                 "dns": lambda: {
-                    (vpc, name): ec2.describe_vpc_attribute(VpcId=vpc, Attribute=name)[name[0].upper() + name[1:]]["Value"]
+                    (vpc, name): ec2.describe_vpc_attribute(VpcId=vpc, Attribute=name)[
+                        name[0].upper() + name[1:]
+                    ]["Value"]
                     for vpc in ids
                     for name in ("enableDnsSupport", "enableDnsHostnames")
                 },
                 "log_groups": lambda: self._all(
-                    "logs", plan.region, "describe_log_groups", "logGroups",
+                    "logs",
+                    plan.region,
+                    "describe_log_groups",
+                    "logGroups",
                     logGroupNamePrefix=flow_log_group(plan.tenant),
                 ),
             }
@@ -127,7 +148,11 @@ class AwsCloud:
             left += [
                 f"log group {group['logGroupName']}"
                 for group in self._all(
-                    "logs", region, "describe_log_groups", "logGroups", logGroupNamePrefix=flow_log_group(tenant)
+                    "logs",
+                    region,
+                    "describe_log_groups",
+                    "logGroups",
+                    logGroupNamePrefix=flow_log_group(tenant),
                 )
                 if group["logGroupName"] == flow_log_group(tenant)
             ]

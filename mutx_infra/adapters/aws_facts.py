@@ -80,7 +80,9 @@ def _names(tenant: str, seen: Inventory) -> dict[str, str]:
         for item in items:
             tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags") or []}
             named = tags.get(TENANT_TAG) == tenant and tags.get(NAME_TAG, "").startswith(f"{tenant}-")
-            names[item[key]] = tags[NAME_TAG].removeprefix(f"{tenant}-").removeprefix("subnet-") if named else item[key]
+            names[item[key]] = (
+                tags[NAME_TAG].removeprefix(f"{tenant}-").removeprefix("subnet-") if named else item[key]
+            )
     return names
 
 
@@ -172,7 +174,10 @@ def _acl_entries(seen: Inventory, names: Mapping[str, str]) -> Iterator[AclFact]
 
 def _group_rules(seen: Inventory, names: Mapping[str, str]) -> Iterator[GroupRuleFact]:
     for group in seen.groups:
-        for direction, permissions in (("ingress", group["IpPermissions"]), ("egress", group["IpPermissionsEgress"])):
+        for direction, permissions in (
+            ("ingress", group["IpPermissions"]),
+            ("egress", group["IpPermissionsEgress"]),
+        ):
             for permission in permissions:
                 for peer in _peers(permission):
                     yield GroupRuleFact(

@@ -102,7 +102,10 @@ class AwsLookup:
         return next((str(item[id_key]) for item in found if item[id_key] not in besides), None)
 
     def _default_group(self, inputs: Inputs) -> str | None:
-        filters = [{"Name": "vpc-id", "Values": [inputs["vpcId"]]}, {"Name": "group-name", "Values": ["default"]}]
+        filters = [
+            {"Name": "vpc-id", "Values": [inputs["vpcId"]]},
+            {"Name": "group-name", "Values": ["default"]},
+        ]
         groups = self._ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
         return str(groups[0]["GroupId"]) if groups else None
 
@@ -121,7 +124,8 @@ class AwsLookup:
                 str(association["RouteTableAssociationId"])
                 for table in tables
                 for association in table["Associations"]
-                if association.get("SubnetId") == inputs["subnetId"] and table["RouteTableId"] == inputs["routeTableId"]
+                if association.get("SubnetId") == inputs["subnetId"]
+                and table["RouteTableId"] == inputs["routeTableId"]
             ),
             None,
         )

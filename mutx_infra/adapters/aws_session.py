@@ -71,7 +71,11 @@ def translated(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as exc:
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as exc:
         raise RefusedError(
             f"AWS could not {what}: no usable credentials",
             code="aws-credentials",
@@ -90,7 +94,13 @@ def translated(what: str) -> Iterator[None]:
 
 def _from_client_error(what: str, error: dict[str, str], operation: str) -> RefusedError | OutsideError:
     code, text = error.get("Code", "Unknown"), error.get("Message", "")
-    if code in {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "AuthFailure"}:
+    if code in {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidClientTokenId",
+        "AuthFailure",
+    }:
         return RefusedError(
             f"AWS could not {what}: the credentials are not accepted ({code})",
             code="aws-credentials",
@@ -103,5 +113,7 @@ def _from_client_error(what: str, error: dict[str, str], operation: str) -> Refu
             remedy=f"grant {operation} to the deploying role, then run the same command",
         )
     return OutsideError(
-        f"AWS could not {what}: {code}: {text}", code="aws-error", remedy="run the same command again; nothing is lost"
+        f"AWS could not {what}: {code}: {text}",
+        code="aws-error",
+        remedy="run the same command again; nothing is lost",
     )

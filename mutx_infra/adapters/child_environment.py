@@ -41,7 +41,11 @@ def child_environment(variables: Mapping[str, str], environment: Environment) ->
         child["AWS_SHARED_CREDENTIALS_FILE"] = environment.aws.credentials_file
         child["AWS_EC2_METADATA_DISABLED"] = "true"
     if environment.aws.profile is not None:
-        child |= {name: variables[name] for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE") if name in variables}
+        child |= {
+            name: variables[name]
+            for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+            if name in variables
+        }
         child["AWS_PROFILE"] = environment.aws.profile
     child["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
     child["PULUMI_BACKEND_URL"] = environment.pulumi.backend_url
@@ -50,6 +54,8 @@ def child_environment(variables: Mapping[str, str], environment: Environment) ->
         child["PULUMI_CONFIG_PASSPHRASE_FILE"] = environment.pulumi.passphrase_file
     if environment.pulumi.attached_providers:
         attached = environment.pulumi.attached_providers.items()
-        child["PULUMI_DEBUG_PROVIDERS"] = ",".join(f"{name}:{address.rsplit(':', 1)[1]}" for name, address in attached)
+        child["PULUMI_DEBUG_PROVIDERS"] = ",".join(
+            f"{name}:{address.rsplit(':', 1)[1]}" for name, address in attached
+        )
         child["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     return child

@@ -65,7 +65,10 @@ class EventCollector:
         operation = _OPERATIONS.get(str(step.op.value))
         if operation is not None:
             change = ResourceChange(
-                operation=operation, kind=step.type, name=_name(step.urn), fields=tuple(sorted(step.diffs or ()))
+                operation=operation,
+                kind=step.type,
+                name=_name(step.urn),
+                fields=tuple(sorted(step.diffs or ())),
             )
             self._changes[step.urn] = change
         elif str(step.op.value) in _UNCHANGED:

@@ -56,11 +56,13 @@ class _LeanStack(auto.Stack):
     def outputs(self) -> auto.OutputMap:
         return {}
 
-    def info(self, show_secrets: bool = True) -> auto.UpdateSummary | None:  # noqa: ARG002, FBT001, FBT002
+    def info(self, show_secrets: bool = True) -> auto.UpdateSummary | None:  # noqa: ARG002
         return _NO_SUMMARY
 
 
-_NO_SUMMARY = auto.UpdateSummary(kind="update", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]
+_NO_SUMMARY = auto.UpdateSummary(
+    kind="update", start_time=None, message="", environment={}, config={}, result=""
+)  # type: ignore[arg-type]
 
 
 class PulumiStacks:
@@ -217,7 +219,9 @@ class PulumiStacks:
         home = work_dir / "home"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         backend = backend or self._environment.pulumi.backend_url
-        _write_yaml(work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}})
+        _write_yaml(
+            work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
+        )
         _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
         provider = self._environment.pulumi.secrets_provider
         workspace = auto.LocalWorkspace(
@@ -285,7 +289,11 @@ class PulumiStacks:
                 code="stack-locked",
                 remedy=f"wait for it to end; if it is dead, run `mutx-infra tenant unlock {tenant}`",
             )
-        errors = collector.errors or [line for line in str(exc).splitlines() if "error" in line.lower()] or [str(exc)]
+        errors = (
+            collector.errors
+            or [line for line in str(exc).splitlines() if "error" in line.lower()]
+            or [str(exc)]
+        )
         return OutsideError(
             f"the stack of {tenant} could not be brought up to its plan: {plain(errors[0])[:600]}",
             code="stack-failed",
@@ -311,7 +319,10 @@ def _works_in(directory: str) -> bool:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if os.readlink(process / "cwd") == directory and b"supervise.py" in (process / "cmdline").read_bytes():
+                if (
+                    os.readlink(process / "cwd") == directory
+                    and b"supervise.py" in (process / "cmdline").read_bytes()
+                ):
                     return True
             except OSError:
                 continue
@@ -323,7 +334,9 @@ def _write_stack_config(path: Path, config: Mapping[str, object]) -> None:
     kept: dict[str, object] = {}
     if path.is_file():
         before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        kept = {key: before[key] for key in ("encryptionsalt", "encryptedkey", "secretsprovider") if key in before}
+        kept = {
+            key: before[key] for key in ("encryptionsalt", "encryptedkey", "secretsprovider") if key in before
+        }
     _write_yaml(path, {**kept, "config": dict(config)})
 
 

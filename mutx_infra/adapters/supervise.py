@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         if os.getppid() != us:  # we died before the call above
             os._exit(1)
 
-    child = subprocess.Popen(command, preexec_fn=die_with_us, start_new_session=True, pass_fds=())  # noqa: PLW1509, S603
+    child = subprocess.Popen(command, preexec_fn=die_with_us, start_new_session=True, pass_fds=())  # noqa: PLW1509
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _ask_to_stop(child))
     _watch(child, lifeline, silence_s, grace_s)

@@ -1,12 +1,16 @@
 """YAML with line numbers, by the rules of YAML 1.2's core schema and nothing clever.
 
-`no`, `on` and `012345678901` stay strings. Anchors, aliases, tags and duplicate keys are refused: a spec is a few
-lines, and each of these makes a file mean something else than it seems to say.
+`no`, `on` and `012345678901` stay text. Anchors, aliases, tags, merge keys and duplicate keys are refused: a
+spec is a few lines, and each of these makes a file mean something else than it seems to say. The tree is built
+from the parser's events, so that what is refused is refused before it can grow.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +26,24 @@ Location = tuple[str | int, ...]
 
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# No leading zeros: account numbers have them. At most 18 digits: what is longer is no quantity.
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
 _STANDARD_TAG = "tag:yaml.org,2002:"
+
+_REMEDIES = {
+    "spec-yaml": 'quote values that hold ": " or " #"; `mutx-infra spec init` makes an example',
+    "spec-yaml-alias": "write the value out wherever it is used",
+    "spec-yaml-character": "indent with spaces, and take out what an editor does not show",
+    "spec-yaml-documents": "keep one tenant in each file, without `---` in the middle",
+    "spec-yaml-duplicate": "keep one of the two",
+    "spec-yaml-empty": "start with `id:` and `region:`; `mutx-infra spec init` makes an example",
+    "spec-yaml-encoding": "save the file as UTF-8",
+    "spec-yaml-mapping": "write `field: value` lines; `mutx-infra spec init` makes an example",
+    "spec-yaml-nesting": "keep to the fields of a spec; `mutx-infra spec schema` lists them",
+    "spec-yaml-size": "keep to the fields of a spec, which fit in a few lines",
+    "spec-yaml-tag": "leave the tag out; put a value into quotes to make it text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,94 +70,139 @@ class YamlSource:
 
 
 def read_yaml(path: Path, what: str) -> YamlSource:
-    """Read one mapping from a file.
+    """Read one mapping from a file; `what` says in messages what the file is.
 
     Raises:
         SpecError: unreadable, too large, not UTF-8, not YAML, or using what is refused; with file and line.
     """
     text = _read(path, what)
+    _refuse_characters(text, path)
     try:
-        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
-        _refuse_aliases(text, path)
+        return _Builder(path, text).source()
     except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise _broken(path, line, f"is not YAML: {exc.problem or exc.context}") from exc
+        mark = exc.problem_mark or exc.context_mark
+        problem = exc.problem or exc.context or "it cannot be parsed"
+        raise _broken(path, mark.line + 1 if mark else 1, f"is not YAML: {problem}", "spec-yaml") from exc
     except yaml.YAMLError as exc:
-        raise _broken(path, 1, "is not YAML: it holds a character that YAML forbids") from exc
-    except RecursionError as exc:
-        raise _broken(path, 1, f"is nested more than {DEEPEST_NESTING} deep") from exc
-    if len(nodes) > 1:
-        raise _broken(path, nodes[1].start_mark.line + 1, "holds more than one document")
-    if not nodes or not isinstance(nodes[0], yaml.MappingNode):
-        raise _broken(path, 1, "is empty" if not nodes else "is not a mapping of fields to values")
-    lines: dict[Location, int] = {}
-    data = _value(nodes[0], (), lines, path)
-    assert isinstance(data, dict)  # noqa: S101 - a mapping node gives a dict
-    return YamlSource(path, data, lines)
+        raise _broken(path, 1, "is not YAML", "spec-yaml") from exc
+
+
+class _Builder:
+    """Turns the events of one file into data, and remembers the line of each."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._events = self._checked(yaml.parse(text, Loader=yaml.BaseLoader))
+        self._lines: dict[Location, int] = {(): 1}
+
+    def source(self) -> YamlSource:
+        event = next(self._events, None)
+        if event is None or (isinstance(event, yaml.ScalarEvent) and _scalar(event) is None):
+            raise _broken(self._path, 1, "is empty", "spec-yaml-empty")
+        if not isinstance(event, yaml.MappingStartEvent):
+            raise self._refused(event, "is not a mapping of fields to values", "spec-yaml-mapping")
+        self._lines[()] = _line(event)
+        data = dict(self._pairs(()))
+        if (more := next(self._events, None)) is not None:
+            raise self._refused(more, "holds more than one document", "spec-yaml-documents")
+        return YamlSource(self._path, data, self._lines)
+
+    def _checked(self, events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+        """Pass on what data is made of; refuse the rest where it stands."""
+        for event in events:
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise self._refused(event, "uses an anchor or alias (& or *)", "spec-yaml-alias")
+            if tag := getattr(event, "tag", None):
+                shown = tag.replace(_STANDARD_TAG, "!!")
+                raise self._refused(event, f"uses the tag {shown}", "spec-yaml-tag")
+            if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
+                yield event
+
+    def _pairs(self, location: Location) -> Iterator[tuple[str, object]]:
+        seen: set[str] = set()
+        while not isinstance(key := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(key, yaml.ScalarEvent):
+                raise self._refused(key, "has a key that is not text", "spec-yaml-mapping")
+            if key.value == "<<" and key.style is None:
+                raise self._refused(key, "uses a merge key (<<)", "spec-yaml-alias")
+            if key.value in seen:
+                raise self._refused(key, f"says `{key.value}` twice", "spec-yaml-duplicate")
+            seen.add(key.value)
+            inner = (*location, key.value)
+            self._lines[inner] = _line(key)
+            yield key.value, self._value(next(self._events), inner)
+
+    def _items(self, location: Location) -> Iterator[object]:
+        index = 0
+        while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+            inner = (*location, index)
+            self._lines[inner] = _line(item)
+            yield self._value(item, inner)
+            index += 1
+
+    def _value(self, event: yaml.Event, location: Location) -> object:
+        if len(location) >= DEEPEST_NESTING:
+            raise self._refused(event, f"is nested more than {DEEPEST_NESTING} deep", "spec-yaml-nesting")
+        if isinstance(event, yaml.MappingStartEvent):
+            return dict(self._pairs(location))
+        if isinstance(event, yaml.SequenceStartEvent):
+            return list(self._items(location))
+        assert isinstance(event, yaml.ScalarEvent)  # noqa: S101 - the parser gives no other event here
+        return _scalar(event)
+
+    def _refused(self, event: yaml.Event, problem: str, code: str) -> SpecError:
+        return _broken(self._path, _line(event), problem, code)
 
 
 def _read(path: Path, what: str) -> str:
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError as exc:
+        # A pipe or a device would block or never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpecError(
+                f"{what} {path} is a {'directory' if path.is_dir() else 'device or pipe'}, not a file",
+                code="spec-unreadable",
+                detail=f"in {path}",
+                remedy="name a YAML file, such as tenants/acme.yaml",
+            )
+        with path.open("rb") as stream:
+            raw = stream.read(LARGEST_FILE + 1)
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise SpecError(
-            f"{what} {path} does not exist", code="spec-not-found", remedy="check the path, or make one with `mutx-infra spec init TENANT`"
+            f"{what} {path} does not exist",
+            code="spec-not-found",
+            detail=f"in {path.parent}",
+            remedy="check the path, or make one with `mutx-infra spec init TENANT`",
         ) from exc
     except OSError as exc:
         raise SpecError(
-            f"{what} {path} cannot be read: {exc.strerror}", code="spec-unreadable", remedy="name a readable file"
+            f"{what} {path} cannot be read: {exc.strerror}",
+            code="spec-unreadable",
+            detail=f"in {path}",
+            remedy="make the file readable for you, or name another",
         ) from exc
     if len(raw) > LARGEST_FILE:
-        raise _broken(path, 1, f"is larger than {LARGEST_FILE // 1024} KiB")
+        raise _broken(path, 1, f"is larger than {LARGEST_FILE // 1024} KiB", "spec-yaml-size")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise _broken(path, raw[: exc.start].count(b"\n") + 1, "is not UTF-8") from exc
+        raise _broken(path, raw[: exc.start].count(b"\n") + 1, "is not UTF-8", "spec-yaml-encoding") from exc
 
 
-def _refuse_aliases(text: str, path: Path) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _broken(path, line, "uses an anchor or alias (& or *)")
-        tag = getattr(event, "tag", None)
-        if tag:
-            raise _broken(path, line, f"uses the tag {tag.replace(_STANDARD_TAG, '!!')}")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST_NESTING:
-            raise _broken(path, line, f"is nested more than {DEEPEST_NESTING} deep")
+def _refuse_characters(text: str, path: Path) -> None:
+    """Refuse tabs, control characters, and what YAML takes for a line end but editors do not (U+2028)."""
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        for character in line:
+            if (
+                unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+                or character in "\ufeff\ufffe\uffff"
+            ):
+                shown = "a tab" if character == "\t" else f"the character U+{ord(character):04X}"
+                raise _broken(path, number, f"holds {shown}", "spec-yaml-character")
 
 
-def _value(node: yaml.Node, location: Location, lines: dict[Location, int], path: Path) -> object:
-    lines.setdefault(location, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        return dict(_pairs(node, location, lines, path))
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*location, index), lines, path) for index, item in enumerate(node.value)]
-    return _scalar(str(node.value), plain=node.style is None)
-
-
-def _pairs(
-    node: yaml.MappingNode, location: Location, lines: dict[Location, int], path: Path
-) -> Iterator[tuple[str, object]]:
-    seen: set[str] = set()
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise _broken(path, line, "has a key that is not text")
-        name = str(key.value)
-        if name in seen:
-            raise _broken(path, line, f"says `{name}` twice")
-        if name == "<<":
-            raise _broken(path, line, "uses a merge key (<<)")
-        seen.add(name)
-        lines[*location, name] = line
-        yield name, _value(value, (*location, name), lines, path)
-
-
-def _scalar(text: str, *, plain: bool) -> object:
-    if not plain:
+def _scalar(event: yaml.ScalarEvent) -> object:
+    text: str = event.value
+    if event.style is not None:
         return text
     if text in _NULL:
         return None
@@ -146,13 +210,16 @@ def _scalar(text: str, *, plain: bool) -> object:
         return _BOOLEAN[text]
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) and not text.isdigit() else text
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    return text
 
 
-def _broken(path: Path, line: int, problem: str) -> SpecError:
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _broken(path: Path, line: int, problem: str, code: str) -> SpecError:
     return SpecError(
-        f"{path.name} {problem}",
-        code="spec-yaml",
-        detail=f"in {path}, line {line}",
-        remedy="write plain YAML: fields, values and lists; `mutx-infra spec init` makes an example",
+        f"{path.name} {problem}", code=code, detail=f"in {path}, line {line}", remedy=_REMEDIES[code]
     )

@@ -29,7 +29,9 @@ class TenantNetwork(pulumi.ComponentResource):
         s3_prefix_list_id: the S3 gateway endpoint's prefix list, for egress rules.
     """
 
-    def __init__(self, name: str, args: TenantNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TenantNetworkArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("mutx:network:TenantNetwork", name, None, opts)
         self._name, self._plan = name, args.plan
         self._own = pulumi.ResourceOptions(parent=self)
@@ -37,11 +39,16 @@ class TenantNetwork(pulumi.ComponentResource):
         self.vpc_id: pulumi.Output[str] = self._vpc.id
         self._subnets = {subnet.key: self._make_subnet(subnet) for subnet in args.plan.subnets}
         self._gateway = aws.ec2.InternetGateway(
-            self._child("internet-gateway"), vpc_id=self._vpc.id, tags=self._tags("internet-gateway"), opts=self._own
+            self._child("internet-gateway"),
+            vpc_id=self._vpc.id,
+            tags=self._tags("internet-gateway"),
+            opts=self._own,
         )
         nats = {nat.key: self._make_nat(nat) for nat in args.plan.nat_gateways}
         tables = {table.key: self._make_table(table, nats) for table in args.plan.route_tables}
-        endpoint = self._make_s3_endpoint([tables[table.key] for table in args.plan.route_tables if table.s3_endpoint])
+        endpoint = self._make_s3_endpoint(
+            [tables[table.key] for table in args.plan.route_tables if table.s3_endpoint]
+        )
         self.subnet_ids = {key: subnet.id for key, subnet in self._subnets.items()}
         self.nat_public_ips = {nat.zone: nats[nat.key].public_ip for nat in args.plan.nat_gateways}
         self.s3_prefix_list_id: pulumi.Output[str] = endpoint.prefix_list_id
@@ -64,7 +71,12 @@ class TenantNetwork(pulumi.ComponentResource):
         )
         # AWS's default group lets its members reach each other; without rules a host that lands in it is alone.
         aws.ec2.DefaultSecurityGroup(
-            self._child("sg-default"), vpc_id=vpc.id, ingress=[], egress=[], tags=self._tags("sg-default"), opts=self._own
+            self._child("sg-default"),
+            vpc_id=vpc.id,
+            ingress=[],
+            egress=[],
+            tags=self._tags("sg-default"),
+            opts=self._own,
         )
         return vpc
 
@@ -81,7 +93,10 @@ class TenantNetwork(pulumi.ComponentResource):
 
     def _make_nat(self, nat: NatPlan) -> aws.ec2.NatGateway:
         address = aws.ec2.Eip(
-            self._child(f"address-{nat.key}"), domain="vpc", tags=self._tags(f"address-{nat.key}"), opts=self._own
+            self._child(f"address-{nat.key}"),
+            domain="vpc",
+            tags=self._tags(f"address-{nat.key}"),
+            opts=self._own,
         )
         return aws.ec2.NatGateway(
             self._child(nat.key),
@@ -110,7 +125,9 @@ class TenantNetwork(pulumi.ComponentResource):
             )
         return made
 
-    def _make_route(self, route: RoutePlan, table: aws.ec2.RouteTable, nats: dict[str, aws.ec2.NatGateway]) -> None:
+    def _make_route(
+        self, route: RoutePlan, table: aws.ec2.RouteTable, nats: dict[str, aws.ec2.NatGateway]
+    ) -> None:
         by_nat = route.target_kind == "nat-gateway"
         aws.ec2.Route(
             self._child(route.key),

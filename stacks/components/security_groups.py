@@ -28,7 +28,9 @@ class TenantFirewall(pulumi.ComponentResource):
         group_ids: security group id by role (`agent`).
     """
 
-    def __init__(self, name: str, args: TenantFirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TenantFirewallArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("mutx:network:TenantFirewall", name, None, opts)
         self._name, self._args = name, args
         self._own = pulumi.ResourceOptions(parent=self)
@@ -51,7 +53,9 @@ class TenantFirewall(pulumi.ComponentResource):
 
     def _make_rule(self, rule: GroupRule) -> None:
         make = (
-            aws.vpc.SecurityGroupIngressRule if rule.direction == "ingress" else aws.vpc.SecurityGroupEgressRule
+            aws.vpc.SecurityGroupIngressRule
+            if rule.direction == "ingress"
+            else aws.vpc.SecurityGroupEgressRule
         )
         make(
             resource_name(self._name, rule.key),

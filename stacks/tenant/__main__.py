@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pulumi
+from mutx_infra.stacks.tenant.program import build
 
 from mutx_infra.adapters.spec_file import load_plan
-from mutx_infra.stacks.tenant.program import build
 
 config = pulumi.Config()
 build(load_plan(Path(pulumi.get_root_directory(), config.require("spec"))))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pulumi
-
-from mutx_infra.addressing import Layer
-from mutx_infra.plan import TenantPlan
 from mutx_infra.stacks.components.flow_logs import FlowLogs, FlowLogsArgs
 from mutx_infra.stacks.components.network import TenantNetwork, TenantNetworkArgs
 from mutx_infra.stacks.components.network_acls import LayerAcls, LayerAclsArgs
 from mutx_infra.stacks.components.security_groups import TenantFirewall, TenantFirewallArgs
+
+from mutx_infra.addressing import Layer
+from mutx_infra.plan import TenantPlan
 
 
 def build(plan: TenantPlan) -> None:

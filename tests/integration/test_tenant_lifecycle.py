@@ -70,7 +70,9 @@ def test_a_rule_removed_behind_its_back_is_named_and_repaired(checkout: Checkout
     wanted = f"{tenant}-sg-database-from-agent-tcp-5432"
     rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
     rule = next(rule for rule in rules if names_of([rule], tenant) == [wanted])
-    ec2.revoke_security_group_ingress(GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
+    ec2.revoke_security_group_ingress(
+        GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]]
+    )
 
     seen = checkout.json("tenant", "preview", "-f", f"tenants/{tenant}.yaml", expect=10)
     repaired = create(checkout, tenant)
@@ -82,7 +84,9 @@ def test_a_rule_removed_behind_its_back_is_named_and_repaired(checkout: Checkout
 def test_a_rule_added_behind_its_back_fails_the_verification(checkout: Checkout, tenant: str) -> None:
     made = create(checkout, tenant)
     group = made["outputs"]["security_group_ids"]["database"]
-    open_to_all = [{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    open_to_all = [
+        {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ]
     checkout.aws("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=open_to_all)
 
     refused = checkout.run("tenant", "create", "-f", f"tenants/{tenant}.yaml", expect=6)
@@ -113,7 +117,9 @@ def test_preview_of_a_new_tenant_leaves_no_trace(checkout: Checkout, tenant: str
     after = sorted(str(path) for path in checkout.root.rglob("*") if "registry" not in path.name)
     created = [path for path in after if path not in before and "/stacks/" not in path]
     assert created == []
-    assert checkout.json("tenant", "list")["tenants"] == [] or tenant not in str(checkout.json("tenant", "list"))
+    assert checkout.json("tenant", "list")["tenants"] == [] or tenant not in str(
+        checkout.json("tenant", "list")
+    )
 
 
 def test_another_plan_than_the_previewed_one_is_refused_before_anything_is_made(

@@ -25,7 +25,12 @@ class Recorder(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.made.append(args)
-        computed = {"arn": f"arn:{args.name}", "allocationId": "eip", "prefixListId": "pl-s3", "publicIp": "192.0.2.1"}
+        computed = {
+            "arn": f"arn:{args.name}",
+            "allocationId": "eip",
+            "prefixListId": "pl-s3",
+            "publicIp": "192.0.2.1",
+        }
         return f"{args.name}-id", {**args.inputs, **computed}
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
@@ -139,4 +144,6 @@ def test_a_dedicated_tenant_leaves_by_a_nat_gateway_of_the_same_zone() -> None:
     settings.reset_options()
 
     assert len(recorder.of("aws:ec2/natGateway:NatGateway")) == 3
-    assert {routes[f"acme-routes-app-{zone}-id"] for zone in "abc"} == {f"acme-nat-{zone}-id" for zone in "abc"}
+    assert {routes[f"acme-routes-app-{zone}-id"] for zone in "abc"} == {
+        f"acme-nat-{zone}-id" for zone in "abc"
+    }
