@@ -7,7 +7,15 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from mutx_infra.addressing import MAX_ZONES, check_block
 
@@ -60,7 +68,7 @@ def _composed(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Refuse what a reader cannot see: control, format (zero width, bidi), surrogate and unassigned characters."""
+    """Refuse what a reader cannot see: control, format (zero width, bidi) and unassigned characters."""
     for character in text:
         if unicodedata.category(character)[0] == "C" or unicodedata.category(character) in {"Zl", "Zp"}:
             raise ValueError(f"holds the invisible character U+{ord(character):04X}")
@@ -70,7 +78,7 @@ def _printable(text: str) -> str:
 
 
 def _tag_text(text: str) -> str:
-    """Accept what every AWS service accepts in a tag: letters, digits, spaces and `_.:/=+-@` (IAM is strictest)."""
+    """Accept what every AWS service accepts in a tag; IAM is the strictest of them."""
     for character in text:
         if unicodedata.category(character)[0] not in "LNZ" and character not in "_.:/=+-@":
             raise ValueError(
@@ -111,7 +119,7 @@ TagKey = Annotated[str, Field(min_length=1, max_length=128), *_Visible, AfterVal
 TagValue = Annotated[str, Field(max_length=256), *_Visible, AfterValidator(_tag_text)]
 Block = Annotated[
     IPv4Network,
-    Field(json_schema_extra={"pattern": r"^[0-9.]+/[0-9]+$", "examples": ["10.0.1.0/24"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+/[0-9]+$", "examples": ["10.0.1.0/24"]}),
 ]
 
 

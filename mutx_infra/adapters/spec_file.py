@@ -67,7 +67,7 @@ class SpecFolder:
             raise RefusedError(
                 f"the lock file {self.lock_path} cannot be written: {exc.strerror}",
                 code="lock-unwritable",
-                remedy="make its directory writable for you; the allocation is kept in the registry meanwhile",
+                remedy="make its directory writable for you; the registry keeps the allocation meanwhile",
             ) from exc
 
     def locked(self) -> Allocation | None:
@@ -120,7 +120,7 @@ def load_spec(path: Path) -> LoadedSpec:
             f"{path.name} is a lock file, not a tenant spec",
             code="spec-is-lock",
             detail=f"in {path}",
-            remedy=f"name the spec beside it: {path.with_name(path.name.removesuffix(LOCK_SUFFIX) + '.yaml')}",
+            remedy=f"name the spec beside it: {path.name.removesuffix(LOCK_SUFFIX)}.yaml",
         )
     source = read_yaml(path, "the tenant spec")
     try:

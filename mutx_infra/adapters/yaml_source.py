@@ -1,8 +1,8 @@
 """YAML with line numbers, by the rules of YAML 1.2's core schema and nothing clever.
 
 `no`, `on` and `012345678901` stay text. Anchors, aliases, tags, merge keys and duplicate keys are refused: a
-spec is a few lines, and each of these makes a file mean something else than it seems to say. The tree is built
-from the parser's events, so that what is refused is refused before it can grow.
+spec is a few lines, and each of these makes a file mean something else than it seems to say. The tree is
+built from the parser's events, so that what is refused is refused before it can grow.
 """
 
 from __future__ import annotations
