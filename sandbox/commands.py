@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format
+
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
 from mutx_infra.settings import find_project, state_directory
 
@@ -90,10 +90,14 @@ def project(
 
     checkout = find_project(Path.cwd())
     if checkout is None:
-        raise SettingsError("there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout")
+        raise SettingsError(
+            "there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout"
+        )
     written = write_project(checkout, directory, _sandbox())
     typer.echo(str(written.env))
-    c.make_output(quiet=quiet).say(f"source that file, then: pulumi -C {written.directory} preview --stack NAME")
+    c.make_output(quiet=quiet).say(
+        f"source that file, then: pulumi -C {written.directory} preview --stack NAME"
+    )
 
 
 @app.command(epilog="Example: mutx-infra sandbox faults --fault drop-response:operation=Create*,every=3")
@@ -126,7 +130,9 @@ def _check_faults(faults: list[str]) -> None:
         try:
             Fault.parse(text)
         except ValueError as exc:
-            raise UsageError(str(exc), code="fault-invalid", remedy="see `mutx-infra sandbox up --help`") from exc
+            raise UsageError(
+                str(exc), code="fault-invalid", remedy="see `mutx-infra sandbox up --help`"
+            ) from exc
 
 
 def _sandbox() -> Sandbox:

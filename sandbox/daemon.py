@@ -7,7 +7,6 @@ describes that cloud (stack state, registry) is removed with it rather than left
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -22,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
+from mutx_sandbox.processes import module_command
 from pydantic import BaseModel, ConfigDict
 
 from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.settings import current_environment_pointer
-from mutx_sandbox.processes import module_command
 
 ACCOUNT_ID = "123456789012"
 """The account that moto answers with."""
@@ -112,7 +111,9 @@ class Sandbox:
         """
         record = self.record()
         if record is None or not record.is_up:
-            raise RefusedError("the sandbox is not up", code="sandbox-down", remedy="run `mutx-infra sandbox up`")
+            raise RefusedError(
+                "the sandbox is not up", code="sandbox-down", remedy="run `mutx-infra sandbox up`"
+            )
         return record
 
     def up(self, faults: Sequence[str] = ()) -> tuple[Record, str]:
@@ -127,13 +128,15 @@ class Sandbox:
         with self._exclusive():
             before = self.record()
             if before is not None and before.is_up:
-                current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
+                current_environment_pointer(self._state).write_text(
+                    f"{self.environment_file}\n", encoding="utf-8"
+                )
                 return before, "the sandbox is already up"
             remark = "the sandbox is up"
             if before is not None:
                 remark = (
-                    f"the previous sandbox had died ({' and '.join(before.ended)} not running): its cloud was in memory, "
-                    "so its stack state and registry were removed, and an empty one was started"
+                    f"the previous sandbox had died ({' and '.join(before.ended)} not running): its cloud was in "
+                    "memory, so its stack state and registry were removed, and an empty one was started"
                 )
                 self._end(before)
             self._wipe()
@@ -157,7 +160,7 @@ class Sandbox:
         with self._exclusive():
             record = self.require_up()
             url = f"http://127.0.0.1:{record.port_of('aws')}/moto-api/reset"
-            with _direct().open(urllib.request.Request(url, method="POST"), timeout=10):  # noqa: S310 - loopback
+            with _direct().open(urllib.request.Request(url, method="POST"), timeout=10):
                 self._wipe_state()
                 self.backend.mkdir(mode=0o700)
 
@@ -222,7 +225,9 @@ class Sandbox:
         while time.monotonic() < deadline and process.poll() is None:
             line = out.read_text(encoding="utf-8")
             if line.endswith("\n"):
-                return SandboxProcess(name=name, pid=process.pid, started=_started(process.pid), port=int(line))
+                return SandboxProcess(
+                    name=name, pid=process.pid, started=_started(process.pid), port=int(line)
+                )
             time.sleep(0.02)
         if process.poll() is None:
             process.kill()
@@ -269,9 +274,7 @@ def _end(process: SandboxProcess) -> None:
         if not process.is_alive:
             break
         os.kill(process.pid, number)
-        deadline = time.monotonic() + patience_s
-        while process.is_alive and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _wait_for_end(process, patience_s)
     # Where this very process started it, its exit status must be fetched.
     try:
         os.waitpid(process.pid, os.WNOHANG)
@@ -279,10 +282,20 @@ def _end(process: SandboxProcess) -> None:
         return
 
 
+def _wait_for_end(process: SandboxProcess, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while process.is_alive:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
+
+
 def _started(pid: int) -> int:
     """Return a live process's start time, or -1."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        )
     except OSError:
         return -1
     return -1 if fields[0] in {"Z", "X"} else int(fields[19])
@@ -304,7 +317,9 @@ def _direct() -> urllib.request.OpenerDirector:
 
 def _write_private(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as stream:
         stream.write(text)
     temporary.replace(path)
 

@@ -26,14 +26,13 @@ from typing import IO, Any
 import grpc
 import pulumi
 from google.protobuf import empty_pb2
+from mutx_sandbox.processes import exit_with_parent
 from pulumi.runtime.proto import language_pb2 as pb
 from pulumi.runtime.proto import plugin_pb2
 from pulumi.runtime.proto.language_pb2_grpc import (
     LanguageRuntimeServicer,
     add_LanguageRuntimeServicer_to_server,
 )
-
-from mutx_sandbox.processes import exit_with_parent
 
 _MESSAGE_LIMIT = 400 << 20
 _MAIN = "__main__.py"
@@ -85,7 +84,9 @@ class LanguageHost(LanguageRuntimeServicer):
     ) -> pb.GetProgramDependenciesResponse:
         """List what is installed, for `pulumi about`."""
         del request, context
-        found = [pb.DependencyInfo(name=entry.metadata["Name"], version=entry.version) for entry in distributions()]
+        found = [
+            pb.DependencyInfo(name=entry.metadata["Name"], version=entry.version) for entry in distributions()
+        ]
         return pb.GetProgramDependenciesResponse(dependencies=found)
 
     def InstallDependencies(  # noqa: N802
@@ -208,7 +209,9 @@ def _program_trace() -> str:
     kind, error, trace = sys.exc_info()
     own = {__file__, runpy.__file__, "<frozen runpy>"}
     frames = traceback.extract_tb(trace)
-    first = next((i for i, frame in enumerate(frames) if frame.name == "<module>" and frame.filename not in own), 0)
+    first = next(
+        (i for i, frame in enumerate(frames) if frame.name == "<module>" and frame.filename not in own), 0
+    )
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames[first:])]
     return "".join([*lines, *traceback.format_exception_only(kind, error)])
 
@@ -219,7 +222,11 @@ def _relay(process: subprocess.Popen[bytes]) -> Iterator[pb.RunPluginResponse]:
     def pump(stream: IO[bytes], name: str) -> None:
         with stream:
             for line in stream:
-                queue.put(pb.RunPluginResponse(stdout=line) if name == "stdout" else pb.RunPluginResponse(stderr=line))
+                queue.put(
+                    pb.RunPluginResponse(stdout=line)
+                    if name == "stdout"
+                    else pb.RunPluginResponse(stderr=line)
+                )
         queue.put(None)
 
     streams = ((process.stdout, "stdout"), (process.stderr, "stderr"))

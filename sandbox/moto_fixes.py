@@ -7,7 +7,10 @@ has one itself, it is removed here.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeAlias
+
+Moto: TypeAlias = Any
+"""Something of moto's, which has no types for its backends."""
 
 _ALL = "-1"
 
@@ -25,6 +28,11 @@ def correct_moto() -> None:
     _default_endpoints_to_gateway()
 
 
+def _put(owner: Moto, name: str, value: Moto) -> None:
+    """Replace a member of one of moto's classes."""
+    setattr(owner, name, value)
+
+
 def _describe_rules_of_groups() -> None:
     """AWS returns the description of a rule whatever its source; moto only of CIDR rules."""
     from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: PLC0415
@@ -33,21 +41,21 @@ def _describe_rules_of_groups() -> None:
 
     signature = inspect.signature(original)
 
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(self: Moto, *args: Moto, **kwargs: Moto) -> None:
         original(self, *args, **kwargs)
         prefix_list = signature.bind(self, *args, **kwargs).arguments.get("prefix_list_id") or {}
         if prefix_list.get("Description"):
             self.mutx_description = prefix_list["Description"]
 
-    def description(self: Any) -> str | None:
+    def description(self: Moto) -> str | None:
         for source in (self.ip_range, self.source_group):
             if source.get("Description"):
                 return str(source["Description"])
         found: str | None = getattr(self, "mutx_description", None)
         return found
 
-    SecurityGroupRule.__init__ = init
-    SecurityGroupRule.description = property(description)
+    _put(SecurityGroupRule, "__init__", init)
+    _put(SecurityGroupRule, "description", property(description))
 
 
 def _modify_rules_of_every_source() -> None:
@@ -58,7 +66,7 @@ def _modify_rules_of_every_source() -> None:
     )
     from moto.ec2.models.security_groups import SecurityGroupBackend  # noqa: PLC0415
 
-    def modify(self: Any, group_id: str, rules: dict[str, dict[str, Any]]) -> None:
+    def modify(self: Moto, group_id: str, rules: dict[str, dict[str, Any]]) -> None:
         group = self.get_security_group_by_name_or_id(group_id)
         if group is None:
             raise InvalidSecurityGroupNotFoundError(group_id)
@@ -68,10 +76,10 @@ def _modify_rules_of_every_source() -> None:
                 raise InvalidSecurityGroupRuleIdNotFoundError(rule_id)
             _overwrite(rule, wanted)
 
-    SecurityGroupBackend.modify_security_group_rules = modify
+    _put(SecurityGroupBackend, "modify_security_group_rules", modify)
 
 
-def _overwrite(rule: Any, wanted: dict[str, Any]) -> None:
+def _overwrite(rule: Moto, wanted: dict[str, Any]) -> None:
     rule.ip_protocol = wanted["IpProtocol"]
     ported = wanted["IpProtocol"] != _ALL
     rule.from_port = int(wanted["FromPort"]) if ported and "FromPort" in wanted else None
@@ -94,7 +102,7 @@ def _start_vpcs_with_the_self_rule() -> None:
 
     original = SecurityGroup.__init__
 
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(self: Moto, *args: Moto, **kwargs: Moto) -> None:
         original(self, *args, **kwargs)
         if self.is_default and self.vpc_id:
             members = {"GroupId": self.id, "UserId": self.owner_id}
@@ -104,7 +112,7 @@ def _start_vpcs_with_the_self_rule() -> None:
                 )
             )
 
-    SecurityGroup.__init__ = init
+    _put(SecurityGroup, "__init__", init)
 
 
 def _report_unknown_nat_gateways() -> None:
@@ -114,21 +122,21 @@ def _report_unknown_nat_gateways() -> None:
 
     delete, describe = NatGatewayBackend.delete_nat_gateway, NatGatewayBackend.describe_nat_gateways
 
-    def check(self: Any, identifiers: list[str] | None) -> None:
+    def check(self: Moto, identifiers: list[str] | None) -> None:
         for identifier in identifiers or []:
             if identifier not in self.nat_gateways:
                 raise EC2ClientError("NatGatewayNotFound", f"The Nat Gateway {identifier} was not found")
 
-    def delete_known(self: Any, nat_gateway_id: str) -> Any:
+    def delete_known(self: Moto, nat_gateway_id: str) -> Moto:
         check(self, [nat_gateway_id])
         return delete(self, nat_gateway_id)
 
-    def describe_known(self: Any, filters: Any, nat_gateway_ids: list[str] | None) -> Any:
+    def describe_known(self: Moto, filters: Moto, nat_gateway_ids: list[str] | None) -> Moto:
         check(self, nat_gateway_ids)
         return describe(self, filters, nat_gateway_ids)
 
-    NatGatewayBackend.delete_nat_gateway = delete_known
-    NatGatewayBackend.describe_nat_gateways = describe_known
+    _put(NatGatewayBackend, "delete_nat_gateway", delete_known)
+    _put(NatGatewayBackend, "describe_nat_gateways", describe_known)
 
 
 def _free_what_a_nat_gateway_held() -> None:
@@ -137,15 +145,15 @@ def _free_what_a_nat_gateway_held() -> None:
 
     delete = NatGatewayBackend.delete_nat_gateway
 
-    def delete_and_free(self: Any, nat_gateway_id: str) -> Any:
+    def delete_and_free(self: Moto, nat_gateway_id: str) -> Moto:
         gateway = delete(self, nat_gateway_id)
         for address in self.addresses.copy():
-            if address.eni is not None and address.eni.id == gateway._eni.id:  # noqa: SLF001
+            if address.eni is not None and address.eni.id == gateway._eni.id:
                 self.disassociate_address(association_id=address.association_id)
-        self.enis.pop(gateway._eni.id, None)  # noqa: SLF001
+        self.enis.pop(gateway._eni.id, None)
         return gateway
 
-    NatGatewayBackend.delete_nat_gateway = delete_and_free
+    _put(NatGatewayBackend, "delete_nat_gateway", delete_and_free)
 
 
 def _report_unknown_acl_entries() -> None:
@@ -155,7 +163,7 @@ def _report_unknown_acl_entries() -> None:
 
     delete, describe = NetworkAclBackend.delete_network_acl_entry, NetworkAclBackend.describe_network_acls
 
-    def delete_known(self: Any, network_acl_id: str, rule_number: int, egress: bool) -> Any:  # noqa: FBT001
+    def delete_known(self: Moto, network_acl_id: str, rule_number: int, egress: bool) -> Moto:
         entries = self.get_network_acl(network_acl_id).network_acl_entries
         if not any(entry.egress == egress and entry.rule_number == rule_number for entry in entries):
             raise EC2ClientError(
@@ -163,13 +171,13 @@ def _report_unknown_acl_entries() -> None:
             )
         return delete(self, network_acl_id, rule_number, egress)
 
-    def describe_known(self: Any, network_acl_ids: list[str] | None = None, filters: Any = None) -> Any:
+    def describe_known(self: Moto, network_acl_ids: list[str] | None = None, filters: Moto = None) -> Moto:
         for identifier in network_acl_ids or []:
             self.get_network_acl(identifier)
         return describe(self, network_acl_ids, filters)
 
-    NetworkAclBackend.delete_network_acl_entry = delete_known
-    NetworkAclBackend.describe_network_acls = describe_known
+    _put(NetworkAclBackend, "delete_network_acl_entry", delete_known)
+    _put(NetworkAclBackend, "describe_network_acls", describe_known)
 
 
 def _keep_icmp_types() -> None:
@@ -178,17 +186,19 @@ def _keep_icmp_types() -> None:
 
     create = NetworkACLs.create_network_acl_entry
 
-    def create_with_icmp(self: Any) -> Any:
+    def create_with_icmp(self: Moto) -> Moto:
         answer = create(self)
-        kind = self._get_param("IcmpTypeCode") or {}  # noqa: SLF001
+        kind = self._get_param("IcmpTypeCode") or {}
         if kind:
-            number, egress = self._get_param("RuleNumber"), self._get_param("Egress")  # noqa: SLF001
-            for entry in self.ec2_backend.get_network_acl(self._get_param("NetworkAclId")).network_acl_entries:  # noqa: SLF001
+            number, egress = self._get_param("RuleNumber"), self._get_param("Egress")
+            for entry in self.ec2_backend.get_network_acl(
+                self._get_param("NetworkAclId")
+            ).network_acl_entries:
                 if entry.rule_number == number and entry.egress == egress:
                     entry.icmp_type, entry.icmp_code = kind.get("Type"), kind.get("Code")
         return answer
 
-    NetworkACLs.create_network_acl_entry = create_with_icmp
+    _put(NetworkACLs, "create_network_acl_entry", create_with_icmp)
 
 
 def _follow_endpoint_changes_in_routes() -> None:
@@ -197,7 +207,7 @@ def _follow_endpoint_changes_in_routes() -> None:
 
     modify = VPCEndPoint.modify
 
-    def modify_with_routes(self: Any, *args: Any, **kwargs: Any) -> None:
+    def modify_with_routes(self: Moto, *args: Moto, **kwargs: Moto) -> None:
         before = set(self.route_table_ids)
         modify(self, *args, **kwargs)
         prefix_list = self.destination_prefix_list_id
@@ -210,7 +220,7 @@ def _follow_endpoint_changes_in_routes() -> None:
         for table in before - set(self.route_table_ids):
             self.ec2_backend.delete_route(table, None, destination_prefix_list_id=prefix_list)
 
-    VPCEndPoint.modify = modify_with_routes
+    _put(VPCEndPoint, "modify", modify_with_routes)
 
 
 def _default_endpoints_to_gateway() -> None:
@@ -219,7 +229,11 @@ def _default_endpoints_to_gateway() -> None:
 
     create = VPCBackend.create_vpc_endpoint
 
-    def create_typed(self: Any, vpc_id: str, service_name: str, endpoint_type: str | None, **rest: Any) -> Any:
-        return create(self, vpc_id=vpc_id, service_name=service_name, endpoint_type=endpoint_type or "Gateway", **rest)
+    def create_typed(
+        self: Moto, vpc_id: str, service_name: str, endpoint_type: str | None, **rest: Moto
+    ) -> Moto:
+        return create(
+            self, vpc_id=vpc_id, service_name=service_name, endpoint_type=endpoint_type or "Gateway", **rest
+        )
 
-    VPCBackend.create_vpc_endpoint = create_typed
+    _put(VPCBackend, "create_vpc_endpoint", create_typed)

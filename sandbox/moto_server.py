@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Literal
 
 from mutx_sandbox.processes import exit_without
 
-_WARM_SERVICES = ("sts", "ec2", "iam", "logs")
+_WARM_SERVICES: tuple[Literal["sts", "ec2", "iam", "logs"], ...] = ("sts", "ec2", "iam", "logs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,14 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is private to it
     """Build the HTTP server: moto's application with this package's corrections, connections kept open."""
-    from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
     from werkzeug.serving import make_server as werkzeug_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     correct_moto()
 
-    class Handler(MotoRequestHandler):  # type: ignore[misc] # moto has no types
+    class Handler(MotoRequestHandler):
         """Keeps connections open: a new one for each call costs a tenant's update a tenth of its time."""
 
         protocol_version = "HTTP/1.1"
@@ -58,7 +62,11 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
             """Say nothing: thousands of lines of requests hide the one that matters."""
 
     return werkzeug_server(
-        "127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Handler
+        "127.0.0.1",
+        port,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=Handler,
     )
 
 

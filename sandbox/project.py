@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from mutx_infra.settings import PROJECT_FILE
 from mutx_sandbox.daemon import Record, Sandbox
 from mutx_sandbox.processes import module_command
+
+from mutx_infra.settings import PROJECT_FILE
 
 _AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
 _NOT_LINKED = frozenset({"build", "dist"})

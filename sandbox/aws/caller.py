@@ -126,7 +126,9 @@ class Clients:
                 parameter_validation=False,
             ),
         )
-        client.meta.events.register("before-send", self._boundary.before_send)
+        # The stubs have handlers return nothing; botocore takes a response from one (Endpoint._get_response).
+        hook: Any = self._boundary.before_send
+        client.meta.events.register("before-send", hook)
         return client
 
 
@@ -179,7 +181,9 @@ class Caller:
                 last_try = attempt + 1 == self.attempts
                 if last_try or not patience.nap(attempt):
                     raise
-                logger.debug("trying again", extra={"operation": operation, "code": exc.code, "attempt": attempt})
+                logger.debug(
+                    "trying again", extra={"operation": operation, "code": exc.code, "attempt": attempt}
+                )
             except AwsError as exc:
                 if uncertain and exc.code in settled_by:
                     return {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mutx_sandbox.aws.coercion import coerce
 from mutx_sandbox.aws.names import DEFAULTS, NamingError, Request, name_for
 from mutx_sandbox.aws.resource import ResourceType
-from mutx_sandbox.aws.state import coerce
 from mutx_sandbox.aws.values import Properties, has_unknown
 
 
@@ -59,7 +59,10 @@ def _unknown_properties(kind: ResourceType, news: Properties) -> list[Failure]:
             continue
         reason = kind.refused.get(name, "this property is not in its table")
         failures.append(
-            Failure(name, f"{kind.token}.{name} is not supported by the sandbox's stand-in for the aws provider: {reason}")
+            Failure(
+                name,
+                f"{kind.name}.{name} is not supported by the sandbox's stand-in for the aws provider: {reason}",
+            )
         )
     return failures
 

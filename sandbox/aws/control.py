@@ -14,7 +14,7 @@ SERVICE = "mutx.sandbox.Control"
 _TIMEOUT_S = 10.0
 
 
-def control_handler(boundary: Boundary) -> grpc.GenericRpcHandler:
+def control_handler(boundary: Boundary) -> grpc.GenericRpcHandler[Any, Any]:
     """Build the service; requests and answers are JSON objects."""
 
     def faults(request: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def open_control(address: str) -> Iterator[Control]:
         yield Control(channel)
 
 
-def _unary(function: Callable[[dict[str, Any]], dict[str, Any]]) -> grpc.RpcMethodHandler:
+def _unary(function: Callable[[dict[str, Any]], dict[str, Any]]) -> grpc.RpcMethodHandler[Any, Any]:
     def handle(request: dict[str, Any], context: grpc.ServicerContext) -> dict[str, Any]:
         try:
             return function(request)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from mutx_sandbox.aws.names import was_given_by_us
 from mutx_sandbox.aws.resource import Kind, Property, ResourceType
 from mutx_sandbox.aws.state import INCOMPLETE, same
-from mutx_sandbox.aws.values import Properties, has_unknown, is_empty
+from mutx_sandbox.aws.values import Properties, Value, has_unknown, is_empty
 
 _SIMPLE_KEY = re.compile(r"^[A-Za-z_$][A-Za-z0-9_$]*$")
 _PATH_PART = re.compile(r'\[(?:"((?:[^"\\]|\\.)*)"|(\d+))\]|([^.\[\]]+)')
@@ -39,7 +38,11 @@ class Change:
 
 
 def changes(
-    kind: ResourceType, state: Properties, old_inputs: Properties, news: Properties, ignored: Iterable[str] = ()
+    kind: ResourceType,
+    state: Properties,
+    old_inputs: Properties,
+    news: Properties,
+    ignored: Iterable[str] = (),
 ) -> list[Change]:
     """Compare the state with the new inputs on the properties of the type's table.
 
@@ -53,7 +56,9 @@ def changes(
         if name == "region" and news.get(name) is None:
             continue
         replaces = described.replaces or name in also
-        found += _compare(name, described, (state.get(name), old_inputs.get(name), news.get(name)), replaces=replaces)
+        found += _compare(
+            name, described, (state.get(name), old_inputs.get(name), news.get(name)), replaces=replaces
+        )
     return found
 
 
@@ -73,7 +78,7 @@ def is_incomplete(state: Properties) -> bool:
 
 
 def _compare(
-    name: str, described: Property, values: tuple[Any, Any, Any], *, replaces: bool
+    name: str, described: Property, values: tuple[Value, Value, Value], *, replaces: bool
 ) -> Iterator[Change]:
     have, said, want = values
     if want is None and (described.computed or (described.item is None and said is None)):
@@ -88,7 +93,7 @@ def _compare(
 
 
 def _compare_maps(
-    name: str, have: dict[str, Any], want: dict[str, Any], *, replaces: bool, from_input: bool
+    name: str, have: Properties, want: Properties, *, replaces: bool, from_input: bool
 ) -> Iterator[Change]:
     for key in sorted(set(have) | set(want)):
         if have.get(key) != want.get(key):
@@ -96,7 +101,7 @@ def _compare_maps(
             yield Change(path, _kind(have.get(key), want.get(key)), replaces, from_input)
 
 
-def _kind(have: Any, want: Any) -> str:
+def _kind(have: Value, want: Value) -> str:
     if is_empty(have) and not is_empty(want):
         return "ADD"
     return "DELETE" if is_empty(want) and want is None else "UPDATE"
@@ -115,7 +120,7 @@ def _without_ignored(
     return state, news
 
 
-def _copied(source: Any, target: Any, parts: list[str]) -> Any:
+def _copied(source: Value, target: Value, parts: list[str]) -> Value:
     head, *rest = parts
     if not isinstance(target, dict) or not isinstance(source, dict | None):
         return target

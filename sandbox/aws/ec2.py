@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mutx_sandbox.aws.resource import Describe, Output
 from mutx_sandbox.aws.tags import REGION, TAGS
+from mutx_sandbox.aws.values import Properties
 
 COMMON = {"region": REGION, "tags": TAGS}
 """Properties of every tagged EC2 type."""
@@ -49,7 +49,7 @@ def described(
     )
 
 
-def filters(wanted: Mapping[str, str]) -> dict[str, Any]:
+def filters(wanted: Mapping[str, str]) -> Properties:
     """Return a request that filters; without filters it lists everything in the region."""
     if not wanted:
         return {}

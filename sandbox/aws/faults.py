@@ -73,7 +73,9 @@ class Fault:
         for part in filter(None, rest.split(",")):
             name, _, value = part.partition("=")
             if name not in converters:
-                raise ValueError(f"fault {text!r}: unknown option {name!r}; known are {', '.join(converters)}")
+                raise ValueError(
+                    f"fault {text!r}: unknown option {name!r}; known are {', '.join(converters)}"
+                )
             options[name] = converters[name](value)
         return cls(kind, **options)
 
@@ -82,9 +84,7 @@ class Fault:
         if not fnmatchcase(operation, self.operation) or (self.times and self.hits >= self.times):
             return False
         self._seen += 1
-        struck = (
-            self._seen % self.every == 0 if self.every else self._random.random() < self.probability
-        )
+        struck = self._seen % self.every == 0 if self.every else self._random.random() < self.probability
         self.hits += struck
         return struck
 
@@ -126,7 +126,7 @@ class Boundary:
                 self._calls.clear()
             return calls
 
-    def before_send(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
+    def before_send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse | None:
         """Handle botocore's `before-send.<service>.<Operation>`; an answer or an exception replaces the call."""
         operation = event_name.rsplit(".", 1)[-1]
         with self._lock:
@@ -164,7 +164,8 @@ def _error_response(kind: str, request: AWSPreparedRequest) -> AWSResponse:
             else f"<ErrorResponse>{error}<RequestId>sandbox</RequestId></ErrorResponse>"
         )
         content_type = "text/xml"
-    headers = HeadersDict({"content-type": content_type})
+    # botocore's own mapping of headers; the stubs want urllib3's message class, which it never was.
+    headers: Any = HeadersDict({"content-type": content_type})
     return AWSResponse(request.url, status, headers, _Raw(body.encode()))
 
 
@@ -178,5 +179,5 @@ def _body(request: AWSPreparedRequest) -> bytes:
 class _Raw(BytesIO):
     """What `AWSResponse` reads its content from (it expects urllib3's `stream`)."""
 
-    def stream(self, _amount: int = 65536, decode_content: bool | None = None) -> Iterable[bytes]:  # noqa: ARG002, FBT001
+    def stream(self, _amount: int = 65536, decode_content: bool | None = None) -> Iterable[bytes]:  # noqa: ARG002
         yield self.read()

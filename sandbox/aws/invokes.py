@@ -67,7 +67,9 @@ FUNCTIONS: dict[str, Function] = {
         Function("aws:index/getRegion:getRegion", frozenset({"id", "name", "region", "endpoint"}), _region),
         Function(
             "aws:index/getAvailabilityZones:getAvailabilityZones",
-            frozenset({"allAvailabilityZones", "excludeNames", "excludeZoneIds", "filters", "id", "region", "state"}),
+            frozenset(
+                {"allAvailabilityZones", "excludeNames", "excludeZoneIds", "filters", "id", "region", "state"}
+            ),
             _zones,
         ),
     )

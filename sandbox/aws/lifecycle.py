@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from mutx_sandbox.aws.caller import AwsError, UncertainError
 from mutx_sandbox.aws.patience import Patience
@@ -13,7 +12,7 @@ from mutx_sandbox.aws.resource import Call, ResourceType, Step, Wait
 from mutx_sandbox.aws.sessions import Session
 from mutx_sandbox.aws.shapes import fill, put, search, upper_camel
 from mutx_sandbox.aws.state import INCOMPLETE, read_property, same, state_of
-from mutx_sandbox.aws.values import Properties, canonical
+from mutx_sandbox.aws.values import Properties, Value, canonical
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +71,14 @@ class Work:
         }
 
     def call(
-        self, operation: str, parameters: Mapping[str, Any], settled_by: frozenset[str] = frozenset()
-    ) -> dict[str, Any]:
+        self, operation: str, parameters: Mapping[str, Value], settled_by: frozenset[str] = frozenset()
+    ) -> Properties:
         """Make an idempotent call in the resource's region."""
         return self.session.caller.call(
             self.type.service, operation, parameters, self.patience, region=self.region, settled_by=settled_by
         )
 
-    def call_once(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def call_once(self, operation: str, parameters: Mapping[str, Value]) -> Properties:
         """Make a call that must not be repeated blindly."""
         return self.session.caller.call_once(
             self.type.service, operation, parameters, self.patience, region=self.region
@@ -138,7 +137,7 @@ def update(work: Work, changed: frozenset[str]) -> Properties:
     _apply_updates(work, steps)
     state = read(replace(work, state={**work.state, **work.inputs}))
     if state is None:
-        raise ResourceError(f"{work.type.token} {work.id} disappeared while it was being updated")
+        raise ResourceError(f"{work.type.name} {work.id} disappeared while it was being updated")
     return state
 
 
@@ -150,13 +149,15 @@ def delete(work: Work) -> None:
         _wait(work, work.type.deleted, gone_is_done=True)
 
 
-def _make(work: Work) -> dict[str, Any]:
+def _make(work: Work) -> Properties:
     """Make the resource exactly once, set `work.id`, and return what is known of it."""
     kind = work.type.create
     request = _create_request(work)
     if kind.repeatable:
         return _identified(work, _send_create(work, request, again=True))
-    with work.session.made.alone(f"{work.session.caller.account!r} {work.region} {work.type.token} {canonical(request)}"):
+    with work.session.made.alone(
+        f"{work.session.caller.account!r} {work.region} {work.type.name} {canonical(request)}"
+    ):
         for attempt in range(_CREATE_TRIES):
             try:
                 item = _identified(work, _send_create(work, request, again=False))
@@ -173,9 +174,9 @@ def _make(work: Work) -> dict[str, Any]:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _create_request(work: Work) -> dict[str, Any]:
+def _create_request(work: Work) -> Properties:
     kind = work.type
-    request: dict[str, Any] = {}
+    request: Properties = {}
     for name, described in kind.properties.items():
         value = work.inputs.get(name)
         if value is not None and described.api is not None and name not in {"region", "tags"}:
@@ -188,20 +189,20 @@ def _create_request(work: Work) -> dict[str, Any]:
     return request
 
 
-def _send_create(work: Work, request: dict[str, Any], *, again: bool) -> dict[str, Any]:
+def _send_create(work: Work, request: Properties, *, again: bool) -> Properties:
     operation = work.type.create.operation
     if callable(operation):
         return operation(work)
     return work.call(operation, request) if again else work.call_once(operation, request)
 
 
-def _identified(work: Work, response: dict[str, Any]) -> dict[str, Any]:
+def _identified(work: Work, response: Properties) -> Properties:
     """Set the id from a create response, and return the response's item, or what inputs alone say."""
     kind = work.type
     unsuccessful = response.get("Unsuccessful")
     if unsuccessful:
-        raise ResourceError(f"{kind.token}: {unsuccessful[0].get('Error', {}).get('Message', 'AWS refused')}")
-    item: dict[str, Any] = search(kind.create.item, response) if kind.create.item else {}
+        raise ResourceError(f"{kind.name}: {unsuccessful[0].get('Error', {}).get('Message', 'AWS refused')}")
+    item: Properties = search(kind.create.item, response) if kind.create.item else {}
     if kind.make_id is not None:
         work.id = kind.make_id(work.inputs)
     else:
@@ -209,7 +210,7 @@ def _identified(work: Work, response: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _settled(work: Work, item: dict[str, Any]) -> dict[str, Any]:
+def _settled(work: Work, item: Properties) -> Properties:
     """Return the described item of a new resource: from the response, from the inputs, or by one describe."""
     kind = work.type
     if kind.ready is not None and search(kind.ready.path, item) != kind.ready.until:
@@ -219,12 +220,12 @@ def _settled(work: Work, item: dict[str, Any]) -> dict[str, Any]:
     elif not item or not _is_as_requested(work, item):
         described = _describe(work)
         if described is None:
-            raise ResourceError(f"{kind.token} {work.id} was created but cannot be found")
+            raise ResourceError(f"{kind.name} {work.id} was created but cannot be found")
         item = described
     return _extended(work, item, new=True)
 
 
-def _echo(work: Work) -> dict[str, Any]:
+def _echo(work: Work) -> Properties:
     """Return the item as AWS must have it now, from the request itself."""
     kind = work.type
     item = {**_create_request(work), **fill(kind.create.constants, work.known)}
@@ -233,7 +234,7 @@ def _echo(work: Work) -> dict[str, Any]:
     return item
 
 
-def _extended(work: Work, item: dict[str, Any], *, new: bool) -> dict[str, Any]:
+def _extended(work: Work, item: Properties, *, new: bool) -> Properties:
     return work.type.extend(work, item, new) if work.type.extend is not None else item
 
 
@@ -259,7 +260,9 @@ def _unfinished(work: Work) -> frozenset[str]:
     if not work.state.get(INCOMPLETE):
         return frozenset()
     return frozenset(
-        name for name, described in work.type.properties.items() if described.api is None and name in work.inputs
+        name
+        for name, described in work.type.properties.items()
+        if described.api is None and name in work.inputs
     )
 
 
@@ -290,7 +293,7 @@ def _requested(inputs: Properties) -> Properties:
     return {name: value for name, value in inputs.items() if not name.startswith("__")}
 
 
-def _describe(work: Work, keys: tuple[str, ...] = ()) -> dict[str, Any] | None:
+def _describe(work: Work, keys: tuple[str, ...] = ()) -> Properties | None:
     describe = work.type.describe
     for item in _candidates(work, describe.by):
         if describe.gone and search(describe.gone, item):
@@ -300,7 +303,7 @@ def _describe(work: Work, keys: tuple[str, ...] = ()) -> dict[str, Any] | None:
     return None
 
 
-def _candidates(work: Work, template: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _candidates(work: Work, template: Mapping[str, Value]) -> list[Properties]:
     describe = work.type.describe
     try:
         response = work.call(describe.operation, fill(template, work.known))
@@ -312,7 +315,7 @@ def _candidates(work: Work, template: Mapping[str, Any]) -> list[dict[str, Any]]
     return found if isinstance(found, list) else [found] if found else []
 
 
-def _is_wanted(work: Work, item: dict[str, Any], keys: tuple[str, ...]) -> bool:
+def _is_wanted(work: Work, item: Properties, keys: tuple[str, ...]) -> bool:
     if not keys:
         return _identity(work, item) == work.id
     known = work.known
@@ -321,13 +324,13 @@ def _is_wanted(work: Work, item: dict[str, Any], keys: tuple[str, ...]) -> bool:
     )
 
 
-def _identity(work: Work, item: dict[str, Any]) -> str:
+def _identity(work: Work, item: Properties) -> str:
     if work.type.make_id is not None:
         return work.type.make_id({**work.known, **state_of(work, item)})
     return str(search(work.type.describe.identity, item))
 
 
-def _find_lost(work: Work) -> dict[str, Any] | None:
+def _find_lost(work: Work) -> Properties | None:
     """Find what a creation made whose answer was lost; sets `work.id`.
 
     A match has every property that the create call took, and was not handed to another resource of this process.
@@ -344,24 +347,28 @@ def _find_lost(work: Work) -> dict[str, Any] | None:
     ]
     if len(matches) > 1:
         raise ResourceError(
-            f"{work.type.token}: the answer to the creation was lost and {len(matches)} resources match it"
+            f"{work.type.name}: the answer to the creation was lost and {len(matches)} resources match it"
         )
     if not matches:
         return None
     work.id = _identity(work, matches[0])
-    logger.info("found the resource whose creation went unanswered", extra={"type": work.type.token, "id": work.id})
+    logger.info(
+        "found the resource whose creation went unanswered", extra={"type": work.type.name, "id": work.id}
+    )
     return matches[0]
 
 
-def _is_as_requested(work: Work, item: dict[str, Any]) -> bool:
+def _is_as_requested(work: Work, item: Properties) -> bool:
     return _has_requested_tags(work, item) and all(
         same(described, read_property(work, name, item), wanted)
         for name, described in work.type.properties.items()
-        if (wanted := work.inputs.get(name)) is not None and described.api is not None and described.item is not None
+        if (wanted := work.inputs.get(name)) is not None
+        and described.api is not None
+        and described.item is not None
     )
 
 
-def _has_requested_tags(work: Work, item: dict[str, Any]) -> bool:
+def _has_requested_tags(work: Work, item: Properties) -> bool:
     """Compare tags, unless they are read by a call of their own: there the natural key has to do."""
     tagging = work.type.tagging
     if tagging is None or tagging.put is None or search(tagging.read, item) is None:
@@ -385,7 +392,7 @@ def _delete_step(work: Work, step: Step) -> None:
             return
 
 
-def _wait(work: Work, wait: Wait, *, gone_is_done: bool = False) -> dict[str, Any]:
+def _wait(work: Work, wait: Wait, *, gone_is_done: bool = False) -> Properties:
     attempt = 0
     while True:
         item = _describe(work)
@@ -395,8 +402,7 @@ def _wait(work: Work, wait: Wait, *, gone_is_done: bool = False) -> dict[str, An
         if item and value == wait.until:
             return item
         if value in wait.failed:
-            raise ResourceError(f"{work.type.token} {work.id} became {value}, not {wait.until}")
+            raise ResourceError(f"{work.type.name} {work.id} became {value}, not {wait.until}")
         if not work.patience.nap(attempt, base_s=0.1):
-            raise ResourceError(f"{work.type.token} {work.id} is still {value}, not {wait.until}")
+            raise ResourceError(f"{work.type.name} {work.id} is still {value}, not {wait.until}")
         attempt += 1
-

@@ -17,7 +17,9 @@ def planned(kind: ResourceType, inputs: Properties, olds: Properties | None = No
     if kind.tagging is not None:
         state["tagsAll"] = inputs.get("tags") or {}
     if olds is not None:
-        kept = {name: value for name, value in olds.items() if name in kind.outputs or name in {"id", "region"}}
+        kept = {
+            name: value for name, value in olds.items() if name in kind.outputs or name in {"id", "region"}
+        }
         computed = {
             name: olds[name]
             for name, described in kind.properties.items()

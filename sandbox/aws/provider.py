@@ -51,7 +51,7 @@ class Limits:
 class AwsProvider(ResourceProviderServicer):
     """Answers the engine. What an RPC means for AWS is `lifecycle`'s business."""
 
-    def __init__(self, sessions: Sessions, limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
+    def __init__(self, sessions: Sessions, limits: Limits = Limits()) -> None:
         self._sessions, self._limits = sessions, limits
 
     # -- about the provider
@@ -97,7 +97,11 @@ class AwsProvider(ResourceProviderServicer):
         del context
         olds, _ = decode(request.old_inputs)
         news, _ = decode(request.news)
-        if olds.get("region") == news.get("region") or has_unknown(news.get("region")) or not olds.get("region"):
+        if (
+            olds.get("region") == news.get("region")
+            or has_unknown(news.get("region"))
+            or not olds.get("region")
+        ):
             return pb.DiffResponse(changes=_EQUAL)
         return pb.DiffResponse(changes=_DIFFERENT, diffs=["region"], replaces=["region"])
 
@@ -137,7 +141,9 @@ class AwsProvider(ResourceProviderServicer):
             mode=pb.CheckRequest.AutonamingOptions.Mode.Name(request.autonaming.mode),
         )
         inputs, failures = check(kind, news, olds, naming, session.default_tags)
-        return pb.CheckResponse(inputs=encode(inputs, secrets), failures=[_failure(failure) for failure in failures])
+        return pb.CheckResponse(
+            inputs=encode(inputs, secrets), failures=[_failure(failure) for failure in failures]
+        )
 
     def Diff(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:  # noqa: N802
         """Compare state and inputs."""
@@ -232,12 +238,17 @@ class AwsProvider(ResourceProviderServicer):
             _unsupported(context, f"the argument {request.tok}.{unknown[0]}")
         with _failures_of(request.tok, context, secrets):
             result = function.run(session, _patience(session, context, _PATIENCE_S), arguments)
-        return pb.InvokeResponse(**{"return": encode(result, secrets)})
+        response = pb.InvokeResponse()
+        # `return` is a keyword, so the field cannot be named directly.
+        getattr(response, "return").CopyFrom(encode(result, secrets))
+        return response
 
     def _session(self, context: grpc.ServicerContext) -> Session:
         session = self._sessions.get(context.peer())
         if session is None:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the aws provider is not configured on this connection")
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "the aws provider is not configured on this connection"
+            )
         return session
 
 

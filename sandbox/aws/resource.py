@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
 
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.values import Properties, Value
 
 
 class Kind(Enum):
@@ -29,7 +30,7 @@ class Kind(Enum):
     OBJECTS = "list of objects"
 
 
-ZERO: Mapping[Kind, Any] = {Kind.STRING: "", Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRINGS: []}
+ZERO: Mapping[Kind, Value] = {Kind.STRING: "", Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRINGS: []}
 """What the official provider reports for a computed output that AWS leaves out."""
 
 
@@ -55,8 +56,8 @@ class Property:
     required: bool = False
     replaces: bool = False
     computed: bool = False
-    default: Any = None
-    normal: Callable[[Any], Any] | None = None
+    default: Value = None
+    normal: Callable[[Value], Value] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class Call:
     """
 
     operation: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Value]
     settled_by: frozenset[str] = frozenset()
 
 
@@ -108,12 +109,12 @@ class Create:
         repeatable: calling it twice does no harm.
     """
 
-    operation: str | Callable[[Work], dict[str, Any]]
-    request: Callable[[Properties, dict[str, Any]], dict[str, Any]] | None = None
+    operation: str | Callable[[Work], Properties]
+    request: Callable[[Properties, Properties], Properties] | None = None
     id: str = ""
     item: str = ""
     echoes: bool = False
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Value] = field(default_factory=dict)
     finish: Step | None = None
     repeatable: bool = False
 
@@ -133,10 +134,10 @@ class Describe:
     """
 
     operation: str
-    by: Mapping[str, Any]
+    by: Mapping[str, Value]
     items: str
     identity: str = ""
-    among: Mapping[str, Any] | None = None
+    among: Mapping[str, Value] | None = None
     gone: str = ""
     given: str = ""
 
@@ -167,7 +168,7 @@ class Tagging:
         read: JMESPath in the item to the tags, a map or a list of keys and values.
     """
 
-    put: Callable[[dict[str, Any], Mapping[str, str]], None] | None
+    put: Callable[[Properties, Mapping[str, str]], None] | None
     add: Callable[[Work, Mapping[str, str]], None]
     remove: Callable[[Work, list[str]], None]
     read: str = "Tags"
@@ -186,7 +187,7 @@ class Naming:
 class ResourceType:
     """One resource type of the official provider, as far as this stand-in knows it."""
 
-    token: str
+    name: str
     service: str
     properties: Mapping[str, Property]
     create: Create
@@ -202,7 +203,7 @@ class ResourceType:
     """Makes the id of a resource that AWS gives none."""
     parse_import: Callable[[str], Properties] | None = None
     """Reads the official import id; without it the id alone is enough. ValueError tells the right form."""
-    extend: Callable[[Work, dict[str, Any], bool], dict[str, Any]] | None = None
+    extend: Callable[[Work, Properties, bool], Properties] | None = None
     """Adds what needs calls of its own to a described item; the flag says that it was created just now."""
     ready: Wait | None = None
     deleted: Wait | None = None
@@ -217,26 +218,17 @@ class ResourceType:
     regional: bool = True
 
 
-def string(**options: Any) -> Property:
-    """Describe a text property."""
-    return Property(kind=Kind.STRING, **options)
+string = partial(Property, kind=Kind.STRING)
+"""Describe a text property."""
 
+integer = partial(Property, kind=Kind.INTEGER)
+"""Describe a whole number."""
 
-def integer(**options: Any) -> Property:
-    """Describe a whole number."""
-    return Property(kind=Kind.INTEGER, **options)
+boolean = partial(Property, kind=Kind.BOOLEAN)
+"""Describe a truth value."""
 
+strings = partial(Property, kind=Kind.STRINGS)
+"""Describe a set of strings: order means nothing."""
 
-def boolean(**options: Any) -> Property:
-    """Describe a truth value."""
-    return Property(kind=Kind.BOOLEAN, **options)
-
-
-def strings(**options: Any) -> Property:
-    """Describe a set of strings: order means nothing."""
-    return Property(kind=Kind.STRINGS, **options)
-
-
-def document(**options: Any) -> Property:
-    """Describe a JSON document: compared by meaning; a program may pass an object instead of text."""
-    return Property(kind=Kind.JSON, **options)
+document = partial(Property, kind=Kind.JSON)
+"""Describe a JSON document: compared by meaning; a program may pass an object instead of text."""

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
@@ -40,9 +40,9 @@ class Options:
         end_without: the process ends when this file is gone.
     """
 
-    defaults: Defaults = Defaults()
+    defaults: Defaults = field(default_factory=Defaults)
     faults: Sequence[str] = ()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     port: int = 0
     is_plugin: bool = False
     end_without: Path | None = None
@@ -85,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exit_with_parent()
     if options.end_without is not None:
         exit_without(options.end_without)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -118,4 +120,6 @@ def _parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("engine", nargs="*", help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     defaults = Defaults(found.endpoint, found.credentials_file, found.region)
-    return Options(defaults, tuple(found.fault), Limits(found.delete_limit), found.port, found.plugin, found.end_without)
+    return Options(
+        defaults, tuple(found.fault), Limits(found.delete_limit), found.port, found.plugin, found.end_without
+    )

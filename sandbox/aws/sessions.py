@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
 
 from mutx_sandbox.aws.caller import Account, AwsError, Caller, Clients
 from mutx_sandbox.aws.ids import Made
 from mutx_sandbox.aws.patience import Patience
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.values import Properties, Value
 
 _KEPT_SESSIONS = 4096
 _CONFIGURE_PATIENCE_S = 30.0
@@ -190,7 +189,7 @@ def check_configuration(config: Properties) -> list[tuple[str, str]]:
     return failures
 
 
-def structured(config: Properties, key: str) -> Any:
+def structured(config: Properties, key: str) -> Value:
     """Return a config value that may have arrived as JSON text (the engine passes config as strings)."""
     value = config.get(key)
     if isinstance(value, str) and value[:1] in {"[", "{"}:
@@ -205,7 +204,7 @@ def _flag(config: Properties, key: str) -> bool:
     return config.get(key) in {True, "true"}
 
 
-def _endpoint(entries: list[dict[str, Any]]) -> str | None:
+def _endpoint(entries: list[Properties]) -> str | None:
     """Return the one endpoint that all services share."""
     urls = {str(url) for entry in entries for url in entry.values() if url}
     if len(urls) > 1:
@@ -225,4 +224,6 @@ def _account_from_files(endpoint: str, files: list[Path], section: str) -> Accou
                     found["aws_secret_access_key"],
                     found.get("aws_session_token"),
                 )
-    raise ConfigurationError("accessKey", "no credentials; set them in the stack's config, or name a credentials file")
+    raise ConfigurationError(
+        "accessKey", "no credentials; set them in the stack's config, or name a credentials file"
+    )

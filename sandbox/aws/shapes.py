@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
 import jmespath
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from mutx_sandbox.aws.values import Properties, Value
 
 _REFERENCE = re.compile(r"\$(\w+)")
 
@@ -18,7 +18,7 @@ class ShapeError(ValueError):
     """A value does not fit the API's input shape; the message names where."""
 
 
-def fit(operation: OperationModel, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def fit(operation: OperationModel, parameters: Mapping[str, Value]) -> Properties:
     """Coerce request parameters to the operation's input shape, leaving out what is None.
 
     Raises:
@@ -36,7 +36,7 @@ def upper_camel(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def lower_camel(value: Any) -> Any:
+def lower_camel(value: Value) -> Value:
     """Turn the member names of an API value into property names, deeply (`DnsName`: `dnsName`), and times to text."""
     if isinstance(value, dict):
         return {key[:1].lower() + key[1:]: lower_camel(item) for key, item in value.items()}
@@ -45,12 +45,12 @@ def lower_camel(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def search(path: str, item: Any) -> Any:
+def search(path: str, item: Value) -> Value:
     """Evaluate a JMESPath expression; expressions are compiled once."""
     return _compiled(path).search(item)
 
 
-def fill(template: Any, values: Mapping[str, Any]) -> Any:
+def fill(template: Value, values: Mapping[str, Value]) -> Value:
     """Replace `$name` in a request template.
 
     A string that is one reference takes the value as it is, of whatever type; None leaves the member out. Inside a
@@ -68,7 +68,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
     return _REFERENCE.sub(lambda match: _text(values.get(match[1])), template)
 
 
-def put(target: dict[str, Any], path: str, value: Any) -> None:
+def put(target: Properties, path: str, value: Value) -> None:
     """Set a dotted path, `PortRange.From`, making the dictionaries on the way."""
     *parents, last = path.split(".")
     for name in parents:
@@ -77,17 +77,17 @@ def put(target: dict[str, Any], path: str, value: Any) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(path: str) -> Any:
+def _compiled(path: str) -> Value:
     return jmespath.compile(path)
 
 
-def _text(value: Any) -> str:
+def _text(value: Value) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _fit(shape: Shape, value: Any, where: str) -> Any:
+def _fit(shape: Shape, value: Value, where: str) -> Value:
     if isinstance(shape, StructureShape):
         return _fit_structure(shape, value, where)
     if isinstance(shape, MapShape):
@@ -101,7 +101,7 @@ def _fit(shape: Shape, value: Any, where: str) -> Any:
     return _fit_scalar(shape, value, where)
 
 
-def _fit_structure(shape: StructureShape, value: Any, where: str) -> dict[str, Any]:
+def _fit_structure(shape: StructureShape, value: Value, where: str) -> Properties:
     if not isinstance(value, dict):
         raise ShapeError(f"{where}: expected a structure, got {type(value).__name__}")
     fitted = {}
@@ -115,7 +115,7 @@ def _fit_structure(shape: StructureShape, value: Any, where: str) -> dict[str, A
     return fitted
 
 
-def _fit_scalar(shape: Shape, value: Any, where: str) -> Any:
+def _fit_scalar(shape: Shape, value: Value, where: str) -> Value:
     try:
         if shape.type_name in {"integer", "long"}:
             return int(value)

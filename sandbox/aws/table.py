@@ -13,7 +13,7 @@ from mutx_sandbox.aws import (
 from mutx_sandbox.aws.resource import ResourceType
 
 TABLE: dict[str, ResourceType] = {
-    kind.token: kind
+    kind.name: kind
     for module in (table_vpc, table_routing, table_firewall, table_acls, table_logs, table_identity)
     for kind in module.TYPES
 }

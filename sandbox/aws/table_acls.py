@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.ids import acl_rule_id
 from mutx_sandbox.aws.resource import Call, Create, Describe, ResourceType, boolean, integer, string
 from mutx_sandbox.aws.tags import REGION, ec2_tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
@@ -19,7 +19,7 @@ _ICMP = frozenset({"1", "58"})
 _IMPORT_PARTS = 4
 
 NETWORK_ACL = ResourceType(
-    token="aws:ec2/networkAcl:NetworkAcl",
+    name="aws:ec2/networkAcl:NetworkAcl",
     service="ec2",
     properties={**COMMON, "vpcId": string(required=True, replaces=True)},
     outputs={**OWNER, "arn": arn("network-acl/$id")},
@@ -37,13 +37,13 @@ NETWORK_ACL = ResourceType(
 )
 
 
-def protocol_number(value: Any) -> str:
+def protocol_number(value: Value) -> str:
     """Return the number of a protocol given by name or number, as network ACLs speak of it."""
     text = str(value).lower()
     return _PROTOCOL_NUMBERS.get(text, text)
 
 
-def _entry_request(inputs: Properties, request: dict[str, Any]) -> dict[str, Any]:
+def _entry_request(inputs: Properties, request: Properties) -> Properties:
     """Number the protocol and send ports and ICMP type as zeros where the program says none, as the official one."""
     number = protocol_number(inputs["protocol"])
     request["Protocol"] = number
@@ -57,7 +57,9 @@ def _entry_request(inputs: Properties, request: dict[str, Any]) -> dict[str, Any
 def _parse_entry(text: str) -> Properties:
     parts = text.split(":")
     if len(parts) != _IMPORT_PARTS or not parts[1].isdigit() or parts[3] not in {"true", "false"}:
-        raise ValueError("an entry is imported as ACLID:NUMBER:PROTOCOL:EGRESS, e.g. acl-7aaabd18:100:tcp:false")
+        raise ValueError(
+            "an entry is imported as ACLID:NUMBER:PROTOCOL:EGRESS, e.g. acl-7aaabd18:100:tcp:false"
+        )
     return {
         "networkAclId": parts[0],
         "ruleNumber": int(parts[1]),
@@ -72,12 +74,14 @@ def _validate_entry(inputs: Properties) -> list[tuple[str, str]]:
         failures.append(("cidrBlock", "exactly one of cidrBlock, ipv6CidrBlock is needed"))
     number = protocol_number(inputs["protocol"])
     if not number.removeprefix("-").isdigit():
-        failures.append(("protocol", f"{inputs['protocol']!r} is neither a protocol number nor one of its names"))
+        failures.append(
+            ("protocol", f"{inputs['protocol']!r} is neither a protocol number nor one of its names")
+        )
     return failures
 
 
 NETWORK_ACL_RULE = ResourceType(
-    token="aws:ec2/networkAclRule:NetworkAclRule",
+    name="aws:ec2/networkAclRule:NetworkAclRule",
     service="ec2",
     properties={
         "region": REGION,
@@ -95,7 +99,9 @@ NETWORK_ACL_RULE = ResourceType(
     },
     create=Create(operation="CreateNetworkAclEntry", request=_entry_request, echoes=True),
     describe=Describe(
-        operation="DescribeNetworkAcls", by={"NetworkAclIds": ["$networkAclId"]}, items="NetworkAcls[].Entries[]"
+        operation="DescribeNetworkAcls",
+        by={"NetworkAclIds": ["$networkAclId"]},
+        items="NetworkAcls[].Entries[]",
     ),
     keys=("ruleNumber", "egress"),
     make_id=lambda known: acl_rule_id(
@@ -116,7 +122,7 @@ NETWORK_ACL_RULE = ResourceType(
 )
 
 
-def _put_on_acl(work: Work) -> dict[str, Any]:
+def _put_on_acl(work: Work) -> Properties:
     """Replace the subnet's association, of which it always has exactly one."""
     subnet, wanted = work.inputs["subnetId"], work.inputs["networkAclId"]
     current = _association_of(work, subnet)
@@ -142,7 +148,7 @@ def _put_on_default_acl(work: Work) -> None:
     )
 
 
-def _association_of(work: Work, subnet: str) -> dict[str, Any]:
+def _association_of(work: Work, subnet: str) -> Properties:
     by = filters({"association.subnet-id": subnet})
     for acl in work.call("DescribeNetworkAcls", by)["NetworkAcls"]:
         for entry in acl["Associations"]:
@@ -152,7 +158,7 @@ def _association_of(work: Work, subnet: str) -> dict[str, Any]:
 
 
 NETWORK_ACL_ASSOCIATION = ResourceType(
-    token="aws:ec2/networkAclAssociation:NetworkAclAssociation",
+    name="aws:ec2/networkAclAssociation:NetworkAclAssociation",
     service="ec2",
     properties={
         "region": REGION,

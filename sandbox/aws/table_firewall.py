@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.resource import (
@@ -21,7 +21,7 @@ from mutx_sandbox.aws.resource import (
 )
 from mutx_sandbox.aws.shapes import upper_camel
 from mutx_sandbox.aws.tags import add_ec2_tags, ec2_tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
@@ -36,7 +36,7 @@ _RULE_RESOURCES = (
 )
 
 
-def protocol_name(value: Any) -> str:
+def protocol_name(value: Value) -> str:
     """Return EC2's word for a protocol given by name or number: `6` is `tcp`, `all` is `-1`."""
     text = str(value).lower()
     return _PROTOCOLS.get(text, text)
@@ -68,7 +68,7 @@ def _revoke_if_asked(work: Work) -> None:
 _GROUPS = described("DescribeSecurityGroups", "SecurityGroups", "GroupId", among={"vpc-id": "$vpcId"})
 
 SECURITY_GROUP = ResourceType(
-    token="aws:ec2/securityGroup:SecurityGroup",
+    name="aws:ec2/securityGroup:SecurityGroup",
     service="ec2",
     properties={
         **COMMON,
@@ -97,10 +97,10 @@ SECURITY_GROUP = ResourceType(
 )
 
 
-def _adopt_default_group(work: Work) -> dict[str, Any]:
+def _adopt_default_group(work: Work) -> Properties:
     """Find the group that AWS made with the VPC and take its rules away."""
     by = filters({"vpc-id": work.inputs["vpcId"], "group-name": "default"})
-    group: dict[str, Any] = work.call("DescribeSecurityGroups", by)["SecurityGroups"][0]
+    group: Properties = work.call("DescribeSecurityGroups", by)["SecurityGroups"][0]
     work.id = group["GroupId"]
     _revoke_all(work)
     if work.inputs.get("tags"):
@@ -108,7 +108,7 @@ def _adopt_default_group(work: Work) -> dict[str, Any]:
     return {"GroupId": work.id}
 
 
-def _extend_default_group(_work: Work, item: dict[str, Any], _new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _extend_default_group(_work: Work, item: Properties, _new: bool) -> Properties:
     """Add the rules in the shape of the `ingress` and `egress` properties."""
     return {
         **item,
@@ -117,7 +117,7 @@ def _extend_default_group(_work: Work, item: dict[str, Any], _new: bool) -> dict
     }
 
 
-def _inline_rules(permissions: list[dict[str, Any]], own_id: str) -> list[dict[str, Any]]:
+def _inline_rules(permissions: list[Properties], own_id: str) -> list[Properties]:
     rules = []
     for permission in permissions:
         groups = [pair["GroupId"] for pair in permission.get("UserIdGroupPairs") or []]
@@ -145,7 +145,7 @@ def _only_empty(inputs: Properties) -> list[tuple[str, str]]:
 
 
 DEFAULT_SECURITY_GROUP = ResourceType(
-    token="aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+    name="aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
     service="ec2",
     properties={
         **COMMON,
@@ -171,10 +171,10 @@ DEFAULT_SECURITY_GROUP = ResourceType(
 )
 
 
-def _permission_request(inputs: Properties, _request: dict[str, Any]) -> dict[str, Any]:
+def _permission_request(inputs: Properties, _request: Properties) -> Properties:
     """Say a single rule as the list of permissions that the API takes."""
     described = {"Description": inputs["description"]} if inputs.get("description") else {}
-    permission: dict[str, Any] = {
+    permission: Properties = {
         "IpProtocol": inputs["ipProtocol"],
         "FromPort": inputs.get("fromPort"),
         "ToPort": inputs.get("toPort"),
@@ -206,7 +206,7 @@ def _modify_rule(work: Work) -> None:
     )
 
 
-def _without_any_port(work: Work, item: dict[str, Any], _new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _without_any_port(work: Work, item: Properties, _new: bool) -> Properties:
     """Leave out the port -1 that AWS reports where the program says none."""
     return {
         member: value
@@ -235,7 +235,7 @@ def _one_source(inputs: Properties) -> list[tuple[str, str]]:
 def _rule(direction: str) -> ResourceType:
     egress = "true" if direction == "Egress" else "false"
     return ResourceType(
-        token=f"aws:vpc/securityGroup{direction}Rule:SecurityGroup{direction}Rule",
+        name=f"aws:vpc/securityGroup{direction}Rule:SecurityGroup{direction}Rule",
         service="ec2",
         properties={
             **COMMON,
@@ -247,9 +247,14 @@ def _rule(direction: str) -> ResourceType:
             **{name: string() for name in _SOURCES[:3]},
             "referencedSecurityGroupId": string(item="ReferencedGroupInfo.GroupId"),
         },
-        outputs={"arn": arn("security-group-rule/$id"), "securityGroupRuleId": Output(item="SecurityGroupRuleId")},
+        outputs={
+            "arn": arn("security-group-rule/$id"),
+            "securityGroupRuleId": Output(item="SecurityGroupRuleId"),
+        },
         create=Create(
-            operation=f"AuthorizeSecurityGroup{direction}", request=_permission_request, item="SecurityGroupRules[0]"
+            operation=f"AuthorizeSecurityGroup{direction}",
+            request=_permission_request,
+            item="SecurityGroupRules[0]",
         ),
         describe=Describe(
             operation="DescribeSecurityGroupRules",
@@ -259,12 +264,11 @@ def _rule(direction: str) -> ResourceType:
             among=filters({"group-id": "$securityGroupId"}),
         ),
         extend=_without_any_port,
-        updates=(
-            Update(frozenset({*_RULE_MEMBERS, "referencedSecurityGroupId"}), _modify_rule),
-        ),
+        updates=(Update(frozenset({*_RULE_MEMBERS, "referencedSecurityGroupId"}), _modify_rule),),
         delete=(
             Call(
-                f"RevokeSecurityGroup{direction}", {"GroupId": "$securityGroupId", "SecurityGroupRuleIds": ["$id"]}
+                f"RevokeSecurityGroup{direction}",
+                {"GroupId": "$securityGroupId", "SecurityGroupRuleIds": ["$id"]},
             ),
         ),
         tagging=ec2_tagging("security-group-rule"),

@@ -61,7 +61,7 @@ def _detach_if_asked(work: Work) -> None:
 _NOT_INLINE = "declare aws:iam/rolePolicy:RolePolicy resources instead"
 
 ROLE = ResourceType(
-    token="aws:iam/role:Role",
+    name="aws:iam/role:Role",
     service="iam",
     regional=False,
     properties={
@@ -81,7 +81,13 @@ ROLE = ResourceType(
         "uniqueId": Output(item="RoleId"),
     },
     create=Create(operation="CreateRole", item="Role"),
-    describe=Describe(operation="GetRole", by={"RoleName": "$id"}, items="Role", identity="RoleName", among={"RoleName": "$name"}),
+    describe=Describe(
+        operation="GetRole",
+        by={"RoleName": "$id"},
+        items="Role",
+        identity="RoleName",
+        among={"RoleName": "$name"},
+    ),
     updates=(
         Update(
             frozenset({"assumeRolePolicy"}),
@@ -114,7 +120,7 @@ def _parse_policy(text: str) -> Properties:
 
 
 ROLE_POLICY = ResourceType(
-    token="aws:iam/rolePolicy:RolePolicy",
+    name="aws:iam/rolePolicy:RolePolicy",
     service="iam",
     regional=False,
     properties={
@@ -124,9 +130,7 @@ ROLE_POLICY = ResourceType(
         "policy": document(required=True, api="PolicyDocument"),
     },
     create=Create(operation="PutRolePolicy", echoes=True, repeatable=True),
-    describe=Describe(
-        operation="GetRolePolicy", by={"RoleName": "$role", "PolicyName": "$name"}, items="@"
-    ),
+    describe=Describe(operation="GetRolePolicy", by={"RoleName": "$role", "PolicyName": "$name"}, items="@"),
     keys=("role", "name"),
     make_id=lambda known: f"{known['role']}:{known['name']}",
     parse_import=_parse_policy,

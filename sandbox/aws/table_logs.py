@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, arn, described
 from mutx_sandbox.aws.resource import (
@@ -18,7 +18,7 @@ from mutx_sandbox.aws.resource import (
     string,
 )
 from mutx_sandbox.aws.tags import ec2_tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
@@ -35,7 +35,7 @@ def _set_retention(work: Work) -> None:
         work.call("DeleteRetentionPolicy", {"logGroupName": work.id})
 
 
-def _add_tags(work: Work, tags: Any) -> None:
+def _add_tags(work: Work, tags: Value) -> None:
     work.call("TagResource", {"resourceArn": _group_arn(work), "tags": dict(tags)})
 
 
@@ -43,7 +43,7 @@ def _remove_tags(work: Work, keys: list[str]) -> None:
     work.call("UntagResource", {"resourceArn": _group_arn(work), "tagKeys": keys})
 
 
-def _extend_group(work: Work, item: dict[str, Any], _new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _extend_group(work: Work, item: Properties, _new: bool) -> Properties:
     """Add the tags, which the logs API keeps apart."""
     answer = work.call("ListTagsForResource", {"resourceArn": _group_arn(work)})
     return {**item, "tags": answer.get("tags") or {}}
@@ -60,7 +60,7 @@ def _delete_group(work: Work) -> None:
 
 
 LOG_GROUP = ResourceType(
-    token="aws:cloudwatch/logGroup:LogGroup",
+    name="aws:cloudwatch/logGroup:LogGroup",
     service="logs",
     properties={
         **COMMON,
@@ -68,7 +68,9 @@ LOG_GROUP = ResourceType(
         "namePrefix": string(replaces=True, api=None, item=None),
         "retentionInDays": integer(api=None, item="retentionInDays", default=0),
         "kmsKeyId": string(replaces=True, api="kmsKeyId"),
-        "logGroupClass": string(replaces=True, computed=True, api="logGroupClass", item="logGroupClass || `\"STANDARD\"`"),
+        "logGroupClass": string(
+            replaces=True, computed=True, api="logGroupClass", item='logGroupClass || `"STANDARD"`'
+        ),
         "skipDestroy": boolean(api=None, item=None, default=False),
     },
     outputs={"arn": arn(_GROUP_ARN, "logs")},
@@ -85,7 +87,10 @@ LOG_GROUP = ResourceType(
     updates=(Update(frozenset({"retentionInDays"}), _set_retention),),
     delete=(_delete_group,),
     tagging=Tagging(
-        put=lambda request, tags: request.update(tags=dict(tags)), add=_add_tags, remove=_remove_tags, read="tags"
+        put=lambda request, tags: request.update(tags=dict(tags)),
+        add=_add_tags,
+        remove=_remove_tags,
+        read="tags",
     ),
     naming=Naming(longest=_GROUP_NAME_LENGTH),
     unique_by=("name",),
@@ -94,7 +99,7 @@ LOG_GROUP = ResourceType(
 _LOGGED = {"vpcId": "VPC", "subnetId": "Subnet", "eniId": "NetworkInterface"}
 
 
-def _flow_log_request(inputs: Properties, request: dict[str, Any]) -> dict[str, Any]:
+def _flow_log_request(inputs: Properties, request: Properties) -> Properties:
     """Say what is logged as id and type."""
     for name, kind in _LOGGED.items():
         if inputs.get(name):
@@ -113,7 +118,7 @@ def _resource_of(prefix: str) -> str:
 
 
 FLOW_LOG = ResourceType(
-    token="aws:ec2/flowLog:FlowLog",
+    name="aws:ec2/flowLog:FlowLog",
     service="ec2",
     properties={
         **COMMON,
@@ -121,7 +126,9 @@ FLOW_LOG = ResourceType(
         "subnetId": string(replaces=True, api=None, item=_resource_of("subnet")),
         "eniId": string(replaces=True, api=None, item=_resource_of("eni")),
         "trafficType": string(replaces=True),
-        "logDestination": string(replaces=True, computed=True, normal=lambda value: str(value).removesuffix(":*")),
+        "logDestination": string(
+            replaces=True, computed=True, normal=lambda value: str(value).removesuffix(":*")
+        ),
         "logDestinationType": string(replaces=True, default="cloud-watch-logs"),
         "iamRoleArn": string(replaces=True, api="DeliverLogsPermissionArn"),
         "logFormat": string(replaces=True, computed=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.ids import route_id
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
 
 ROUTE_TABLE = ResourceType(
-    token="aws:ec2/routeTable:RouteTable",
+    name="aws:ec2/routeTable:RouteTable",
     service="ec2",
     properties={**COMMON, "vpcId": string(required=True, replaces=True)},
     outputs={**OWNER, "arn": arn("route-table/$id")},
@@ -77,7 +77,7 @@ def _replace_route(work: Work) -> None:
 
 
 ROUTE = ResourceType(
-    token="aws:ec2/route:Route",
+    name="aws:ec2/route:Route",
     service="ec2",
     properties={
         "region": REGION,
@@ -95,7 +95,9 @@ ROUTE = ResourceType(
         operation="CreateRoute", echoes=True, constants={"Origin": "CreateRoute", "State": "active"}
     ),
     describe=Describe(
-        operation="DescribeRouteTables", by={"RouteTableIds": ["$routeTableId"]}, items="RouteTables[].Routes[]"
+        operation="DescribeRouteTables",
+        by={"RouteTableIds": ["$routeTableId"]},
+        items="RouteTables[].Routes[]",
     ),
     keys=_DESTINATIONS,
     make_id=lambda known: route_id(str(known["routeTableId"]), _destination(known)),
@@ -118,7 +120,7 @@ def _parse_association(text: str) -> Properties:
 
 def _replace_association(work: Work) -> None:
     """Move the subnet to another table; AWS makes a new association and tells its id."""
-    answer: dict[str, Any] = work.call(
+    answer: Properties = work.call(
         "ReplaceRouteTableAssociation",
         {"AssociationId": work.id, "RouteTableId": work.inputs["routeTableId"]},
         frozenset({"InvalidAssociationID.NotFound"}),
@@ -140,7 +142,7 @@ def _validate_association(inputs: Properties) -> list[tuple[str, str]]:
 
 
 ROUTE_TABLE_ASSOCIATION = ResourceType(
-    token="aws:ec2/routeTableAssociation:RouteTableAssociation",
+    name="aws:ec2/routeTableAssociation:RouteTableAssociation",
     service="ec2",
     properties={
         "region": REGION,

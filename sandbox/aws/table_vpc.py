@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.resource import (
@@ -33,7 +33,7 @@ _VPC_ATTRIBUTES = {
 """Attributes that CreateVpc does not take, with the values AWS starts a VPC with."""
 
 
-def _extend_vpc(work: Work, item: dict[str, Any], new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _extend_vpc(work: Work, item: Properties, new: bool) -> Properties:
     """Add the attributes and the ids of the default group, ACL and route table, as the official provider reads them."""
     extended = dict(item)
     for attribute, initial in _VPC_ATTRIBUTES.items():
@@ -44,7 +44,9 @@ def _extend_vpc(work: Work, item: dict[str, Any], new: bool) -> dict[str, Any]: 
             else work.call("DescribeVpcAttribute", {"VpcId": work.id, "Attribute": attribute})[name]["Value"]
         )
     in_vpc = {"vpc-id": work.id}
-    groups = work.call("DescribeSecurityGroups", filters({**in_vpc, "group-name": "default"}))["SecurityGroups"]
+    groups = work.call("DescribeSecurityGroups", filters({**in_vpc, "group-name": "default"}))[
+        "SecurityGroups"
+    ]
     acls = work.call("DescribeNetworkAcls", filters({**in_vpc, "default": "true"}))["NetworkAcls"]
     tables = work.call("DescribeRouteTables", filters({**in_vpc, "association.main": "true"}))["RouteTables"]
     extended["DefaultGroup"] = groups[0]["GroupId"] if groups else None
@@ -59,7 +61,7 @@ def _attribute(operation: str, owner: str, name: str) -> Update:
 
 
 VPC = ResourceType(
-    token="aws:ec2/vpc:Vpc",
+    name="aws:ec2/vpc:Vpc",
     service="ec2",
     properties={
         **COMMON,
@@ -92,7 +94,7 @@ VPC = ResourceType(
 _SUBNET_ATTRIBUTES = ("mapPublicIpOnLaunch", "assignIpv6AddressOnCreation")
 
 SUBNET = ResourceType(
-    token="aws:ec2/subnet:Subnet",
+    name="aws:ec2/subnet:Subnet",
     service="ec2",
     properties={
         **COMMON,
@@ -129,14 +131,16 @@ def _attach(work: Work) -> None:
 
 def _detach(work: Work) -> None:
     if work.state.get("vpcId"):
-        work.call("DetachInternetGateway", {"InternetGatewayId": work.id, "VpcId": work.state["vpcId"]}, _DETACHED)
+        work.call(
+            "DetachInternetGateway", {"InternetGatewayId": work.id, "VpcId": work.state["vpcId"]}, _DETACHED
+        )
 
 
 _ATTACHED = frozenset({"Resource.AlreadyAssociated"})
 _DETACHED = frozenset({"Gateway.NotAttached"})
 
 INTERNET_GATEWAY = ResourceType(
-    token="aws:ec2/internetGateway:InternetGateway",
+    name="aws:ec2/internetGateway:InternetGateway",
     service="ec2",
     properties={**COMMON, "vpcId": string(api=None, item="Attachments[0].VpcId", computed=True)},
     outputs={**OWNER, "arn": arn("internet-gateway/$id")},
@@ -149,11 +153,11 @@ INTERNET_GATEWAY = ResourceType(
 )
 
 
-def _address_request(inputs: Properties, request: dict[str, Any]) -> dict[str, Any]:
+def _address_request(inputs: Properties, request: Properties) -> Properties:
     return {"Domain": inputs.get("domain") or "vpc", **request}
 
 
-def _extend_address(work: Work, item: dict[str, Any], _new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _extend_address(work: Work, item: Properties, _new: bool) -> Properties:
     """Add the public name, which AWS derives from the address and the region."""
     address = str(item.get("PublicIp", "")).replace(".", "-")
     domain = "compute-1" if work.region == "us-east-1" else f"{work.region}.compute"
@@ -161,7 +165,7 @@ def _extend_address(work: Work, item: dict[str, Any], _new: bool) -> dict[str, A
 
 
 ADDRESS = ResourceType(
-    token="aws:ec2/eip:Eip",
+    name="aws:ec2/eip:Eip",
     service="ec2",
     properties={
         **COMMON,
@@ -183,21 +187,23 @@ ADDRESS = ResourceType(
     extend=_extend_address,
     delete=(Call("ReleaseAddress", {"AllocationId": "$id"}),),
     tagging=ec2_tagging("elastic-ip"),
-    refused={
-        name: "associations of addresses are not in its table"
-        for name in ("instance", "networkInterface", "associateWithPrivateIp", "address")
-    },
+    refused=dict.fromkeys(
+        ("instance", "networkInterface", "associateWithPrivateIp", "address"),
+        "associations of addresses are not in its table",
+    ),
 )
 
 NAT_GATEWAY = ResourceType(
-    token="aws:ec2/natGateway:NatGateway",
+    name="aws:ec2/natGateway:NatGateway",
     service="ec2",
     properties={
         **COMMON,
         "subnetId": string(required=True, replaces=True),
         "allocationId": string(replaces=True, item="NatGatewayAddresses[0].AllocationId"),
-        "connectivityType": string(replaces=True, item="ConnectivityType || `\"public\"`", default="public"),
-        "privateIp": string(replaces=True, computed=True, api="PrivateIpAddress", item="NatGatewayAddresses[0].PrivateIp"),
+        "connectivityType": string(replaces=True, item='ConnectivityType || `"public"`', default="public"),
+        "privateIp": string(
+            replaces=True, computed=True, api="PrivateIpAddress", item="NatGatewayAddresses[0].PrivateIp"
+        ),
     },
     outputs={
         "associationId": Output(item="NatGatewayAddresses[0].AssociationId"),
@@ -224,7 +230,7 @@ NAT_GATEWAY = ResourceType(
 
 def _modify_endpoint(work: Work) -> None:
     """Send what is to be added to and removed from the endpoint's sets, and other changes, in one call."""
-    request: dict[str, Any] = {"VpcEndpointId": work.id}
+    request: Properties = {"VpcEndpointId": work.id}
     for name, member in _ENDPOINT_SETS.items():
         before, wanted = set(work.state.get(name) or []), set(work.inputs.get(name) or [])
         if name in work.inputs and wanted - before:
@@ -245,18 +251,20 @@ _ENDPOINT_SETS = {
 }
 
 
-def _extend_endpoint(work: Work, item: dict[str, Any], _new: bool) -> dict[str, Any]:  # noqa: FBT001 - the table's signature
+def _extend_endpoint(work: Work, item: Properties, _new: bool) -> Properties:
     """Add the prefix list of a gateway endpoint's service: rules and routes name it."""
     if item.get("VpcEndpointType") != "Gateway":
         return item
-    found = work.call("DescribePrefixLists", filters({"prefix-list-name": item["ServiceName"]}))["PrefixLists"]
+    found = work.call("DescribePrefixLists", filters({"prefix-list-name": item["ServiceName"]}))[
+        "PrefixLists"
+    ]
     if not found:
         return item
     return {**item, "PrefixListId": found[0]["PrefixListId"], "CidrBlocks": found[0].get("Cidrs") or []}
 
 
 VPC_ENDPOINT = ResourceType(
-    token="aws:ec2/vpcEndpoint:VpcEndpoint",
+    name="aws:ec2/vpcEndpoint:VpcEndpoint",
     service="ec2",
     properties={
         **COMMON,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.resource import Kind, Property, Tagging
+from mutx_sandbox.aws.values import Properties
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.lifecycle import Work
@@ -29,7 +30,7 @@ def ec2_tagging(resource_type: str) -> Tagging:
         resource_type: EC2's word for the type, e.g. `vpc`, `elastic-ip`.
     """
 
-    def put(request: dict[str, Any], tags: Mapping[str, str]) -> None:
+    def put(request: Properties, tags: Mapping[str, str]) -> None:
         request["TagSpecifications"] = [{"ResourceType": resource_type, "Tags": pairs(tags)}]
 
     return Tagging(put=put, add=add_ec2_tags, remove=_remove_ec2_tags)
@@ -42,4 +43,3 @@ def add_ec2_tags(work: Work, tags: Mapping[str, str]) -> None:
 
 def _remove_ec2_tags(work: Work, keys: list[str]) -> None:
     work.call("DeleteTags", {"Resources": [work.id], "Tags": [{"Key": key} for key in keys]})
-

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from google.protobuf import struct_pb2
 
-Properties: TypeAlias = dict[str, Any]
-"""JSON-like values by property name; the engine's property model is untyped, hence `Any`."""
+Value: TypeAlias = Any
+"""Any JSON value: the engine's property model and AWS's items are untyped."""
+
+Properties: TypeAlias = dict[str, Value]
+"""Values by property name."""
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Stands for a value that is not known before the update (sdk/go/common/resource/plugin/rpc.go)."""
@@ -46,7 +49,7 @@ class Secrets:
         """Join what two parts of one request held."""
         return Secrets(self.keys | other.keys, self.strings | other.strings)
 
-    def covers(self, key: str, value: Any) -> bool:
+    def covers(self, key: str, value: Value) -> bool:
         """Say whether an output must be secret: it was one, or repeats one (an ARN made of a secret name)."""
         return key in self.keys or any(self._repeats(text) for text in _strings(value))
 
@@ -56,26 +59,21 @@ class Secrets:
         )
 
 
-@dataclass(slots=True)
-class _Found:
-    keys: set[str] = field(default_factory=set)
-    strings: set[str] = field(default_factory=set)
-
-
 def decode(message: struct_pb2.Struct) -> tuple[Properties, Secrets]:
     """Turn a struct into plain values, whole floats into ints, and say what was secret in it."""
-    found = _Found()
-    values = {}
+    values: Properties = {}
+    keys: set[str] = set()
+    strings: set[str] = set()
     for key, value in message.fields.items():
-        before = len(found.strings)
-        secret_here = [False]
-        values[key] = _plain(value, found, secret_here, inside=False)
-        if secret_here[0] or len(found.strings) > before:
-            found.keys.add(key)
-    return values, Secrets(frozenset(found.keys), frozenset(found.strings))
+        reader = _Reader()
+        values[key] = reader.read(value)
+        strings |= reader.strings
+        if reader.found_secret:
+            keys.add(key)
+    return values, Secrets(frozenset(keys), frozenset(strings))
 
 
-def encode(values: Mapping[str, Any], secrets: Secrets = Secrets()) -> struct_pb2.Struct:  # noqa: B008 - immutable
+def encode(values: Mapping[str, Value], secrets: Secrets = Secrets()) -> struct_pb2.Struct:
     """Turn plain values into a struct; what `secrets` covers is wrapped, None is left out."""
     message = struct_pb2.Struct()
     message.update(
@@ -88,22 +86,24 @@ def encode(values: Mapping[str, Any], secrets: Secrets = Secrets()) -> struct_pb
     return message
 
 
-def has_unknown(value: Any) -> bool:
+def has_unknown(value: Value) -> bool:
     """Say whether a value is unknown or contains something unknown."""
     return any(text in _UNKNOWNS for text in _strings(value))
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: Value) -> bool:
     """Say whether a value means "not said": Terraform's SDK does not tell null from the zero value."""
-    return value is None or value is False or value in ("", 0) or (isinstance(value, list | dict) and not value)
+    return (
+        value is None or value is False or value in ("", 0) or (isinstance(value, list | dict) and not value)
+    )
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Value) -> str:
     """Return one text per meaning: equal for lists in another order, keys in another order and 1 and "1"."""
     return json.dumps(_canonical(value), sort_keys=True)
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: Value) -> Value:
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -113,29 +113,7 @@ def _canonical(value: Any) -> Any:
     return None if value is None else str(value)
 
 
-def _plain(value: struct_pb2.Value, found: _Found, secret_here: list[bool], *, inside: bool) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        if inside and value.string_value:
-            found.strings.add(value.string_value)
-        return value.string_value
-    if kind == "number_value":
-        number = value.number_value
-        return int(number) if number.is_integer() else number
-    if kind == "bool_value":
-        return value.bool_value
-    if kind == "list_value":
-        return [_plain(item, found, secret_here, inside=inside) for item in value.list_value.values]
-    if kind == "struct_value":
-        fields = value.struct_value.fields
-        if _SIGNATURE in fields and fields[_SIGNATURE].string_value == _SECRET:
-            secret_here[0] = True
-            return _plain(fields["value"], found, secret_here, inside=True)
-        return {key: _plain(item, found, secret_here, inside=inside) for key, item in fields.items()}
-    return None
-
-
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Value) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -144,3 +122,35 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _strings(item)
+
+
+class _Reader:
+    """Reads one property's value and remembers what in it was secret."""
+
+    def __init__(self) -> None:
+        self.found_secret = False
+        self.strings: set[str] = set()
+
+    def read(self, value: struct_pb2.Value, *, inside: bool = False) -> Value:
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            return self._read_struct(value.struct_value.fields, inside=inside)
+        if kind == "list_value":
+            return [self.read(item, inside=inside) for item in value.list_value.values]
+        if kind == "string_value" and inside and value.string_value:
+            self.strings.add(value.string_value)
+        return _scalar(kind, value)
+
+    def _read_struct(self, fields: Mapping[str, struct_pb2.Value], *, inside: bool) -> Value:
+        if _SIGNATURE in fields and fields[_SIGNATURE].string_value == _SECRET:
+            self.found_secret = True
+            return self.read(fields["value"], inside=True)
+        return {key: self.read(item, inside=inside) for key, item in fields.items()}
+
+
+def _scalar(kind: str | None, value: struct_pb2.Value) -> Value:
+    if kind == "number_value":
+        return int(value.number_value) if value.number_value.is_integer() else value.number_value
+    if kind == "string_value":
+        return value.string_value
+    return value.bool_value if kind == "bool_value" else None

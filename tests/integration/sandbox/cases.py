@@ -37,16 +37,22 @@ class World:
 
     def _subnet(self, what: str) -> str:
         cidr = "10.0.1.0/24" if what == "subnet" else "10.0.2.0/24"
-        return self._create("aws:ec2/subnet:Subnet", vpcId=self.the("vpc"), cidrBlock=cidr, availabilityZone="eu-west-1a")
+        return self._create(
+            "aws:ec2/subnet:Subnet", vpcId=self.the("vpc"), cidrBlock=cidr, availabilityZone="eu-west-1a"
+        )
 
     def _gateway(self, what: str) -> str:
-        return self._create("aws:ec2/internetGateway:InternetGateway", vpcId=self.the("vpc" + what.removeprefix("gateway")))
+        return self._create(
+            "aws:ec2/internetGateway:InternetGateway", vpcId=self.the("vpc" + what.removeprefix("gateway"))
+        )
 
     def _address(self, what: str) -> str:
         return self._create("aws:ec2/eip:Eip", domain="vpc", tags={"Name": f"{self.name}-{what}"})
 
     def _nat(self, what: str) -> str:
-        return self._create("aws:ec2/natGateway:NatGateway", subnetId=self.the("subnet"), allocationId=self.the("address"))
+        return self._create(
+            "aws:ec2/natGateway:NatGateway", subnetId=self.the("subnet"), allocationId=self.the("address")
+        )
 
     def _table(self, what: str) -> str:
         return self._create("aws:ec2/routeTable:RouteTable", vpcId=self.the("vpc"), tags={"Name": what})
@@ -112,25 +118,41 @@ class Case:
 
 
 def trust(service: str) -> str:
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+    }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def grant(action: str) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]})
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
+    )
 
 
 def retag(world: World, resource: Resource) -> None:
-    world.ec2.create_tags(Resources=[resource.id], Tags=[{"Key": "Name", "Value": "changed"}, {"Key": "x", "Value": "y"}])
+    world.ec2.create_tags(
+        Resources=[resource.id], Tags=[{"Key": "Name", "Value": "changed"}, {"Key": "x", "Value": "y"}]
+    )
 
 
-def _rule(direction: str, name: str, source: Callable[[World], Inputs], other: Callable[[World], Inputs]) -> Case:
+def _rule(
+    direction: str, name: str, source: Callable[[World], Inputs], other: Callable[[World], Inputs]
+) -> Case:
     def remove(world: World, resource: Resource) -> None:
         revoke = getattr(world.ec2, f"revoke_security_group_{direction.lower()}")
         revoke(GroupId=world.the("group"), SecurityGroupRuleIds=[resource.id])
 
     def drift(world: World, resource: Resource) -> None:
-        changed = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "CidrIpv4": "10.9.0.0/16", "Description": "changed"}
+        changed = {
+            "IpProtocol": "tcp",
+            "FromPort": 1,
+            "ToPort": 2,
+            "CidrIpv4": "10.9.0.0/16",
+            "Description": "changed",
+        }
         world.ec2.modify_security_group_rules(
             GroupId=world.the("group"),
             SecurityGroupRules=[{"SecurityGroupRuleId": resource.id, "SecurityGroupRule": changed}],
@@ -157,7 +179,9 @@ def _rule(direction: str, name: str, source: Callable[[World], Inputs], other: C
 
 
 def _modify_endpoint(world: World, resource: Resource) -> None:
-    world.ec2.modify_vpc_endpoint(VpcEndpointId=resource.id, AddRouteTableIds=[world.the("table2")], PolicyDocument=grant("s3:*"))
+    world.ec2.modify_vpc_endpoint(
+        VpcEndpointId=resource.id, AddRouteTableIds=[world.the("table2")], PolicyDocument=grant("s3:*")
+    )
 
 
 def _change_role(world: World, resource: Resource) -> None:
@@ -193,8 +217,6 @@ def _remove_gateway(world: World, resource: Resource) -> None:
     world.ec2.delete_internet_gateway(InternetGatewayId=resource.id)
 
 
-
-
 CASES = (
     Case(
         token="aws:ec2/vpc:Vpc",
@@ -202,7 +224,9 @@ CASES = (
         creates="CreateVpc",
         update=lambda world: {"enableDnsHostnames": False, "enableDnsSupport": False, "tags": OTHER_TAGS},
         replace=lambda world: {"cidrBlock": "10.2.0.0/16"},
-        drift=lambda world, it: world.ec2.modify_vpc_attribute(VpcId=it.id, EnableDnsHostnames={"Value": False}),
+        drift=lambda world, it: world.ec2.modify_vpc_attribute(
+            VpcId=it.id, EnableDnsHostnames={"Value": False}
+        ),
         remove=lambda world, it: world.ec2.delete_vpc(VpcId=it.id),
     ),
     Case(
@@ -217,7 +241,9 @@ CASES = (
         update=lambda world: {"mapPublicIpOnLaunch": True, "tags": OTHER_TAGS},
         replace=lambda world: {"availabilityZone": "eu-west-1c"},
         deletes_first=True,
-        drift=lambda world, it: world.ec2.modify_subnet_attribute(SubnetId=it.id, MapPublicIpOnLaunch={"Value": True}),
+        drift=lambda world, it: world.ec2.modify_subnet_attribute(
+            SubnetId=it.id, MapPublicIpOnLaunch={"Value": True}
+        ),
         remove=lambda world, it: world.ec2.delete_subnet(SubnetId=it.id),
     ),
     Case(
@@ -238,7 +264,11 @@ CASES = (
     ),
     Case(
         token="aws:ec2/natGateway:NatGateway",
-        inputs=lambda world: {"subnetId": world.the("subnet"), "allocationId": world.the("address"), "tags": TAGS},
+        inputs=lambda world: {
+            "subnetId": world.the("subnet"),
+            "allocationId": world.the("address"),
+            "tags": TAGS,
+        },
         creates="CreateNatGateway",
         update=lambda world: {"tags": OTHER_TAGS},
         replace=lambda world: {"subnetId": world.the("subnet2")},
@@ -258,7 +288,11 @@ CASES = (
             "tags": TAGS,
         },
         creates="CreateVpcEndpoint",
-        update=lambda world: {"routeTableIds": [world.the("table2")], "policy": grant("s3:PutObject"), "tags": OTHER_TAGS},
+        update=lambda world: {
+            "routeTableIds": [world.the("table2")],
+            "policy": grant("s3:PutObject"),
+            "tags": OTHER_TAGS,
+        },
         replace=lambda world: {"serviceName": "com.amazonaws.eu-west-1.dynamodb"},
         drift=_modify_endpoint,
         remove=lambda world, it: world.ec2.delete_vpc_endpoints(VpcEndpointIds=[it.id]),
@@ -281,7 +315,9 @@ CASES = (
             "securityGroupIds": [world.the("group2")],
         },
         replace=lambda world: {"vpcId": world.the("vpc2")},
-        drift=lambda world, it: world.ec2.modify_vpc_endpoint(VpcEndpointId=it.id, AddSecurityGroupIds=[world.the("group2")]),
+        drift=lambda world, it: world.ec2.modify_vpc_endpoint(
+            VpcEndpointId=it.id, AddSecurityGroupIds=[world.the("group2")]
+        ),
         remove=lambda world, it: world.ec2.delete_vpc_endpoints(VpcEndpointIds=[it.id]),
     ),
     Case(
@@ -306,7 +342,9 @@ CASES = (
         drift=lambda world, it: world.ec2.replace_route(
             RouteTableId=world.the("table"), DestinationCidrBlock="0.0.0.0/0", NatGatewayId=world.the("nat")
         ),
-        remove=lambda world, it: world.ec2.delete_route(RouteTableId=world.the("table"), DestinationCidrBlock="0.0.0.0/0"),
+        remove=lambda world, it: world.ec2.delete_route(
+            RouteTableId=world.the("table"), DestinationCidrBlock="0.0.0.0/0"
+        ),
         import_id=lambda it: f"{it.inputs['routeTableId']}_0.0.0.0/0",
     ),
     Case(
@@ -345,7 +383,10 @@ CASES = (
         lambda world: {"referencedSecurityGroupId": None, "cidrIpv4": "10.0.0.0/8"},
     ),
     _rule(
-        "Ingress", "IngressFromAddress", lambda world: {"cidrIpv4": "10.0.0.0/8"}, lambda world: {"securityGroupId": world.the("group2")}
+        "Ingress",
+        "IngressFromAddress",
+        lambda world: {"cidrIpv4": "10.0.0.0/8"},
+        lambda world: {"securityGroupId": world.the("group2")},
     ),
     _rule(
         "Egress",
@@ -354,7 +395,10 @@ CASES = (
         lambda world: {"prefixListId": None, "cidrIpv4": "10.0.0.0/8"},
     ),
     _rule(
-        "Egress", "EgressToAddress", lambda world: {"cidrIpv4": "10.0.0.0/8"}, lambda world: {"securityGroupId": world.the("group2")}
+        "Egress",
+        "EgressToAddress",
+        lambda world: {"cidrIpv4": "10.0.0.0/8"},
+        lambda world: {"securityGroupId": world.the("group2")},
     ),
     Case(
         token="aws:ec2/networkAcl:NetworkAcl",
@@ -420,7 +464,9 @@ CASES = (
         creates="CreateLogGroup",
         update=lambda world: {"retentionInDays": 7, "tags": OTHER_TAGS},
         replace=lambda world: {"name": f"/{world.name}/other"},
-        drift=lambda world, it: world.boto("logs").put_retention_policy(logGroupName=it.id, retentionInDays=1),
+        drift=lambda world, it: world.boto("logs").put_retention_policy(
+            logGroupName=it.id, retentionInDays=1
+        ),
         remove=lambda world, it: world.boto("logs").delete_log_group(logGroupName=it.id),
     ),
     Case(
@@ -445,14 +491,20 @@ CASES = (
     ),
     Case(
         token="aws:iam/rolePolicy:RolePolicy",
-        inputs=lambda world: {"name": "write", "role": world.the("role"), "policy": grant("logs:PutLogEvents")},
+        inputs=lambda world: {
+            "name": "write",
+            "role": world.the("role"),
+            "policy": grant("logs:PutLogEvents"),
+        },
         creates="",
         update=lambda world: {"policy": grant("logs:*")},
         replace=lambda world: {"name": "other"},
         drift=lambda world, it: world.boto("iam").put_role_policy(
             RoleName=world.the("role"), PolicyName="write", PolicyDocument=grant("s3:*")
         ),
-        remove=lambda world, it: world.boto("iam").delete_role_policy(RoleName=world.the("role"), PolicyName="write"),
+        remove=lambda world, it: world.boto("iam").delete_role_policy(
+            RoleName=world.the("role"), PolicyName="write"
+        ),
     ),
     Case(
         token="aws:ec2/flowLog:FlowLog",

@@ -9,10 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
-
 from mutx_sandbox.aws.provider import Limits
 from mutx_sandbox.aws.serve import Options, start
 from mutx_sandbox.aws.sessions import Defaults
+
 from tests.integration.sandbox.engine_client import Engine
 
 REGION = "eu-west-1"
@@ -22,7 +22,9 @@ KEYS = {"accessKey": "sandbox", "secretKey": "sandbox"}
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """The endpoint of a moto server."""
-    process = subprocess.Popen([sys.executable, "-m", "mutx_sandbox.moto_server"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mutx_sandbox.moto_server"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     port = int(process.stdout.readline())
     yield f"http://127.0.0.1:{port}"

@@ -7,12 +7,11 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
+from mutx_sandbox.aws.control import Control
+from mutx_sandbox.aws.values import decode
 from pulumi.runtime.proto import plugin_pb2, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
-
-from mutx_sandbox.aws.control import Control
-from mutx_sandbox.aws.values import decode
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 
@@ -56,7 +55,9 @@ class Engine:
 
     def __init__(self, port: int) -> None:
         # Its own subchannel: gRPC would share one between channels to the same address.
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
+        self._channel = grpc.insecure_channel(
+            f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
+        )
         self.stub = ResourceProviderStub(self._channel)
         self.control = Control(self._channel)
         self._names = 0
@@ -70,15 +71,24 @@ class Engine:
         self.stub.Configure(pb.ConfigureRequest(args=pack(config), acceptSecrets=True))
         return self
 
-    def check(self, token: str, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> dict[str, Any]:
+    def check(
+        self, token: str, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         answer = self.stub.Check(
-            pb.CheckRequest(urn=urn(token, name), news=pack(inputs), olds=pack(olds or {}), randomSeed=b"seed-" + name.encode())
+            pb.CheckRequest(
+                urn=urn(token, name),
+                news=pack(inputs),
+                olds=pack(olds or {}),
+                randomSeed=b"seed-" + name.encode(),
+            )
         )
         if answer.failures:
             raise CheckFailedError({failure.property: failure.reason for failure in answer.failures})
         return unpack(answer.inputs)
 
-    def create(self, token: str, called: str = "", *, preview: bool = False, timeout: float = 0, **inputs: Any) -> Resource:
+    def create(
+        self, token: str, called: str = "", *, preview: bool = False, timeout: float = 0, **inputs: Any
+    ) -> Resource:
         self._names += 1
         name = called or f"r{self._names}"
         checked = self.check(token, name, inputs)
@@ -87,7 +97,9 @@ class Engine:
         )
         return Resource(token, name, answer.id, checked, unpack(answer.properties))
 
-    def failed_creation(self, token: str, name: str, error: grpc.RpcError, inputs: dict[str, Any]) -> Resource:
+    def failed_creation(
+        self, token: str, name: str, error: grpc.RpcError, inputs: dict[str, Any]
+    ) -> Resource:
         """The resource that the engine would record from an ErrorResourceInitFailed."""
         metadata = dict(error.trailing_metadata())
         status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
@@ -139,7 +151,10 @@ class Engine:
         """Refresh."""
         answer = self.stub.Read(
             pb.ReadRequest(
-                urn=resource.urn, id=resource.id, properties=pack(resource.outputs), inputs=pack(resource.inputs)
+                urn=resource.urn,
+                id=resource.id,
+                properties=pack(resource.outputs),
+                inputs=pack(resource.inputs),
             )
         )
         return self._read_answer(resource.token, resource.name, answer)
@@ -156,7 +171,9 @@ class Engine:
 
     def delete(self, resource: Resource, timeout: float = 0) -> None:
         self.stub.Delete(
-            pb.DeleteRequest(urn=resource.urn, id=resource.id, properties=pack(resource.outputs), timeout=timeout)
+            pb.DeleteRequest(
+                urn=resource.urn, id=resource.id, properties=pack(resource.outputs), timeout=timeout
+            )
         )
 
     def invoke(self, token: str, **arguments: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-
 from mutx_sandbox.aws.table import TABLE
 from mutx_sandbox.aws.values import has_unknown
+
 from tests.integration.sandbox.cases import CASES, Case, World
 from tests.integration.sandbox.engine_client import Engine, Resource
 
@@ -113,7 +113,9 @@ def test_a_change_behind_the_back_is_seen_and_repaired(aws, world, made, case):
     assert not any(found.from_input.values())
 
     if not found.replaces:
-        repaired = aws.update(Resource(made.token, made.name, made.id, made.inputs, drifted.outputs), **wanted)
+        repaired = aws.update(
+            Resource(made.token, made.name, made.id, made.inputs, drifted.outputs), **wanted
+        )
         assert aws.read(repaired).outputs == made.outputs
 
 
@@ -134,7 +136,14 @@ def test_an_import_by_the_official_id_gives_the_same_resource(aws, world, made, 
     assert aws.diff(imported, **case.inputs(world))[0].kinds == {}
 
 
-@each([case for case in CASES if case.import_id(Resource("", "", "x", {"routeTableId": "", "subnetId": "", "networkAclId": ""}, {})) != "x"])
+@each(
+    [
+        case
+        for case in CASES
+        if case.import_id(Resource("", "", "x", {"routeTableId": "", "subnetId": "", "networkAclId": ""}, {}))
+        != "x"
+    ]
+)
 def test_an_import_by_a_malformed_id_says_the_right_form(aws, case):
     with pytest.raises(Exception, match="imported as"):
         aws.import_(case.token, "nonsense")

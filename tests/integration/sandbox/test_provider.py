@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from mutx_sandbox.aws.values import UNKNOWN, decode, has_unknown
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from mutx_sandbox.aws.values import UNKNOWN, decode, has_unknown
 from tests.integration.sandbox.cases import TAGS, trust
 from tests.integration.sandbox.engine_client import CheckFailedError, Engine, pack, secret, urn
 
@@ -77,7 +77,10 @@ def test_another_account_than_the_allowed_ones_is_refused(engine_of):
 
 
 def test_the_allowed_account_is_let_in(engine_of):
-    assert engine_of(allowedAccountIds=json.dumps(["123456789012"])).invoke(IDENTITY)["accountId"] == "123456789012"
+    assert (
+        engine_of(allowedAccountIds=json.dumps(["123456789012"])).invoke(IDENTITY)["accountId"]
+        == "123456789012"
+    )
 
 
 def test_an_assumed_role_is_refused_rather_than_ignored(engine_of):
@@ -98,7 +101,9 @@ def test_credentials_come_from_a_shared_file(engine_of, tmp_path):
     file = tmp_path / "credentials"
     file.write_text("[tenant]\naws_access_key_id = a\naws_secret_access_key = b\n")
 
-    engine = engine_of(accessKey=None, secretKey=None, profile="tenant", sharedCredentialsFiles=json.dumps([str(file)]))
+    engine = engine_of(
+        accessKey=None, secretKey=None, profile="tenant", sharedCredentialsFiles=json.dumps([str(file)])
+    )
 
     assert engine.invoke(IDENTITY)["accountId"] == "123456789012"
 
@@ -182,7 +187,9 @@ def test_a_secret_input_stays_secret_in_every_answer(aws):
     trusted = trust("ec2")
     checked = aws.stub.Check(
         pb.CheckRequest(
-            urn=urn(ROLE, "r"), randomSeed=b"x", news=pack({"name": secret(name), "assumeRolePolicy": trusted})
+            urn=urn(ROLE, "r"),
+            randomSeed=b"x",
+            news=pack({"name": secret(name), "assumeRolePolicy": trusted}),
         )
     ).inputs
     created = aws.stub.Create(pb.CreateRequest(urn=urn(ROLE, "r"), properties=checked))
@@ -247,7 +254,9 @@ def test_protocols_by_name_and_number_are_the_same(aws, vpc):
 def test_each_changed_tag_is_named_and_keys_with_colons_are_quoted(aws):
     made = aws.create(VPC, cidrBlock="10.0.0.0/16", tags=TAGS)
 
-    found, _ = aws.diff(made, cidrBlock="10.0.0.0/16", tags={"Name": "acme", "mutx:tenant": "globex", "new": "x"})
+    found, _ = aws.diff(
+        made, cidrBlock="10.0.0.0/16", tags={"Name": "acme", "mutx:tenant": "globex", "new": "x"}
+    )
 
     assert found.kinds == {'tags["mutx:tenant"]': "UPDATE", "tags.new": "ADD"}
 
@@ -296,7 +305,9 @@ def test_a_name_prefix_is_completed(aws, vpc):
     assert not aws.diff(group, vpcId=vpc, namePrefix="team-")[0].changed
 
 
-@pytest.mark.parametrize(("mode", "proposed", "name"), [(0, "chosen", "chosen"), (1, "forced", "forced"), (2, "", None)])
+@pytest.mark.parametrize(
+    ("mode", "proposed", "name"), [(0, "chosen", "chosen"), (1, "forced", "forced"), (2, "", None)]
+)
 def test_the_projects_autonaming_rules_decide(aws, mode, proposed, name):
     options = pb.CheckRequest.AutonamingOptions(mode=mode, proposed_name=proposed)
 
@@ -315,7 +326,9 @@ def test_the_projects_autonaming_rules_decide(aws, mode, proposed, name):
 
 def test_equal_creations_whose_answers_are_lost_make_as_many_resources(aws):
     tag = uuid4().hex
-    aws.control.set_faults("drop-response:operation=AllocateAddress,every=2", "drop:operation=AllocateAddress,every=3")
+    aws.control.set_faults(
+        "drop-response:operation=AllocateAddress,every=2", "drop:operation=AllocateAddress,every=3"
+    )
 
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: aws.create(ADDRESS, tags={"Name": tag}), range(8)))
@@ -405,4 +418,3 @@ def test_the_schema_names_every_type_it_serves(aws):
 
     assert schema["name"] == "aws"
     assert schema["resources"][VPC]["inputProperties"]["cidrBlock"] == {"type": "string"}
-
