@@ -31,6 +31,9 @@ ACCOUNT_ID = "123456789012"
 """The account that moto answers with."""
 READY_WITHIN_S = 30.0
 
+_started_here: dict[int, subprocess.Popen[bytes]] = {}
+"""Daemons that this very process started: whoever ends one of them must fetch its exit status."""
+
 
 class SandboxProcess(BaseModel):
     """One of the sandbox's processes; its start time (clock ticks since boot) tells it from a later one's pid."""
@@ -225,6 +228,7 @@ class Sandbox:
         while time.monotonic() < deadline and process.poll() is None:
             line = out.read_text(encoding="utf-8")
             if line.endswith("\n"):
+                _started_here[process.pid] = process
                 return SandboxProcess(
                     name=name, pid=process.pid, started=_started(process.pid), port=int(line)
                 )
@@ -275,11 +279,8 @@ def _end(process: SandboxProcess) -> None:
             break
         os.kill(process.pid, number)
         _wait_for_end(process, patience_s)
-    # Where this very process started it, its exit status must be fetched.
-    try:
-        os.waitpid(process.pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    if (child := _started_here.pop(process.pid, None)) is not None:
+        child.wait()
 
 
 def _wait_for_end(process: SandboxProcess, limit_s: float) -> None:

@@ -15,7 +15,6 @@ from mutx_sandbox.aws.caller import AwsError
 from mutx_sandbox.aws.check import Failure, check
 from mutx_sandbox.aws.diff import changes, deletes_first, is_incomplete
 from mutx_sandbox.aws.invokes import FUNCTIONS
-from mutx_sandbox.aws.lifecycle import IncompleteError, ResourceError, Work
 from mutx_sandbox.aws.names import DEFAULTS, Request
 from mutx_sandbox.aws.patience import Patience, StoppedError
 from mutx_sandbox.aws.planning import imported_inputs, planned, refreshed_inputs
@@ -26,6 +25,7 @@ from mutx_sandbox.aws.shapes import ShapeError
 from mutx_sandbox.aws.state import CURRENT_ID
 from mutx_sandbox.aws.table import TABLE
 from mutx_sandbox.aws.values import Properties, Secrets, decode, encode, has_unknown
+from mutx_sandbox.aws.work import IncompleteError, ResourceError, Work
 from pulumi.runtime.proto import plugin_pb2, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer

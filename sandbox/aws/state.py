@@ -12,7 +12,7 @@ from mutx_sandbox.aws.shapes import fill, lower_camel, search, upper_camel
 from mutx_sandbox.aws.values import Properties, Value, canonical, is_empty
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 INCOMPLETE = "__incomplete"
 """State of a resource whose creation stopped half-way; the next update finishes it."""

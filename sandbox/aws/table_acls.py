@@ -11,7 +11,7 @@ from mutx_sandbox.aws.tags import REGION, ec2_tagging
 from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 _INLINE = "declare aws:ec2/networkAclRule:NetworkAclRule resources instead"
 _PROTOCOL_NUMBERS = {"all": "-1", "icmp": "1", "tcp": "6", "udp": "17", "icmpv6": "58"}

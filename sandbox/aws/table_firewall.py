@@ -24,7 +24,7 @@ from mutx_sandbox.aws.tags import add_ec2_tags, ec2_tagging
 from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 ALL_PROTOCOLS = "-1"
 _PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": ALL_PROTOCOLS}

@@ -22,7 +22,7 @@ from mutx_sandbox.aws.tags import TAGS, pairs
 from mutx_sandbox.aws.values import Properties
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 _ROLE_NAME_LENGTH = 64
 _POLICY_NAME_LENGTH = 128

@@ -21,7 +21,7 @@ from mutx_sandbox.aws.tags import ec2_tagging
 from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 _GROUP_NAME_LENGTH = 512
 _GROUP_ARN = "log-group:$name"

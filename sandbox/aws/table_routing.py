@@ -12,7 +12,7 @@ from mutx_sandbox.aws.tags import REGION, ec2_tagging
 from mutx_sandbox.aws.values import Properties, has_unknown
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 ROUTE_TABLE = ResourceType(
     name="aws:ec2/routeTable:RouteTable",

@@ -23,7 +23,7 @@ from mutx_sandbox.aws.tags import ec2_tagging
 from mutx_sandbox.aws.values import Properties
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 _VPC_ATTRIBUTES = {
     "enableDnsSupport": True,

@@ -9,7 +9,7 @@ from mutx_sandbox.aws.resource import Kind, Property, Tagging
 from mutx_sandbox.aws.values import Properties
 
 if TYPE_CHECKING:
-    from mutx_sandbox.aws.lifecycle import Work
+    from mutx_sandbox.aws.work import Work
 
 TAGS = Property(kind=Kind.MAP, api=None)
 """The `tags` property, the same for every type that has one."""
