@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 
 
 class _Part(BaseModel):
@@ -91,14 +91,14 @@ class Environment(_Part):
 
     @model_validator(mode="after")
     def _only_loopback_may_use_local_means(self) -> Environment:
-        if self.aws.endpoint_url is not None and not is_loopback_url(self.aws.endpoint_url):
-            if not self.aws.endpoint_url.startswith("https://"):
-                raise ValueError("aws.endpoint_url must be https unless it is a loopback address")
-        aws_is_local = self.aws.endpoint_url is not None and is_loopback_url(self.aws.endpoint_url)
+        url = self.aws.endpoint_url
+        aws_is_local = url is not None and is_loopback_url(url)
+        if url is not None and not aws_is_local and not url.startswith("https://"):
+            raise ValueError("aws.endpoint_url must be https unless it is a loopback address")
         if not aws_is_local:
             if self.registry.url.get_secret_value().startswith("sqlite"):
                 raise ValueError(
-                    "registry.url is SQLite, which one machine alone can see; use postgresql:// for a shared environment"
+                    "registry.url is SQLite, which one machine alone can see; a shared environment needs postgresql://"
                 )
             if self.pulumi.attached_providers:
                 raise ValueError("pulumi.attached_providers is for loopback endpoints only")

@@ -115,6 +115,10 @@ class _Builder:
             if tag := getattr(event, "tag", None):
                 shown = tag.replace(_STANDARD_TAG, "!!")
                 raise self._refused(event, f"uses the tag {shown}", "spec-yaml-tag")
+            if isinstance(event, yaml.ScalarEvent) and not _is_encodable(event.value):
+                raise self._refused(
+                    event, "holds half of a character (an escape in quotes)", "spec-yaml-character"
+                )
             if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
                 yield event
 
@@ -213,6 +217,11 @@ def _scalar(event: yaml.ScalarEvent) -> object:
     if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return text
+
+
+def _is_encodable(text: str) -> bool:
+    """Say whether the text has no lone surrogate, which a quoted escape can make and nothing can store."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _line(event: yaml.Event) -> int:

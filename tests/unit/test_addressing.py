@@ -41,7 +41,12 @@ def tenant_blocks(draw: st.DrawFn) -> tuple[IPv4Network, int]:
 @st.composite
 def blocks_within(draw: st.DrawFn, pool: IPv4Network = SMALL_POOL) -> IPv4Network:
     length = draw(st.integers(25, 30))
-    return IPv4Network((int(pool.network_address) + draw(st.integers(0, (1 << (length - 24)) - 1)) * (1 << (32 - length)), length))
+    return IPv4Network(
+        (
+            int(pool.network_address) + draw(st.integers(0, (1 << (length - 24)) - 1)) * (1 << (32 - length)),
+            length,
+        )
+    )
 
 
 def _all_subnets(layout: SubnetLayout) -> list[IPv4Network]:
@@ -62,7 +67,9 @@ class TestSplit:
         assert not any(one.overlaps(other) for one, other in combinations(areas, 2))
 
     @given(tenant_blocks())
-    def test_each_layer_has_a_subnet_in_each_zone_inside_its_area(self, case: tuple[IPv4Network, int]) -> None:
+    def test_each_layer_has_a_subnet_in_each_zone_inside_its_area(
+        self, case: tuple[IPv4Network, int]
+    ) -> None:
         layout = split_block(*case)
 
         assert set(layout.subnets) == set(layout.areas) == set(Layer)
@@ -113,7 +120,11 @@ class TestSplit:
         layout = split_block(IPv4Network("10.0.4.0/22"), 3)
 
         assert [str(s) for s in layout.subnets[Layer.APP]] == ["10.0.4.0/26", "10.0.4.64/26", "10.0.4.128/26"]
-        assert [str(s) for s in layout.subnets[Layer.MGMT]] == ["10.0.5.192/28", "10.0.5.208/28", "10.0.5.224/28"]
+        assert [str(s) for s in layout.subnets[Layer.MGMT]] == [
+            "10.0.5.192/28",
+            "10.0.5.208/28",
+            "10.0.5.224/28",
+        ]
         assert [str(s) for s in layout.subnets[Layer.DATA]] == ["10.0.6.0/25", "10.0.6.128/25", "10.0.7.0/25"]
 
     @pytest.mark.parametrize("zones", [0, 5, -1])
@@ -172,7 +183,9 @@ class TestFirstFreeBlock:
                 first_free_block(SMALL_POOL, length, taken)
 
     @given(st.lists(st.integers(25, 30), max_size=20))
-    def test_blocks_taken_one_after_another_are_disjoint_and_inside_the_pool(self, lengths: list[int]) -> None:
+    def test_blocks_taken_one_after_another_are_disjoint_and_inside_the_pool(
+        self, lengths: list[int]
+    ) -> None:
         taken: list[IPv4Network] = []
         for length in lengths:
             try:

@@ -63,7 +63,9 @@ class TestTable:
         assert {f.destination for f in FLOWS if f.source is Outside.CONTROL_PLANE} == {Role.GUARD}
 
     def test_only_guard_and_mgmt_leave_for_the_internet_by_tcp(self) -> None:
-        leaving = {f.source for f in FLOWS if f.destination is Outside.INTERNET and f.protocol is Protocol.TCP}
+        leaving = {
+            f.source for f in FLOWS if f.destination is Outside.INTERNET and f.protocol is Protocol.TCP
+        }
 
         assert leaving == {Role.GUARD, Role.MGMT}
 
@@ -86,7 +88,11 @@ class TestGroupRules:
 
     def test_every_ingress_rule_has_its_egress_rule_at_the_other_side(self) -> None:
         ins = {(r.peer_role, r.group, r.protocol, r.port) for r in RULES if r.direction == "ingress"}
-        outs = {(r.group, r.peer_role, r.protocol, r.port) for r in RULES if r.direction == "egress" and r.peer_role}
+        outs = {
+            (r.group, r.peer_role, r.protocol, r.port)
+            for r in RULES
+            if r.direction == "egress" and r.peer_role
+        }
 
         assert ins == outs
 
@@ -97,7 +103,9 @@ class TestGroupRules:
         assert opened == said
 
     def test_data_admits_agents_on_their_two_ports_and_mgmt_on_ssh_only(self) -> None:
-        admitted = {(r.peer_role, r.port) for r in RULES if r.group is Role.DATABASE and r.direction == "ingress"}
+        admitted = {
+            (r.peer_role, r.port) for r in RULES if r.group is Role.DATABASE and r.direction == "ingress"
+        }
 
         assert admitted == {(Role.AGENT, 5432), (Role.AGENT, 6379), (Role.MGMT, 22)}
 
@@ -246,5 +254,5 @@ def test_acl_entries_are_equal_for_equal_layouts() -> None:
 def test_every_size_of_tenant_keeps_to_the_quota(block: str, zones: int) -> None:
     entries: tuple[AclEntry, ...] = acl_entries(FLOWS, split_block(IPv4Network(block), zones))
 
-    for (one, other) in combinations(entries, 2):
+    for one, other in combinations(entries, 2):
         assert (one.layer, one.egress, one.number) != (other.layer, other.egress, other.number)
