@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import entry_points, version
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from mutx_infra.cli import doctor, spec, tenant
 from mutx_infra.cli.output import print_error
 from typer.exceptions import TyperException
 
-from mutx_infra.errors import INTERRUPTED, USAGE, MutxInfraError
+from mutx_infra.errors import INTERRUPTED, MutxInfraError, RefusedError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,30 @@ app = typer.Typer(
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(spec.app, name="spec")
 app.command("doctor", epilog="Example: mutx-infra doctor")(doctor.doctor)
+
+
+def add_extension(extension: EntryPoint) -> None:
+    """Add the command group of another distribution; one that cannot be loaded says so when it is called."""
+    try:
+        app.add_typer(extension.load(), name=extension.name)
+    except Exception as exc:  # noqa: BLE001 - whatever is wrong with an extension, our own commands still work
+        app.command(extension.name, help=f"(cannot be loaded: {exc})")(_refusal(extension, exc))
+
+
+def _refusal(extension: EntryPoint, cause: Exception) -> Callable[[], None]:
+    def refuse() -> None:
+        owner = extension.dist.name if extension.dist else extension.module
+        raise RefusedError(
+            f"the commands `{extension.name}` of {owner} cannot be loaded: {type(cause).__name__}: {cause}",
+            code="extension-broken",
+            remedy=f"install {owner} anew with all it needs, or remove it",
+        ) from cause
+
+    return refuse
+
+
 for _extension in entry_points(group="mutx_infra.commands"):
-    app.add_typer(_extension.load(), name=_extension.name)
+    add_extension(_extension)
 
 
 @app.callback(invoke_without_command=True)
@@ -52,8 +75,8 @@ def main() -> None:
         print_error(exc)
         sys.exit(exc.exit_status)
     except TyperException as exc:
-        exc.show()
-        sys.exit(USAGE)
+        print_error(_usage_error(exc))
+        sys.exit(UsageError.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted; what was made is recorded, run the same command again to go on\n")
         sys.exit(INTERRUPTED)
@@ -71,3 +94,8 @@ def main() -> None:
             raise
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage_error(exc: TyperException) -> UsageError:
+    command = getattr(getattr(exc, "ctx", None), "command_path", "mutx-infra")
+    return UsageError(exc.format_message(), code="usage", remedy=f"see `{command} --help`")

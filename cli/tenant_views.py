@@ -10,6 +10,8 @@ from mutx_infra.plan import TenantPlan
 from mutx_infra.records import Lease, RunRecord, TenantRecord
 
 Rows = list[tuple[str, ...]]
+SHOWN_CREATES = 20
+"""A change with more steps than this shows its creations summed up by type."""
 
 
 def plan_rows(plan: TenantPlan) -> Rows:
@@ -37,9 +39,9 @@ def change_rows(changes: ChangeSet) -> Rows:
     shown: Rows = [
         (change.operation, change.name, change.kind.split(":")[-1], ", ".join(change.fields))
         for change in changes.changes
-        if change.operation != "create" or len(changes.changes) <= 20
+        if change.operation != "create" or len(changes.changes) <= SHOWN_CREATES
     ]
-    if len(changes.changes) > 20:
+    if len(changes.changes) > SHOWN_CREATES:
         counted = Counter(
             change.kind.split(":")[-1] for change in changes.changes if change.operation == "create"
         )

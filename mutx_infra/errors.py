@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-USAGE = 2
-"""Exit status of a wrong command line."""
-
 
 class MutxInfraError(Exception):
     """Base of every failure shown to an operator.
@@ -31,7 +28,7 @@ class MutxInfraError(Exception):
 class UsageError(MutxInfraError):
     """The command line does not make sense as written."""
 
-    exit_status = USAGE
+    exit_status = 2
 
 
 class SpecError(MutxInfraError):
