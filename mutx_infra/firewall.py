@@ -7,7 +7,7 @@ Network ACLs are stateless: a flow is two entries on each side, the second for i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,7 @@ NAT_REPLY_PORTS = (1024, 65535)
 ENTRY_LIMIT = 20
 """AWS's default quota of entries per direction and network ACL."""
 
+_OUT, _IN = True, False
 _FIRST_ALLOW, _DENY_BLOCK, _FIRST_OUTSIDE, _STEP = 100, 900, 1000, 10
 
 
@@ -67,7 +68,7 @@ class AclEntry(BaseModel):
 
     @property
     def key(self) -> str:
-        """Stable name within the tenant; says what is admitted rather than the entry's number."""
+        """Name within the tenant. A changed flow table may give it other content: it is then replaced in place."""
         way = "out" if self.egress else "in"
         return f"acl-{self.layer}-{way}-{self.number}"
 
@@ -85,57 +86,63 @@ def acl_entries(flows: Iterable[Flow], layout: SubnetLayout) -> tuple[AclEntry, 
     Raises:
         ValueError: a layer needs more entries than AWS's default quota allows.
     """
-    inside = [_Opening(*o) for flow in flows if flow.carrier is Carrier.VPC for o in _inside(flow, layout)]
-    outside = [_Opening(*o) for flow in flows if flow.carrier is Carrier.NAT for o in _outside(flow, layout)]
+    inside = [opening for flow in flows if flow.carrier is Carrier.VPC for opening in _inside(flow, layout)]
+    outside = [opening for flow in flows if flow.carrier is Carrier.NAT for opening in _outside(flow, layout)]
     return tuple(_numbered(inside, outside, str(layout.block)))
 
 
-class _Opening(tuple[Layer, bool, str, tuple[int, int], str, str]):
-    """(layer, egress, protocol, port range, cidr, reason), before numbering."""
+class _Opening(NamedTuple):
+    """An entry before it is numbered."""
 
-    __slots__ = ()
-
-    def __new__(cls, *parts: object) -> _Opening:
-        return super().__new__(cls, parts)  # type: ignore[type-var]
+    layer: Layer
+    egress: bool
+    protocol: str
+    ports: tuple[int, int]
+    cidr: str
+    reason: str
 
 
 def _rules_of(flow: Flow, port: int) -> Iterator[GroupRule]:
     if flow.carrier is Carrier.TAILNET or not isinstance(flow.source, Role):
         return
-    common = {"protocol": str(flow.protocol), "port": port, "reason": flow.reason}
     what = f"{flow.protocol}-{port}"
-    if isinstance(flow.destination, Role):
-        out, into = flow.source, flow.destination
-        yield GroupRule(
-            key=f"sg-{out}-to-{into}-{what}", group=out, direction="egress", peer_role=into, **common
-        )
-        yield GroupRule(
-            key=f"sg-{into}-from-{out}-{what}", group=into, direction="ingress", peer_role=out, **common
-        )
-        return
-    key = f"sg-{flow.source}-to-{flow.destination}-{what}"
-    peer = (
-        {"peer_endpoint": str(flow.destination)}
-        if flow.destination is Outside.S3
-        else {"peer_cidr": ANYWHERE}
+    out, into = flow.source, flow.destination
+    leaving = GroupRule(
+        key=f"sg-{out}-to-{into}-{what}",
+        group=out,
+        direction="egress",
+        protocol=flow.protocol,
+        port=port,
+        peer_role=into if isinstance(into, Role) else None,
+        peer_endpoint=str(into) if into is Outside.S3 else None,
+        peer_cidr=ANYWHERE if isinstance(into, Outside) and into is not Outside.S3 else None,
+        reason=flow.reason,
     )
-    yield GroupRule(key=key, group=flow.source, direction="egress", **peer, **common)
+    yield leaving
+    if isinstance(into, Role):
+        arriving = {
+            "key": f"sg-{into}-from-{out}-{what}",
+            "group": into,
+            "direction": "ingress",
+            "peer_role": out,
+        }
+        yield leaving.model_copy(update=arriving)
 
 
-def _inside(flow: Flow, layout: SubnetLayout) -> Iterator[tuple[object, ...]]:
+def _inside(flow: Flow, layout: SubnetLayout) -> Iterator[_Opening]:
     assert isinstance(flow.source, Role)  # noqa: S101 - a VPC row runs between roles; the table's test says so
     assert isinstance(flow.destination, Role)  # noqa: S101
     source, destination = LAYER_OF[flow.source], LAYER_OF[flow.destination]
     near, far = str(layout.areas[source]), str(layout.areas[destination])
     replies = f"replies: {flow.reason}"
     for port in flow.ports:
-        yield source, True, flow.protocol, (port, port), far, flow.reason
-        yield destination, False, flow.protocol, (port, port), near, flow.reason
-    yield destination, True, flow.protocol, HOST_REPLY_PORTS, near, replies
-    yield source, False, flow.protocol, HOST_REPLY_PORTS, far, replies
+        yield _Opening(source, _OUT, flow.protocol, (port, port), far, flow.reason)
+        yield _Opening(destination, _IN, flow.protocol, (port, port), near, flow.reason)
+    yield _Opening(destination, _OUT, flow.protocol, HOST_REPLY_PORTS, near, replies)
+    yield _Opening(source, _IN, flow.protocol, HOST_REPLY_PORTS, far, replies)
 
 
-def _outside(flow: Flow, layout: SubnetLayout) -> Iterator[tuple[object, ...]]:
+def _outside(flow: Flow, layout: SubnetLayout) -> Iterator[_Opening]:
     """A host's way out crosses two ACLs: its own layer's and that of the NAT gateways (layer egress)."""
     assert isinstance(flow.source, Role)  # noqa: S101
     layer = LAYER_OF[flow.source]
@@ -143,17 +150,17 @@ def _outside(flow: Flow, layout: SubnetLayout) -> Iterator[tuple[object, ...]]:
     for port in flow.ports:
         # WireGuard sends from the port it listens on, so its replies come back to that very port.
         host_replies = (port, port) if flow.protocol == "udp" else HOST_REPLY_PORTS
-        yield layer, True, flow.protocol, (port, port), ANYWHERE, flow.reason
-        yield layer, False, flow.protocol, host_replies, ANYWHERE, f"replies: {flow.reason}"
-        yield Layer.EGRESS, False, flow.protocol, (port, port), host_area, flow.reason
-        yield Layer.EGRESS, True, flow.protocol, host_replies, host_area, f"replies: {flow.reason}"
-        yield Layer.EGRESS, True, flow.protocol, (port, port), ANYWHERE, flow.reason
-        yield Layer.EGRESS, False, flow.protocol, NAT_REPLY_PORTS, ANYWHERE, f"replies: {flow.reason}"
+        yield _Opening(layer, _OUT, flow.protocol, (port, port), ANYWHERE, flow.reason)
+        yield _Opening(layer, _IN, flow.protocol, host_replies, ANYWHERE, f"replies: {flow.reason}")
+        yield _Opening(Layer.EGRESS, _IN, flow.protocol, (port, port), host_area, flow.reason)
+        yield _Opening(Layer.EGRESS, _OUT, flow.protocol, host_replies, host_area, f"replies: {flow.reason}")
+        yield _Opening(Layer.EGRESS, _OUT, flow.protocol, (port, port), ANYWHERE, flow.reason)
+        yield _Opening(Layer.EGRESS, _IN, flow.protocol, NAT_REPLY_PORTS, ANYWHERE, f"replies: {flow.reason}")
 
 
 def _numbered(inside: list[_Opening], outside: list[_Opening], block: str) -> Iterator[AclEntry]:
-    within = [*inside, *(o for o in outside if o[4] != ANYWHERE)]
-    beyond = [o for o in outside if o[4] == ANYWHERE]
+    within = [*inside, *(o for o in outside if o.cidr != ANYWHERE)]
+    beyond = [o for o in outside if o.cidr == ANYWHERE]
     for layer in Layer:
         for egress in (False, True):
             outer = list(_sequence(beyond, layer, egress, _FIRST_OUTSIDE))

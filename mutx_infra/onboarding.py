@@ -25,6 +25,9 @@ from mutx_infra.verification import compare, count_facts
 LEASE_S = 30.0
 """A lease lives this long; it is renewed every fifth of it, and child processes end after three fifths of silence."""
 
+SHORTEST_DIGEST = 8
+"""Hex digits of a plan's digest that an operator must give at least."""
+
 STEPS = {
     "preflight": "check the account and the live networks",
     "network": "bring the network up to its plan",
@@ -94,6 +97,10 @@ class Onboarding:
         """Create the tenant, or converge it where it exists.
 
         Args:
+            spec: the tenant as it shall be.
+            files: where its spec and lock file lie.
+            report: told of each step.
+            refresh: compare the engine's state with the cloud first, so that drift is seen.
             digest: the previewed plan's digest, or at least its first 8 hex digits; another plan is refused.
 
         Raises:
@@ -114,8 +121,8 @@ class Onboarding:
             locked = files.locked()
             if locked is not None and locked != record.allocation:
                 raise RefusedError(
-                    f"the lock file gives {spec.id} {locked.block} in {locked.region}, the registry {record.allocation.block}"
-                    f" in {record.allocation.region}",
+                    f"the lock file gives {spec.id} {locked.block} in {locked.region}, "
+                    f"the registry {record.allocation.block} in {record.allocation.region}",
                     code="lock-differs",
                     remedy="restore the lock file of this environment, or delete it and run the same command again",
                 )
@@ -387,7 +394,7 @@ def _check_digest(wanted: str | None, plan: Callable[[], TenantPlan]) -> None:
         return
     short = wanted.removeprefix("sha256:")
     actual = plan().digest
-    if len(short) < 8 or not actual.removeprefix("sha256:").startswith(short):
+    if len(short) < SHORTEST_DIGEST or not actual.removeprefix("sha256:").startswith(short):
         raise RefusedError(
             f"the plan has changed since it was previewed: it is now {actual}",
             code="plan-changed",

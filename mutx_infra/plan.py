@@ -239,7 +239,7 @@ def _route(name: str, kind: Literal["internet-gateway", "nat-gateway"], target: 
 
 
 def _leaves_by(layer: Layer, carrier: Carrier, destination: Outside | None = None) -> bool:
-    """Say whether the flow table lets a role of this layer out over that carrier: then, and only then, it gets a route."""
+    """Say whether the flow table lets a role of this layer out over that carrier; only then it gets a route."""
     return any(
         flow.carrier is carrier
         and isinstance(flow.source, Role)

@@ -14,6 +14,8 @@ from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, T
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import NetworkFacts
 
+SHOWN_RESIDUE = 10
+
 
 class Clock(Protocol):
     """Time, so that tests own it."""
@@ -197,7 +199,7 @@ class SpecFiles(Protocol):
 
 
 def describe(residue: Iterable[str]) -> str:
-    """Join residue lines for a message, at most ten of them."""
+    """Join residue lines for a message, at most `SHOWN_RESIDUE` of them."""
     lines = list(residue)
-    shown = ", ".join(lines[:10])
-    return f"{shown} and {len(lines) - 10} more" if len(lines) > 10 else shown
+    shown = ", ".join(lines[:SHOWN_RESIDUE])
+    return f"{shown} and {len(lines) - SHOWN_RESIDUE} more" if len(lines) > SHOWN_RESIDUE else shown

@@ -6,7 +6,7 @@ and credential source come from the profile; only where it names none do the sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
@@ -45,7 +45,7 @@ class AwsSession:
                         connect_timeout=CONNECT_TIMEOUT_S,
                         read_timeout=READ_TIMEOUT_S,
                         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                        ignore_configured_endpoint_urls=True,
+                        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # in botocore since 1.31, not in its stubs
                         max_pool_connections=16,
                     ),
                 )
@@ -88,11 +88,11 @@ def translated(what: str) -> Iterator[None]:
         raise OutsideError(
             f"AWS could not {what}: {exc}",
             code="aws-unreachable",
-            remedy="check the network and `aws.endpoint_url`; for the sandbox, `mutx-infra sandbox status`; then run it again",
+            remedy="check the network and `aws.endpoint_url` (see `mutx-infra sandbox status`), then run it again",
         ) from exc
 
 
-def _from_client_error(what: str, error: dict[str, str], operation: str) -> RefusedError | OutsideError:
+def _from_client_error(what: str, error: Mapping[str, Any], operation: str) -> RefusedError | OutsideError:
     code, text = error.get("Code", "Unknown"), error.get("Message", "")
     if code in {
         "ExpiredToken",

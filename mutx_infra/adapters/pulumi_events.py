@@ -20,7 +20,7 @@ _OPERATIONS = {
     "replace": Operation.REPLACE,
     "delete": Operation.DELETE,
 }
-"""Engine steps that change something; the halves of a replacement (`create-replacement`, …) are counted by `replace`."""
+"""Steps that change something; the halves of a replacement (`create-replacement`, …) are counted by `replace`."""
 
 _UNCHANGED = frozenset({"same"})
 _MARKUP = re.compile(r"<\{%[^%]*%\}>")

@@ -75,7 +75,7 @@ def recover(deployment: Deployment, lookup: Lookup, sleep: Callable[[float], Non
         lookup.complete(resource["type"], identity)
         _adopt(resource, identity, resources)
         adopted.append(_name(resource["urn"]))
-    return Recovery(state, tuple(adopted), tuple([*dropped, *map(_name, others)]))
+    return Recovery(state, tuple(adopted), (*dropped, *map(_name, others)))
 
 
 def _find(resource: dict[str, Any], resources: list[dict[str, Any]], lookup: Lookup) -> str | None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -61,8 +62,8 @@ class _LeanStack(auto.Stack):
 
 
 _NO_SUMMARY = auto.UpdateSummary(
-    kind="update", start_time=None, message="", environment={}, config={}, result=""
-)  # type: ignore[arg-type]
+    kind="update", start_time=datetime.fromtimestamp(0, UTC), message="", environment={}, config={}, result=""
+)
 
 
 class PulumiStacks:
@@ -320,7 +321,7 @@ def _works_in(directory: str) -> bool:
         if process.name.isdigit():
             try:
                 if (
-                    os.readlink(process / "cwd") == directory
+                    str((process / "cwd").readlink()) == directory
                     and b"supervise.py" in (process / "cmdline").read_bytes()
                 ):
                     return True

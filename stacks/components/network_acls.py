@@ -66,5 +66,6 @@ class LayerAcls(pulumi.ComponentResource):
             cidr_block=entry.cidr,
             from_port=ports[0] if ports else None,
             to_port=ports[1] if ports else None,
-            opts=self._own,
+            # AWS takes one entry per number and direction, so a changed flow table cannot make the new one first.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )

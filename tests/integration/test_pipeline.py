@@ -17,7 +17,9 @@ from tests.support.checkout import ROOT, Checkout
 def offline_project(checkout: Checkout, tmp_path: Path) -> Path:
     """The repository's program in a generated project that names the sandbox's plugins."""
     if not (checkout.root / "stacks").exists():
-        shutil.copytree(ROOT / "stacks", checkout.root / "stacks", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "stacks", checkout.root / "stacks", ignore=shutil.ignore_patterns("__pycache__")
+        )
     (checkout.root / "Pulumi.acme.yaml").write_text(
         "config:\n  aws:region: eu-west-1\n  mutx-tenant:spec: tenants/acme.yaml\n", encoding="utf-8"
     )
@@ -33,7 +35,17 @@ def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
     def pulumi(*arguments: str) -> str:
         script = f'set -a; . "{offline_project}/env"; exec "$@"'
         done = subprocess.run(
-            ["bash", "-c", script, "bash", str(engine.path), "--non-interactive", "-C", str(offline_project), *arguments],
+            [
+                "/bin/bash",
+                "-c",
+                script,
+                "bash",
+                str(engine.path),
+                "--non-interactive",
+                "-C",
+                str(offline_project),
+                *arguments,
+            ],
             env=dict(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,

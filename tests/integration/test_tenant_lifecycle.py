@@ -207,7 +207,7 @@ def _engines_in(checkout: Checkout, tenant: str) -> list[int]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if os.readlink(process / "cwd") == work_dir:
+                if str((process / "cwd").readlink()) == work_dir:
                     found.append(int(process.name))
             except OSError:
                 continue
