@@ -214,8 +214,8 @@ def _tenant_spec() -> Iterator[str]:
     definitions = TenantSpec.model_json_schema()["$defs"]
     yield _table(("field", "value", "default", "meaning"), _fields(TenantSpec, definitions))
     yield (
-        "`id`, `region`, `account`, `zones` and `cidr` are fixed for the tenant's life: changing one is refused, and so "
-        "is a tier with another number of zones."
+        "`id`, `region`, `account`, `zones` and `cidr` are fixed for the tenant's life: changing one is refused, and "
+        "so is a tier with another number of zones."
     )
     yield "Each contact:"
     yield _table(("field", "value", "default", "meaning"), _fields(Contact, definitions))
