@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mutx_infra.adapters.file_backend import without_sidecars
 from mutx_infra.environment import Environment
 
 _PASSED = frozenset(
@@ -48,7 +49,7 @@ def child_environment(variables: Mapping[str, str], environment: Environment) ->
         }
         child["AWS_PROFILE"] = environment.aws.profile
     child["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
-    child["PULUMI_BACKEND_URL"] = environment.pulumi.backend_url
+    child["PULUMI_BACKEND_URL"] = without_sidecars(environment.pulumi.backend_url)
     child["PULUMI_SKIP_UPDATE_CHECK"] = "true"
     if environment.pulumi.passphrase_file is not None:
         child["PULUMI_CONFIG_PASSPHRASE_FILE"] = environment.pulumi.passphrase_file

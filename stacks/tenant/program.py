@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pulumi
+import pulumi_aws as aws
 from mutx_infra.stacks.components.flow_logs import FlowLogs, FlowLogsArgs
 from mutx_infra.stacks.components.network import TenantNetwork, TenantNetworkArgs
 from mutx_infra.stacks.components.network_acls import LayerAcls, LayerAclsArgs
@@ -10,6 +11,11 @@ from mutx_infra.stacks.components.security_groups import TenantFirewall, TenantF
 
 from mutx_infra.addressing import Layer
 from mutx_infra.plan import TenantPlan
+
+
+def load_vendor() -> None:
+    """Load the modules that `build` touches; pulumi_aws would load each at its first use, 0.3 s in all."""
+    _ = aws.ec2.Vpc, aws.vpc.SecurityGroupIngressRule, aws.iam.Role, aws.cloudwatch.LogGroup
 
 
 def build(plan: TenantPlan) -> None:

@@ -1,0 +1,59 @@
+"""The tenant program as the Automation API runs it: inline, in a thread of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from pulumi.runtime import settings
+from pulumi.runtime.proto import engine_pb2
+
+from mutx_infra.plan import TenantPlan
+
+
+def inline_program(plan: TenantPlan) -> Callable[[], None]:
+    """Return the program for one operation; its modules load while the engine starts (0.3 s each).
+
+    One thread loads them: the lazy modules of pulumi_aws are not safe to touch first from several.
+    """
+    failed: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            from mutx_infra.stacks.tenant import program  # noqa: PLC0415
+
+            program.load_vendor()
+        except BaseException as exc:  # noqa: BLE001 - raised again in the program's own thread
+            failed.append(exc)
+
+    loader = Thread(target=load, name="load-program", daemon=True)
+    loader.start()
+
+    def run() -> None:
+        _drop_debug_log()
+        loader.join()
+        if failed:
+            raise failed[0]
+        from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415
+
+        build(plan)
+
+    return run
+
+
+class _QuietEngine:
+    """The engine's log service without debug messages: each one would hold the program up for a round trip."""
+
+    def __init__(self, engine: Any) -> None:  # noqa: ANN401 - a generated gRPC stub
+        self._engine = engine
+
+    def Log(self, request: engine_pb2.LogRequest) -> object:  # noqa: N802 - gRPC's name
+        return None if request.severity == engine_pb2.DEBUG else self._engine.Log(request)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
+def _drop_debug_log() -> None:
+    settings.SETTINGS.engine = _QuietEngine(settings.get_engine())
