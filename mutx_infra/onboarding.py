@@ -23,7 +23,11 @@ from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import compare, count_facts
 
 LEASE_S = 30.0
-"""A lease lives this long; it is renewed every fifth of it, and child processes end after three fifths of silence."""
+"""A lease lives this long and is renewed every fifth of it."""
+
+SILENCE_S = 0.6 * LEASE_S
+"""Child processes are asked to end after this long without a renewal. Together with their time to end
+(`engine_command.GRACE_S`) it is less than `LEASE_S`: no engine works on when another run may take the tenant."""
 
 SHORTEST_DIGEST = 8
 """Hex digits of a plan's digest that an operator must give at least."""
@@ -315,7 +319,8 @@ class Onboarding:
             raise VerificationError(
                 f"the live network of {plan.tenant} differs from its plan in {len(findings)} place(s)",
                 code="verification-failed",
-                remedy="run `mutx-infra tenant create` again to repair it, or look at `mutx-infra tenant preview`",
+                remedy="run `mutx-infra tenant create` again to repair what the plan holds; "
+                "what the plan does not hold, remove by hand or add to the spec",
                 detail="\n".join(map(str, findings[:20])),
             )
         return count_facts(facts)
@@ -334,7 +339,7 @@ class Onboarding:
         """Hold the tenant's lease, renewed by a thread, and bind child processes to it."""
         lease = self._take_lease(tenant, purpose, report)
         ended = Event()
-        with self._stacks.guard(LEASE_S * 0.6) as beat:
+        with self._stacks.guard(SILENCE_S) as beat:
 
             def renew() -> None:
                 nonlocal lease

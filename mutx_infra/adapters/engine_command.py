@@ -18,7 +18,7 @@ from semver import VersionInfo
 
 from mutx_infra.adapters import supervise
 
-GRACE_S = 20.0
+GRACE_S = 10.0
 """How long the engine may finish its calls and write its state after it was asked to stop."""
 
 
