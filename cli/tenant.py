@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
@@ -21,7 +23,10 @@ from mutx_infra.cli.tenant_views import (
     status_rows,
 )
 
-from mutx_infra.errors import CHANGES_PENDING, RefusedError
+from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
+
+if TYPE_CHECKING:
+    from mutx_infra.adapters.spec_file import LoadedSpec
 
 app = typer.Typer(no_args_is_help=True, help="Create, look at and destroy tenants.")
 
@@ -45,7 +50,8 @@ def preview(
 ) -> None:
     """Show the plan and what it would change; touch nothing. Exits 10 when something would change."""
     loaded = _load(tenant, file)
-    seen = c.onboarding_for(environment).preview(loaded.spec, loaded.files, refresh=refresh)
+    with _located(loaded):
+        seen = c.onboarding_for(environment).preview(loaded.spec, loaded.files, refresh=refresh)
     out = c.make_output(as_json=as_json, output=output)
     if out.format is Format.JSON:
         out.data(preview_json(seen))
@@ -81,9 +87,10 @@ def create(
         return
     loaded = _load(tenant, file)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
-    outcome = c.onboarding_for(environment).create(
-        loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=plan
-    )
+    with _located(loaded):
+        outcome = c.onboarding_for(environment).create(
+            loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=plan
+        )
     if out.format is Format.JSON:
         out.data(outcome_json(outcome))
         return
@@ -232,7 +239,16 @@ def unlock(
     Output().say(f"unlocked {tenant}" + (f", which {broken.owner} held" if broken else ""))
 
 
-def _load(tenant: str | None, file: Path | None):  # type: ignore[no-untyped-def] # noqa: ANN202
+@contextmanager
+def _located(loaded: LoadedSpec) -> Iterator[None]:
+    """Give the core's refusal of a spec's field the file and line of that field."""
+    try:
+        yield
+    except SpecError as exc:
+        raise loaded.located(exc) from exc
+
+
+def _load(tenant: str | None, file: Path | None) -> LoadedSpec:
     from mutx_infra.adapters.spec_file import load_spec  # noqa: PLC0415
 
     return load_spec(c.spec_path(tenant, file))

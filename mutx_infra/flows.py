@@ -26,7 +26,6 @@ class Role(StrEnum):
 class Outside(StrEnum):
     """A party that is not a host of the tenant."""
 
-    CLIENTS = "clients"
     CONTROL_PLANE = "control-plane"
     OPERATORS = "operators"
     CONVERGE = "converge-account"

@@ -178,8 +178,8 @@ def _taken(tenant: str, block: str, other: str) -> RefusedError:
     return RefusedError(
         f"{tenant}: {block} overlaps {other}",
         code="block-taken",
-        remedy="leave `cidr:` out and a free block is allocated, or pick one that"
-        " `mutx-infra tenant list` does not show",
+        remedy="leave `cidr:` out, delete the tenant's lock file if it is left from before a destroy, and a free"
+        " block is allocated; or pick one that `mutx-infra tenant list` does not show",
     )
 
 

@@ -261,7 +261,10 @@ def _type_of(urn: str, context: grpc.ServicerContext) -> ResourceType:
 
 
 def _unsupported(context: grpc.ServicerContext, what: str) -> NoReturn:
-    message = f"{what} is not supported by the sandbox's stand-in for the aws provider; docs/reference/sandbox.md lists what is"
+    message = (
+        f"{what} is not supported by the sandbox's stand-in for the aws provider; "
+        "docs/reference/sandbox.md lists what is"
+    )
     context.abort(grpc.StatusCode.UNIMPLEMENTED, message)
     raise AssertionError("unreachable: abort raises")
 

@@ -158,6 +158,31 @@ def test_a_create_killed_halfway_is_finished_by_the_next(
     assert_each_exists_once(checkout, tenant)
 
 
+def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(
+    checkout: Checkout, tenant: str
+) -> None:
+    create(checkout, tenant)
+    checkout.write_spec(tenant, region="us-east-1")
+
+    for command in (["create"], ["create", "--dry-run"], ["preview"]):
+        refused = checkout.run("tenant", *command, "-f", f"tenants/{tenant}.yaml", expect=3)
+        assert f"tenants/{tenant}.yaml, line " in refused.stderr
+
+
+@pytest.mark.parametrize("part", ["state", "sidecar"])
+def test_a_state_that_was_torn_is_mended_by_the_next_create(
+    checkout: Checkout, tenant: str, part: str
+) -> None:
+    create(checkout, tenant)
+    (state,) = (checkout.root / ".mutx").rglob(f"stacks/*/{tenant}.json")
+    torn = state if part == "state" else state.with_name(f"{state.name}.attrs")
+    torn.write_bytes(b"" if part == "sidecar" else state.read_bytes()[:100])
+
+    assert create(checkout, tenant)["state"] == "ready"
+
+    assert_each_exists_once(checkout, tenant)
+
+
 def test_four_tenants_at_once_do_not_meet(checkout: Checkout) -> None:
     tenants = [f"crowd-{number}" for number in range(4)]
     for name in tenants:
