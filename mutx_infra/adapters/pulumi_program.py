@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
 from threading import Thread
 from typing import Any
 
@@ -12,29 +14,34 @@ from pulumi.runtime.proto import engine_pb2
 from mutx_infra.plan import TenantPlan
 
 
-def inline_program(plan: TenantPlan) -> Callable[[], None]:
-    """Return the program for one operation; its modules load while the engine starts (0.3 s each).
+@cache
+def start_loading() -> Future[None]:
+    """Start to load the program's modules (0.3 s), once in a process, so that they load while the engine starts.
 
     One thread loads them: the lazy modules of pulumi_aws are not safe to touch first from several.
     """
-    failed: list[BaseException] = []
+    loaded: Future[None] = Future()
 
     def load() -> None:
         try:
             from mutx_infra.stacks.tenant import program  # noqa: PLC0415
 
             program.load_vendor()
-        except BaseException as exc:  # noqa: BLE001 - raised again in the program's own thread
-            failed.append(exc)
+        except BaseException as exc:  # noqa: BLE001 - raised again where the program waits
+            loaded.set_exception(exc)
+        else:
+            loaded.set_result(None)
 
-    loader = Thread(target=load, name="load-program", daemon=True)
-    loader.start()
+    Thread(target=load, name="load-program", daemon=True).start()
+    return loaded
+
+
+def inline_program(plan: TenantPlan) -> Callable[[], None]:
+    """Return the program of one plan."""
 
     def run() -> None:
         _drop_debug_log()
-        loader.join()
-        if failed:
-            raise failed[0]
+        start_loading().result()
         from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415
 
         build(plan)

@@ -27,7 +27,7 @@ from mutx_infra.adapters.engine_command import GRACE_S, SupervisedEngine
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
 from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
-from mutx_infra.adapters.pulumi_program import inline_program
+from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
@@ -108,6 +108,7 @@ class PulumiStacks:
 
     def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
         """Return what `apply` would change; a stack that does not exist yet is planned in a throw-away backend."""
+        start_loading()
         with self._operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
@@ -118,6 +119,7 @@ class PulumiStacks:
 
     def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
         """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
+        start_loading()
         with self._operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             must_refresh = self._prepare(stack, plan.region, report)
