@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from mutx_infra.cli import doctor, spec, tenant
-from mutx_infra.cli.output import print_error
+from mutx_infra.cli.output import emit, print_error
 from typer.exceptions import TyperException
 
 from mutx_infra.errors import INTERRUPTED, MutxInfraError, RefusedError, UsageError
 
-logger = logging.getLogger(__name__)
+GC_THRESHOLD = 100_000
+"""New objects between two collections (Python's default: 700)."""
 
 app = typer.Typer(
     name="mutx-infra",
@@ -61,39 +65,50 @@ def root(
 ) -> None:
     """Isolated networks, hardened hosts and tenant-held keys for AI agents, as code."""
     if version_:
-        sys.stdout.write(f"mutx-infra {version('mutx-infra')}\n")
+        emit(f"mutx-infra {version('mutx-infra')}\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
+        emit(context.get_help() + "\n")
 
 
-def main() -> None:
-    """Run one command; the process's exit status is the one of the table in docs/reference/exit-codes.md."""
+def main() -> NoReturn:
+    """Run one command and end the process; its exit status is the one of the table in docs/reference/exit-codes.md."""
+    # A command lives for seconds. Looking for cycles among the objects of the imported modules took a quarter of them.
+    gc.set_threshold(GC_THRESHOLD)
+    _leave(run())
+
+
+def run() -> int:
+    """Run the command of `sys.argv`, print what went wrong, and return the exit status."""
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="mutx-infra")
     except MutxInfraError as exc:
         print_error(exc)
-        sys.exit(exc.exit_status)
+        return exc.exit_status
     except TyperException as exc:
         print_error(_usage_error(exc))
-        sys.exit(UsageError.exit_status)
+        return UsageError.exit_status
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted; what was made is recorded, run the same command again to go on\n")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away (`| head`): not our failure, and Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as exc:
-        logger.debug("defect", exc_info=exc)
+        return INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - the one place that catches everything (CONVENTIONS 5)
         sys.stderr.write(f"error[defect]: {type(exc).__name__}: {exc}\n")
         sys.stderr.write(
             "  hint: this is a defect in mutx-infra; MUTX_INFRA_TRACE=1 shows the trace for a report\n"
         )
         if os.environ.get("MUTX_INFRA_TRACE"):
-            raise
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+            traceback.print_exception(exc)
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process without taking its modules apart, which would take 0.3 s; everything else is closed by now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    logging.shutdown()
+    os._exit(status)
 
 
 def _usage_error(exc: TyperException) -> UsageError:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mutx_infra.errors import MutxInfraError
+import typer
+
+from mutx_infra.errors import MutxInfraError, OutsideError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,12 +47,8 @@ class Output:
 
     def data(self, content: dict[str, object]) -> None:
         """Print one JSON document: versioned, sorted, stable."""
-        sys.stdout.write(
-            json.dumps(
-                {"schema_version": SCHEMA_VERSION, **content}, indent=2, sort_keys=True, ensure_ascii=False
-            )
-            + "\n"
-        )
+        document = {"schema_version": SCHEMA_VERSION, **content}
+        emit(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table: boxed on a terminal, aligned columns in a pipe."""
@@ -64,9 +62,11 @@ class Output:
             Console().print(table)
             return
         widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
-        for row in [columns, *rows]:
-            line = "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
-            sys.stdout.write(line.rstrip() + "\n")
+        lines = [
+            "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [columns, *rows]
+        ]
+        emit("".join(f"{line}\n" for line in lines))
 
     def say(self, text: str) -> None:
         """Tell the operator something, on stderr."""
@@ -121,6 +121,22 @@ class ConsoleReporter:
         if self._live:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
+
+
+def emit(text: str) -> None:
+    """Write to stdout, all of it or an error: a pipeline must not take half a document for the whole."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise typer.Exit(0) from None  # the reader went away (`| head`): not our failure
+    except OSError as exc:
+        raise OutsideError(
+            f"the result could not be written: {exc.strerror}",
+            code="output-unwritable",
+            remedy="free space where the output goes; what the command did is recorded, "
+            "`mutx-infra tenant show` prints it again",
+        ) from exc
 
 
 def print_error(error: MutxInfraError) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli.output import Format
+from mutx_infra.cli.output import Format, emit
 
 from mutx_infra.errors import RefusedError, UsageError
 from mutx_infra.tenant import Tier
@@ -51,7 +51,7 @@ def init(
     except Exception:
         path.unlink()
         raise
-    sys.stdout.write(f"{path}\n")
+    emit(f"{path}\n")
     project = c.current_settings().project
     if project is not None and path.resolve().is_relative_to(project):
         stack = project / f"Pulumi.{tenant}.yaml"
@@ -60,7 +60,7 @@ def init(
                 _STACK_CONFIG.format(region=region, spec=path.resolve().relative_to(project)),
                 encoding="utf-8",
             )
-            sys.stdout.write(f"{stack}\n")
+            emit(f"{stack}\n")
 
 
 @app.command(epilog="Example: mutx-infra spec validate tenants/acme.yaml")
@@ -88,7 +88,7 @@ def schema() -> None:
     """Print the spec's JSON Schema, for editors."""
     from mutx_infra.adapters.spec_file import tenant_schema  # noqa: PLC0415
 
-    sys.stdout.write(json.dumps(tenant_schema(), indent=2, sort_keys=True) + "\n")
+    emit(json.dumps(tenant_schema(), indent=2, sort_keys=True) + "\n")
 
 
 def _ask(question: str, option: str) -> str:
