@@ -11,12 +11,17 @@ import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format, emit
 
-from mutx_infra.errors import RefusedError, UsageError
+from mutx_infra import bootstrap
+from mutx_infra.errors import RefusedError, SettingsError, UsageError
 from mutx_infra.tenant import Tier
 
 app = typer.Typer(no_args_is_help=True, help="Write, check and describe tenant specs.")
 
-_STACK_CONFIG = "config:\n  aws:region: {region}\n  mutx-tenant:spec: {spec}\n"
+_STACK_CONFIG = """config:
+{account}  aws:region: {region}
+  mutx-tenant:spec: {spec}
+"""
+_ACCOUNT_PIN = '  aws:allowedAccountIds: ["{account}"]\n'
 
 
 @app.command(epilog="Example: mutx-infra spec init acme --region eu-west-1")
@@ -35,11 +40,21 @@ def init(
     ] = None,
 ) -> None:
     """Write a commented spec, and the stack's config for `pulumi up`; asks on a terminal for what is left out."""
-    from mutx_infra.adapters.spec_file import load_spec, spec_skeleton  # noqa: PLC0415
-
     tenant = tenant or _ask("Tenant id", "TENANT")
     region = region or _ask("AWS region", "--region")
-    path = c.spec_path(tenant, file)
+    for path in write_spec(c.spec_path(tenant, file), tenant, region, tier):
+        emit(f"{path}\n")
+
+
+def write_spec(path: Path, tenant: str, region: str, tier: Tier) -> list[Path]:
+    """Write a commented spec and, inside a project, the stack's config beside Pulumi.yaml; return what was written.
+
+    Raises:
+        RefusedError: the spec exists (`spec-exists`).
+        SpecError: the values make no valid spec; nothing is left of it.
+    """
+    from mutx_infra.adapters.spec_file import load_spec, spec_skeleton  # noqa: PLC0415
+
     if path.exists():
         raise RefusedError(
             f"{path} exists", code="spec-exists", remedy="edit it, or name another file with `-f`"
@@ -51,16 +66,24 @@ def init(
     except Exception:
         path.unlink()
         raise
-    emit(f"{path}\n")
     project = c.current_settings().project
-    if project is not None and path.resolve().is_relative_to(project):
-        stack = project / f"Pulumi.{tenant}.yaml"
-        if not stack.exists():
-            stack.write_text(
-                _STACK_CONFIG.format(region=region, spec=path.resolve().relative_to(project)),
-                encoding="utf-8",
-            )
-            emit(f"{stack}\n")
+    if project is None or not path.resolve().is_relative_to(project):
+        return [path]
+    stack = project / f"Pulumi.{tenant}.yaml"
+    if stack.exists():
+        return [path]
+    spec = path.resolve().relative_to(project)
+    stack.write_text(_STACK_CONFIG.format(account=_account_pin(), region=region, spec=spec), encoding="utf-8")
+    return [path, stack]
+
+
+def _account_pin() -> str:
+    """Return the line that makes a pipeline's provider refuse another account; empty where no environment is chosen."""
+    try:
+        environment = bootstrap.load_environment(c.current_settings().require_environment())
+    except SettingsError:
+        return ""
+    return _ACCOUNT_PIN.format(account=environment.aws.account_id)
 
 
 @app.command(epilog="Example: mutx-infra spec validate tenants/acme.yaml")

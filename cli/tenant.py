@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
+from mutx_infra.cli import guide
 from mutx_infra.cli.output import ConsoleReporter, Format, Output
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
@@ -74,6 +75,7 @@ def create(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and change nothing, as `preview`.")
     ] = False,
+    yes: c.YesOption = False,
     refresh: c.RefreshOption = True,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
@@ -81,14 +83,23 @@ def create(
     progress: c.ProgressOption = True,
     verbose: c.VerboseOption = False,
 ) -> None:
-    """Create a tenant from its spec, or converge it where it exists; ends in a check of the live network."""
+    """Create a tenant from its spec, or converge it where it exists; ends in a check of the live network.
+
+    On a terminal, without a spec, it asks for what the spec needs, shows the plan, and asks before it makes anything.
+    """
     if dry_run:
         preview(tenant, file, environment, refresh, output, as_json)
         return
-    loaded = _load(tenant, file)
+    is_guided = file is None and guide.is_possible() and not (tenant and c.spec_path(tenant, None).exists())
+    loaded = _load(tenant, guide.ask_for_spec(tenant) if is_guided else file)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    onboarding = c.onboarding_for(environment)
     with _located(loaded):
-        outcome = c.onboarding_for(environment).create(
+        if is_guided and not yes:
+            seen = onboarding.preview(loaded.spec, loaded.files, refresh=refresh)
+            guide.confirm(seen)
+            plan = plan or seen.plan.digest
+        outcome = onboarding.create(
             loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=plan
         )
     if out.format is Format.JSON:

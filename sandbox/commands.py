@@ -81,7 +81,7 @@ def status(output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False)
     _show(sandbox, record, as_json=out.format is Format.JSON)
 
 
-@app.command(epilog="Example: mutx-infra sandbox project /tmp/offline")
+@app.command(epilog="Example: mutx-infra sandbox project build/offline")
 def project(
     directory: Annotated[Path, typer.Argument(help="Where it is written.")], quiet: c.QuietOption = False
 ) -> None:

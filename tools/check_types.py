@@ -1,4 +1,4 @@
-"""Run mypy over the packages as they install, and over the tools. `make check` runs it.
+"""Run mypy over the packages as they install, over the tools and the benchmarks. `make check` runs it.
 
 pyproject.toml maps top-level directories into the package (`cli/` is `mutx_infra.cli`), and mypy cannot
 follow the editable install's finder. So it gets a tree of links with the installed shape, made anew each
@@ -19,14 +19,17 @@ TREE = ROOT / ".mypy_cache" / "tree"
 
 
 def main() -> int:
-    """Check packages, then tools; the exit status is mypy's worst."""
+    """Check packages, then what runs from the checkout; the exit status is mypy's worst."""
     build_tree(ROOT, TREE)
     mypy = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"),
             "--cache-dir", str(ROOT / ".mypy_cache" / "cache")]  # fmt: skip
     # In the tree: mypy prefers the current directory to anything that it is told.
     packages = _run(mypy, TREE)
-    tools = _run([*mypy, *(str(file) for file in sorted((ROOT / "tools").glob("*.py")))], ROOT / "tools")
-    return max(packages, tools)
+    scripts = [
+        _run([*mypy, *(str(file) for file in sorted(directory.glob("*.py")))], directory)
+        for directory in (ROOT / "tools", ROOT / "benchmarks", ROOT / "benchmarks" / "baselines")
+    ]
+    return max(packages, *scripts)
 
 
 def build_tree(root: Path, tree: Path) -> None:

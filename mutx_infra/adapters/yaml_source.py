@@ -115,10 +115,12 @@ class _Builder:
             if tag := getattr(event, "tag", None):
                 shown = tag.replace(_STANDARD_TAG, "!!")
                 raise self._refused(event, f"uses the tag {shown}", "spec-yaml-tag")
-            if isinstance(event, yaml.ScalarEvent) and not _is_encodable(event.value):
-                raise self._refused(
-                    event, "holds half of a character (an escape in quotes)", "spec-yaml-character"
-                )
+            if isinstance(event, yaml.ScalarEvent):
+                event.value = _joined(event.value)
+                if not _is_encodable(event.value):
+                    raise self._refused(
+                        event, "holds half of a character (an escape in quotes)", "spec-yaml-character"
+                    )
             if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
                 yield event
 
@@ -217,6 +219,11 @@ def _scalar(event: yaml.ScalarEvent) -> object:
     if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return text
+
+
+def _joined(text: str) -> str:
+    r"""Make one character of a pair of escapes such as `\ud83e\udd8a`: JSON, which is YAML too, writes them so."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _is_encodable(text: str) -> bool:

@@ -1,47 +1,11 @@
-"""A tenant's network by the real engine: made, converged, repaired, crashed, destroyed."""
+"""A tenant's network by the real engine: made, converged, repaired, destroyed."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from ipaddress import ip_network
-from itertools import count
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.support.checkout import Checkout, names_of
-
-_numbers = count()
-_COUNTED = {
-    "describe_vpcs": "Vpcs",
-    "describe_subnets": "Subnets",
-    "describe_route_tables": "RouteTables",
-    "describe_network_acls": "NetworkAcls",
-    "describe_security_groups": "SecurityGroups",
-    "describe_security_group_rules": "SecurityGroupRules",
-    "describe_internet_gateways": "InternetGateways",
-    "describe_addresses": "Addresses",
-    "describe_flow_logs": "FlowLogs",
-}
-
-
-@pytest.fixture
-def tenant(checkout: Checkout) -> Any:
-    name = f"tenant-{next(_numbers)}"
-    checkout.write_spec(name)
-    yield name
-    checkout.run("tenant", "destroy", name, "--yes", expect=None)
-
-
-def create(checkout: Checkout, tenant: str, *options: str) -> Any:
-    return checkout.json("tenant", "create", "-f", f"tenants/{tenant}.yaml", *options)
+from tests.support.checkout import Checkout
+from tests.support.tenants import assert_each_exists_once, create, names_of, resources_of
 
 
 def test_second_create_changes_nothing(checkout: Checkout, tenant: str) -> None:
@@ -53,15 +17,6 @@ def test_second_create_changes_nothing(checkout: Checkout, tenant: str) -> None:
     assert second["changes"]["resources"] == []
     assert second["outputs"] == first["outputs"]
     assert_each_exists_once(checkout, tenant)
-
-
-def assert_each_exists_once(checkout: Checkout, tenant: str) -> None:
-    """No resource of a tenant exists twice, and each carries its tags."""
-    ec2 = checkout.aws("ec2")
-    names = [name for op, key in _COUNTED.items() for name in names_of(getattr(ec2, op)()[key], tenant)]
-    assert len(names) > 50
-    assert max(Counter(names).values()) == 1
-    assert all(name.startswith(f"{tenant}-") for name in names)
 
 
 def test_a_rule_removed_behind_its_back_is_named_and_repaired(checkout: Checkout, tenant: str) -> None:
@@ -98,11 +53,10 @@ def test_a_rule_added_behind_its_back_fails_the_verification(checkout: Checkout,
 def test_destroy_leaves_nothing_and_frees_the_block(checkout: Checkout, tenant: str) -> None:
     made = create(checkout, tenant)
 
+    assert len(resources_of(checkout, tenant)) > 50
     checkout.run("tenant", "destroy", tenant, "--yes")
 
-    ec2 = checkout.aws("ec2")
-    left = [name for op, key in _COUNTED.items() for name in names_of(getattr(ec2, op)()[key], tenant)]
-    assert left == []
+    assert resources_of(checkout, tenant) == []
     assert tenant not in [found["tenant"] for found in checkout.json("tenant", "list")["tenants"]]
     assert checkout.json("tenant", "status", tenant)["state"] == "destroyed"
     again = checkout.json("tenant", "preview", "-f", f"tenants/{tenant}.yaml", expect=10)
@@ -136,28 +90,6 @@ def test_another_plan_than_the_previewed_one_is_refused_before_anything_is_made(
     assert tenant not in str(checkout.json("tenant", "list"))
 
 
-@pytest.mark.parametrize("kill_engine", [False, True], ids=["cli", "cli-and-engine"])
-@pytest.mark.parametrize(
-    "share", [pytest.param(0.35, marks=pytest.mark.full), 0.6, pytest.param(0.85, marks=pytest.mark.full)]
-)
-def test_a_create_killed_halfway_is_finished_by_the_next(
-    checkout: Checkout, tenant: str, share: float, kill_engine: bool
-) -> None:
-    process = checkout.start("tenant", "create", "-f", f"tenants/{tenant}.yaml")
-    time.sleep(5.0 * share * random.uniform(0.8, 1.2))
-    engines = _engines_in(checkout, tenant) if kill_engine else []
-    process.kill()
-    for pid in engines:
-        _kill(pid)
-    process.wait()
-
-    made = create(checkout, tenant)
-
-    assert made["state"] == "ready"
-    assert _engines_in(checkout, tenant) == []
-    assert_each_exists_once(checkout, tenant)
-
-
 def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(
     checkout: Checkout, tenant: str
 ) -> None:
@@ -167,34 +99,6 @@ def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(
     for command in (["create"], ["create", "--dry-run"], ["preview"]):
         refused = checkout.run("tenant", *command, "-f", f"tenants/{tenant}.yaml", expect=3)
         assert f"tenants/{tenant}.yaml, line " in refused.stderr
-
-
-@pytest.mark.parametrize("part", ["state", "sidecar"])
-def test_a_state_that_was_torn_is_mended_by_the_next_create(
-    checkout: Checkout, tenant: str, part: str
-) -> None:
-    create(checkout, tenant)
-    (state,) = (checkout.root / ".mutx").rglob(f"stacks/*/{tenant}.json")
-    torn = state if part == "state" else state.with_name(f"{state.name}.attrs")
-    torn.write_bytes(b"" if part == "sidecar" else state.read_bytes()[:100])
-
-    assert create(checkout, tenant)["state"] == "ready"
-
-    assert_each_exists_once(checkout, tenant)
-
-
-def test_four_tenants_at_once_do_not_meet(checkout: Checkout) -> None:
-    tenants = [f"crowd-{number}" for number in range(4)]
-    for name in tenants:
-        checkout.write_spec(name)
-
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda name: create(checkout, name), tenants))
-        blocks = [ip_network(outcome["allocation"]["block"]) for outcome in made]
-        list(pool.map(lambda name: checkout.run("tenant", "destroy", name, "--yes"), tenants))
-
-    assert all(outcome["state"] == "ready" for outcome in made)
-    assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[:i])
 
 
 def test_no_secret_of_the_sandbox_reaches_state_logs_or_output(checkout: Checkout, tenant: str) -> None:
@@ -226,19 +130,40 @@ def test_stray_endpoint_and_provider_variables_change_nothing(checkout: Checkout
     assert checkout.json("tenant", "show", tenant)["state"] == "ready"
 
 
-def _engines_in(checkout: Checkout, tenant: str) -> list[int]:
-    work_dir = str(checkout.root / ".mutx/stacks/sandbox" / tenant)
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                if str((process / "cwd").readlink()) == work_dir:
-                    found.append(int(process.name))
-            except OSError:
-                continue
-    return found
+def test_credentials_of_another_account_are_refused_before_anything_is_made(
+    checkout: Checkout, tenant: str
+) -> None:
+    environment = checkout.json("sandbox", "status")["environment"]
+    other = checkout.root / "other.yaml"
+    other.write_text(
+        Path(environment).read_text(encoding="utf-8").replace("123456789012", "999999999999"),
+        encoding="utf-8",
+    )
+
+    for command in ("preview", "create"):
+        refused = checkout.run("tenant", command, tenant, "-e", str(other), expect=4)
+        assert "error[account-mismatch]: the credentials belong to account 123456789012" in refused.stderr
+
+    assert resources_of(checkout, tenant) == []
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+LONGEST = "a" + "-b2" * 20 + "xy"
+"""63 characters, the limit; with another last character the second one's names are the same up to their digest."""
+
+
+def test_names_of_any_length_and_script_do_not_meet(checkout: Checkout) -> None:
+    twins = [LONGEST, f"{LONGEST[:-1]}z"]
+    for name in twins:
+        checkout.write_spec(
+            name, name="日本語 Ω «Acme» 🦊" + "é" * 100, tags={"Schlüssel/ключ": "Größe " * 20}
+        )
+
+    for name in twins:
+        assert create(checkout, name)["state"] == "ready"
+
+    for name in twins:
+        assert_each_exists_once(checkout, name)
+    checkout.run("tenant", "destroy", twins[0], "--yes")
+    assert resources_of(checkout, twins[0]) == []
+    assert_each_exists_once(checkout, twins[1])
+    assert create(checkout, twins[1])["changes"]["resources"] == []

@@ -75,9 +75,3 @@ def make_checkout(root: Path) -> Checkout:
     (root / "tenants").mkdir(parents=True)
     shutil.copy(ROOT / "Pulumi.yaml", root)
     return Checkout(root)
-
-
-def names_of(items: list[dict[str, Any]], tenant: str) -> list[str]:
-    """The `Name` tags of a tenant's items."""
-    tags = [{tag["Key"]: tag["Value"] for tag in item.get("Tags", [])} for item in items]
-    return [found["Name"] for found in tags if found.get("mutx:tenant") == tenant]

@@ -1,0 +1,93 @@
+"""What the tests of whole tenants share: create one, and look at what stands in the cloud."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mutx_infra.naming import flow_log_group, flow_log_role
+from tests.support.checkout import Checkout
+
+_LISTINGS = {
+    "describe_vpcs": "Vpcs",
+    "describe_subnets": "Subnets",
+    "describe_route_tables": "RouteTables",
+    "describe_network_acls": "NetworkAcls",
+    "describe_security_groups": "SecurityGroups",
+    "describe_security_group_rules": "SecurityGroupRules",
+    "describe_internet_gateways": "InternetGateways",
+    "describe_nat_gateways": "NatGateways",
+    "describe_vpc_endpoints": "VpcEndpoints",
+    "describe_addresses": "Addresses",
+    "describe_flow_logs": "FlowLogs",
+    "describe_network_interfaces": "NetworkInterfaces",
+}
+_GONE = {"deleted", "deleting"}
+
+
+def create(checkout: Checkout, tenant: str, *options: str) -> Any:
+    """Create a tenant from its spec and return what the command printed."""
+    return checkout.json("tenant", "create", "-f", f"tenants/{tenant}.yaml", *options)
+
+
+def resources_of(checkout: Checkout, tenant: str) -> list[str]:
+    """Everything that carries a tenant's tag or name, by `Name`, in every service that the stacks use."""
+    ec2, logs, iam = checkout.aws("ec2"), checkout.aws("logs"), checkout.aws("iam")
+    items = [
+        item
+        for operation, key in _LISTINGS.items()
+        for item in getattr(ec2, operation)()[key]
+        if str(item.get("State", "")) not in _GONE
+    ]
+    groups = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
+    roles = {role["RoleName"] for role in iam.list_roles()["Roles"]}
+    named = (groups & {flow_log_group(tenant)}) | (roles & {flow_log_role(tenant)})
+    return [*names_of(items, tenant), *named]
+
+
+def names_of(items: list[dict[str, Any]], tenant: str) -> list[str]:
+    """The `Name` tags of a tenant's items."""
+    tags = [
+        {tag["Key"]: tag["Value"] for tag in item.get("Tags") or item.get("TagSet") or []} for item in items
+    ]
+    return [found["Name"] for found in tags if found.get("mutx:tenant") == tenant]
+
+
+def assert_each_exists_once(checkout: Checkout, tenant: str) -> None:
+    """No resource of a tenant exists twice, each carries its tags, and AWS's own default rules are gone."""
+    names = resources_of(checkout, tenant)
+    assert len(names) > 50
+    assert [name for name, number in Counter(names).items() if number > 1] == []
+
+
+def engines_of(checkout: Checkout, tenant: str) -> list[int]:
+    """Processes whose current directory is the tenant's work directory."""
+    work_dir = str(checkout.root / ".mutx/stacks/sandbox" / tenant)
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                if str((process / "cwd").readlink()) == work_dir:
+                    found.append(int(process.name))
+    return found
+
+
+def kill(pid: int) -> None:
+    """`kill -9`; a process that has ended meanwhile is no error."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def ended(checkout: Checkout, tenant: str, within_s: float) -> bool:
+    """Wait until no engine works on the tenant any more."""
+    deadline = time.monotonic() + within_s
+    while engines_of(checkout, tenant):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,171 @@
+"""A cloud, stacks and spec files in memory, for the workflow's tests; each does what its port says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from mutx_infra.changes import ChangeSet, Operation, ResourceChange
+from mutx_infra.environment import Environment
+from mutx_infra.onboarding import Onboarding
+from mutx_infra.plan import Allocation, TenantPlan
+from mutx_infra.ports import Reporter
+from mutx_infra.records import Owner
+from mutx_infra.tenant import TenantSpec
+from mutx_infra.verification import NetworkFacts, expected_facts
+from tests.support.registry import HandClock, MemoryJournal, MemoryRegistry
+from tests.support.specs import ACCOUNT, an_owner
+
+VPC = ResourceChange(operation=Operation.CREATE, kind="aws:ec2/vpc:Vpc", name="acme-vpc")
+
+
+@dataclass
+class MemoryCloud:
+    """`ports.Cloud`: what the stacks made, plus what a test adds."""
+
+    account: str = ACCOUNT
+    networks: dict[str, NetworkFacts] = field(default_factory=dict)
+    foreign_blocks: tuple[IPv4Network, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def account_id(self) -> str:
+        return self.account
+
+    def zones(self, region: str) -> tuple[str, ...]:
+        return tuple(f"{region}{letter}" for letter in "abc")
+
+    def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
+        return self.foreign_blocks
+
+    def observe(self, plan: TenantPlan) -> NetworkFacts:
+        return self.networks.get(plan.tenant, NetworkFacts())
+
+    def residue(self, tenant: str, region: str) -> tuple[str, ...]:
+        return (*self.left, *([f"vpc of {tenant}"] if tenant in self.networks else []))
+
+
+@dataclass
+class MemoryStacks:
+    """`ports.Stacks`: applies by making the cloud show the plan's facts; `fails` lets the next operation fail.
+
+    Attributes:
+        calls: operations in order, with whether they refreshed.
+        meanwhile: called inside an operation, as something that happens during it.
+    """
+
+    cloud: MemoryCloud
+    calls: list[tuple[str, bool]] = field(default_factory=list)
+    fails: list[BaseException] = field(default_factory=list)
+    meanwhile: Callable[[], None] = field(default=lambda: None)
+    waited_for: list[str] = field(default_factory=list)
+    unlocked: list[str] = field(default_factory=list)
+
+    def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
+        self.calls.append(("preview", refresh))
+        is_same = self.cloud.networks.get(plan.tenant) == expected_facts(plan)
+        return ChangeSet(unchanged=1) if is_same else ChangeSet(changes=(VPC,))
+
+    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
+        self.calls.append(("apply", refresh))
+        self._happen()
+        self.cloud.networks[plan.tenant] = expected_facts(plan)
+        return ChangeSet(changes=(VPC,))
+
+    def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        self.calls.append(("destroy", True))
+        self._happen()
+        self.cloud.networks.pop(plan.tenant, None)
+        return ChangeSet()
+
+    def outputs(self, tenant: str) -> dict[str, object]:
+        return {"vpc_id": f"vpc-{tenant}"} if tenant in self.cloud.networks else {}
+
+    def unlock(self, plan: TenantPlan) -> None:
+        self.unlocked.append(plan.tenant)
+
+    def await_quiet(self, tenant: str) -> None:
+        self.waited_for.append(tenant)
+
+    @contextmanager
+    def guard(self, silence_s: float) -> Iterator[Callable[[], None]]:
+        yield lambda: None
+
+    def _happen(self) -> None:
+        self.meanwhile()
+        if self.fails:
+            raise self.fails.pop(0)
+
+
+@dataclass
+class MemoryFiles:
+    """`ports.SpecFiles`."""
+
+    lock_file: Allocation | None = None
+
+    def lock(self, allocation: Allocation, spec: TenantSpec, plan_digest: str) -> None:
+        self.lock_file = allocation
+
+    def locked(self) -> Allocation | None:
+        return self.lock_file
+
+
+@dataclass
+class Listener:
+    """`ports.Reporter` that keeps what it hears."""
+
+    steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str, title: str, done: list[str]) -> Iterator[None]:
+        self.steps.append(name)
+        yield
+
+    def resource(self, operation: str, kind: str, name: str, *, done: bool) -> None:
+        raise AssertionError("the stacks in memory report no resources")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@dataclass
+class World:
+    """Everything around the workflow, and the workflow itself.
+
+    Attributes:
+        dead: pids whose processes are gone; of other hosts nothing is known.
+    """
+
+    environment: Environment
+    clock: HandClock = field(default_factory=HandClock)
+    cloud: MemoryCloud = field(default_factory=MemoryCloud)
+    dead: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.registry, self.journal = MemoryRegistry(self.clock), MemoryJournal(self.clock)
+        self.stacks = MemoryStacks(self.cloud)
+
+    def onboarding(self, owner: Owner | None = None) -> Onboarding:
+        """The workflow as one process runs it."""
+        return Onboarding(
+            self.environment, self.registry, self.journal, self.cloud, self.stacks, self.clock,
+            owner or an_owner(), self._is_alive,
+        )  # fmt: skip
+
+    def _is_alive(self, owner: Owner) -> bool | None:
+        return owner.pid not in self.dead if owner.host == an_owner().host else None
+
+
+def a_world() -> World:
+    """An empty world whose environment is pinned to the account that the cloud is."""
+    environment = Environment.model_validate(
+        {
+            "name": "test",
+            "aws": {"account_id": ACCOUNT, "endpoint_url": "http://127.0.0.1:1"},
+            "pulumi": {"backend_url": "file:///state", "passphrase_file": "/passphrase"},
+            "registry": {"url": "sqlite:////registry.db"},
+        }
+    )
+    return World(environment)

@@ -1,0 +1,127 @@
+"""The engine's events as changes, outputs and diagnoses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pulumi.automation import EngineEvent
+
+from mutx_infra.adapters.pulumi_events import SECRET_SIGNATURE, EventCollector, plain
+from mutx_infra.changes import Operation
+
+VPC = "urn:pulumi:acme::mutx-tenant::mutx:network:TenantNetwork$aws:ec2/vpc:Vpc::acme-vpc"
+STACK = "urn:pulumi:acme::mutx-tenant::pulumi:pulumi:Stack::mutx-tenant-acme"
+
+
+def step(event: str, op: str, kind: str, urn: str, **more: Any) -> EngineEvent:
+    metadata = {"op": op, "urn": urn, "type": kind, "provider": "", **more}
+    return EngineEvent.from_json({"sequence": 1, "timestamp": 1, event: {"metadata": metadata}})
+
+
+def begins(op: str, kind: str = "aws:ec2/vpc:Vpc", urn: str = VPC, **more: Any) -> EngineEvent:
+    return step("resourcePreEvent", op, kind, urn, **more)
+
+
+def diagnostic(severity: str, message: str, urn: str = "") -> EngineEvent:
+    event = {"message": message, "color": "raw", "severity": severity, "urn": urn}
+    return EngineEvent.from_json({"sequence": 1, "timestamp": 1, "diagnosticEvent": event})
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, bool]] = []
+
+    def resource(self, operation: str, kind: str, name: str, *, done: bool) -> None:
+        self.seen.append((operation, name, done))
+
+
+@pytest.mark.parametrize(
+    ("op", "operation"),
+    [
+        ("create", "create"),
+        ("import", "create"),
+        ("update", "update"),
+        ("replace", "replace"),
+        ("delete", "delete"),
+    ],
+)
+def test_a_step_that_changes_something_is_a_change(op: str, operation: str) -> None:
+    collector = EventCollector()
+
+    collector(begins(op, diffs=["tags", "cidrBlock"]))
+
+    (change,) = collector.changes.changes
+    assert (change.operation, change.name) == (Operation(operation), "acme-vpc")
+    assert change.fields == ("cidrBlock", "tags")
+
+
+def test_the_halves_of_a_replacement_count_once() -> None:
+    collector = EventCollector()
+
+    for op in ("create-replacement", "replace", "delete-replaced"):
+        collector(begins(op))
+
+    assert [change.operation for change in collector.changes.changes] == [Operation.REPLACE]
+
+
+def test_what_stays_is_counted_and_not_reported() -> None:
+    watcher = Watcher()
+    collector = EventCollector(watcher)
+
+    collector(begins("same"))
+
+    assert (collector.changes.is_empty, collector.changes.unchanged, watcher.seen) == (True, 1, [])
+
+
+@pytest.mark.parametrize(
+    "kind", ["pulumi:providers:aws", "mutx:network:TenantNetwork", "pulumi:pulumi:Stack"]
+)
+def test_what_costs_nothing_in_the_cloud_is_left_out(kind: str) -> None:
+    collector = EventCollector()
+
+    collector(begins("create", kind))
+
+    assert collector.changes.is_empty
+
+
+def test_progress_is_told_at_begin_and_end() -> None:
+    watcher = Watcher()
+    collector = EventCollector(watcher)
+
+    collector(begins("create"))
+    collector(step("resOutputsEvent", "create", "aws:ec2/vpc:Vpc", VPC))
+
+    assert watcher.seen == [("create", "acme-vpc", False), ("create", "acme-vpc", True)]
+
+
+def test_outputs_are_the_stacks_and_secrets_in_them_are_masked() -> None:
+    collector = EventCollector()
+    secret = {SECRET_SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:abc"}
+    outputs = {"vpc_id": "vpc-1", "keys": {"one": secret, "more": [secret, "open"]}}
+    new = {
+        "type": "pulumi:pulumi:Stack",
+        "urn": STACK,
+        "id": "",
+        "parent": "",
+        "inputs": {},
+        "outputs": outputs,
+    }
+
+    collector(step("resOutputsEvent", "same", "pulumi:pulumi:Stack", STACK, new=new))
+
+    assert collector.outputs == {"vpc_id": "vpc-1", "keys": {"one": "[secret]", "more": ["[secret]", "open"]}}
+
+
+def test_errors_name_their_resource_and_warnings_are_none() -> None:
+    collector = EventCollector()
+
+    collector(diagnostic("warning", "careful"))
+    collector(diagnostic("error", "<{%reset%}>creating failed:\n  limit<{%reset%}>", VPC))
+    collector(diagnostic("error", "update failed", STACK))
+
+    assert collector.errors == ["acme-vpc: creating failed: limit", "update failed"]
+
+
+def test_plain_text_has_no_markup_and_one_line() -> None:
+    assert plain("<{%fg 1%}>error:\x1b[31m bad\x1b[0m\n\n  thing<{%reset%}>") == "error: bad thing"
