@@ -36,14 +36,13 @@ def _refusal(path: Path, text: str | bytes) -> SpecError:
 
 
 class TestReading:
-    def test_a_character_in_two_escapes_is_one(tmp_path: Path) -> None:
-    path = tmp_path / "acme.yaml"
-    path.write_text(json.dumps({"id": "acme", "region": "eu-west-1", "name": "Acme 🦊"}))
+    def test_a_character_in_two_escapes_is_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "acme.yaml"
+        path.write_text(json.dumps({"id": "acme", "region": "eu-west-1", "name": "Acme 🦊"}))
 
-    assert load_spec(path).spec.name == "Acme 🦊"
+        assert load_spec(path).spec.name == "Acme 🦊"
 
-
-def test_two_lines_are_enough(self, path: Path) -> None:
+    def test_two_lines_are_enough(self, path: Path) -> None:
         assert _load(path, MINIMAL).spec == a_spec()
 
     def test_everything_that_can_be_said_is_understood(self, path: Path) -> None:

@@ -126,11 +126,11 @@ def test_silence_ends_the_command(start: Start) -> None:
 
 
 def test_beats_keep_the_command_alive(start: Start) -> None:
-    supervised = start(POLITE, silence_s=1.0)
+    supervised = start(POLITE, silence_s=0.7)
 
-    for _ in range(8):
+    for _ in range(6):
         os.write(supervised.beat, b".")
-        time.sleep(0.25)
+        time.sleep(0.2)
 
     assert supervised.process.poll() is None
 
