@@ -11,8 +11,7 @@ from pulumi.automation import CommandError
 
 from mutx_infra.adapters.engine_command import SupervisedEngine
 
-SCRIPT = """#!{python}
-import json, os, signal, sys, time
+SCRIPT = """import json, os, signal, sys, time
 command = sys.argv[2]
 if command == "environment":
     print(json.dumps(sorted(os.environ)))
@@ -33,8 +32,10 @@ def engine(tmp_path: Path) -> SupervisedEngine:
 
 
 def make_engine(directory: Path, limit_s: float = 60) -> SupervisedEngine:
-    script = directory / "pulumi"
-    script.write_text(SCRIPT.format(python=sys.executable))
+    program, script = directory / "program.py", directory / "pulumi"
+    program.write_text(SCRIPT)
+    # By way of a shell: a `#!` line cannot name an interpreter whose path holds a space.
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
     script.chmod(0o755)
     return SupervisedEngine(script, "3.259.0", {"PATH": "/bin"}, limit_s=limit_s)
 
