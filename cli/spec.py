@@ -92,9 +92,13 @@ def validate(
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
 ) -> None:
-    """Check specs without touching anything."""
-    from mutx_infra.adapters.spec_file import load_spec  # noqa: PLC0415
+    """Check specs without touching anything; a lock file among them is checked against the spec beside it."""
+    from mutx_infra.adapters.spec_file import LOCK_SUFFIX, load_plan, load_spec  # noqa: PLC0415
 
+    locks = [file for file in files if file.name.endswith(LOCK_SUFFIX)]
+    for lock in locks:
+        load_plan(lock.with_name(f"{lock.name.removesuffix(LOCK_SUFFIX)}.yaml"))
+    files = [file for file in files if file not in locks]
     specs = [load_spec(file).spec for file in files]
     out = c.make_output(as_json=as_json, output=output)
     if out.format is Format.JSON:

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from mutx_infra import addressing
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, RefusedError, VerificationError
+from mutx_infra.errors import LockedError, MutxInfraError, RefusedError, SpecError, VerificationError
 from mutx_infra.plan import Allocation, TenantPlan, check_allocation, make_plan
 from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
 from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
@@ -85,7 +85,7 @@ class Onboarding:
         self._check_account(spec.account)
         record = self._registry.tenant(spec.id)
         taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._choose(spec, files.locked())(taken)
+        allocation = record.allocation if record else self._choose(spec, files)(taken)
         plan = make_plan(spec, allocation)
         return Preview(plan, self._stacks.preview(plan, refresh=refresh), is_new=record is None)
 
@@ -121,7 +121,7 @@ class Onboarding:
                 )
             if known is None:
                 _check_digest(digest, lambda: self.plan_for(spec, files))
-            record = self._registry.reserve(spec, self._choose(spec, files.locked()))
+            record = self._registry.reserve(spec, self._choose(spec, files))
             locked = files.locked()
             if locked is not None and locked != record.allocation:
                 raise RefusedError(
@@ -178,7 +178,7 @@ class Onboarding:
         """Return the plan as of now, allocating nothing."""
         record = self._registry.tenant(spec.id)
         taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._choose(spec, files.locked())(taken)
+        allocation = record.allocation if record else self._choose(spec, files)(taken)
         return make_plan(spec, allocation)
 
     def tenants(self) -> tuple[TenantRecord, ...]:
@@ -246,19 +246,19 @@ class Onboarding:
         )
         return Outcome(record, plan, changes, checked)
 
-    def _choose(
-        self, spec: TenantSpec, locked: Allocation | None
-    ) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
+    def _choose(self, spec: TenantSpec, files: SpecFiles) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
         """Return the allocator for one spec; it asks the cloud beforehand, since it runs inside a transaction."""
         account = spec.account or self._environment.aws.account_id
+        locked = files.locked()
         if locked is not None:
             check_allocation(spec, locked)
+        zones = self._usable_zones(spec, locked.zones if locked else spec.zones)
+        if locked is not None:
             return lambda _taken: locked
-        zones = spec.zones or self._default_zones(spec)
-        live = self._cloud.blocks_in_use(spec.region, besides=spec.id)
+        others = (*self._cloud.blocks_in_use(spec.region, besides=spec.id), *files.blocks_beside())
 
         def choose(taken: tuple[IPv4Network, ...]) -> Allocation:
-            block = spec.cidr or self._free_block(len(zones), (*taken, *live))
+            block = spec.cidr or self._free_block(len(zones), (*taken, *others))
             return Allocation(account=account, region=spec.region, block=block, zones=zones)
 
         return choose
@@ -275,8 +275,18 @@ class Onboarding:
                 remedy="destroy tenants that are not needed, or enlarge `pool.network` in the environment profile",
             ) from exc
 
-    def _default_zones(self, spec: TenantSpec) -> tuple[str, ...]:
+    def _usable_zones(self, spec: TenantSpec, named: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return the named zones if the region has them, else its first ones."""
         zones = self._cloud.zones(spec.region)
+        missing = sorted(set(named or ()) - set(zones))
+        if missing:
+            raise SpecError(
+                f"{spec.region} has no zone {', '.join(missing)} for this account",
+                code="spec-zones-unknown",
+                remedy=f"leave `zones:` out, or choose from {', '.join(zones)}",
+            )
+        if named:
+            return named
         if len(zones) < spec.zone_count:
             raise RefusedError(
                 f"{spec.region} has {len(zones)} zone(s), tier {spec.tier} spans {spec.zone_count}",

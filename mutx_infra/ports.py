@@ -194,6 +194,12 @@ class SpecFiles(Protocol):
     def lock(self, allocation: Allocation, spec: TenantSpec, plan_digest: str) -> None:
         """Write the lock file beside the spec, atomically; unchanged content is not rewritten."""
 
+    def blocks_beside(self) -> tuple[IPv4Network, ...]:
+        """Return the blocks that the lock files of other specs in the same directory hold.
+
+        They are spoken for, whatever the registry knows: it may be new, or that of another environment.
+        """
+
     def locked(self) -> Allocation | None:
         """Return the allocation of the lock file, or None where there is none."""
 

@@ -48,6 +48,7 @@ class AwsCloud:
     def zones(self, region: str) -> tuple[str, ...]:
         """Return the region's available zones, sorted by name."""
         from botocore.exceptions import ClientError, EndpointConnectionError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         try:
             answer = self._session.client("ec2", region).describe_availability_zones(
@@ -56,7 +57,7 @@ class AwsCloud:
                     {"Name": "zone-type", "Values": ["availability-zone"]},
                 ]
             )
-        except (ClientError, EndpointConnectionError, KeyError):
+        except (ClientError, EndpointConnectionError, ResponseParserError, KeyError):
             with translated(f"list the zones of {region}"):
                 known = self._session.client("ec2", _GLOBAL_REGION).describe_regions()["Regions"]
             if region in {entry["RegionName"] for entry in known}:

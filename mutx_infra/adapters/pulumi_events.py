@@ -50,14 +50,22 @@ class EventCollector:
             self._ended(event.res_outputs_event.metadata)
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             diagnosis = event.diagnostic_event
-            where = f"{_name(diagnosis.urn)}: " if diagnosis.urn and STACK_TYPE not in diagnosis.urn else ""
-            self.errors.append(where + plain(diagnosis.message))
+            self._failed(diagnosis.urn, plain(diagnosis.message))
 
     @property
     def changes(self) -> ChangeSet:
         """The changes so far; components and providers, which cost nothing in the cloud, are left out."""
         changes = tuple(sorted(self._changes.values(), key=lambda change: (change.kind, change.name)))
         return ChangeSet(changes=changes, unchanged=len(self._same))
+
+    def _failed(self, urn: str | None, message: str) -> None:
+        if not urn or STACK_TYPE in urn:
+            # The stack's own message ("update failed") says nothing once a resource's stands before it.
+            if not self.errors:
+                self.errors.append(message)
+            return
+        name = f"{_name(urn)}: "
+        self.errors.append(message if message.startswith(name) else name + message)
 
     def _begins(self, step: StepEventMetadata) -> None:
         if not _is_cloud_resource(step.type):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from ipaddress import IPv4Network
@@ -69,6 +70,15 @@ class SpecFolder:
                 code="lock-unwritable",
                 remedy="make its directory writable for you; the registry keeps the allocation meanwhile",
             ) from exc
+
+    def blocks_beside(self) -> tuple[IPv4Network, ...]:
+        """Return the blocks of the other lock files in the directory; a broken one is its own tenant's trouble."""
+        found = []
+        for path in sorted(self.spec_path.parent.glob(f"*{LOCK_SUFFIX}")):
+            with suppress(SpecError):
+                if path != self.lock_path:
+                    found.append(_parse_lock(read_yaml(path, "the lock file")).block)
+        return tuple(found)
 
     def locked(self) -> Allocation | None:
         """Return the allocation of the lock file, or None where there is none.

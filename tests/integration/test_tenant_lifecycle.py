@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.checkout import Checkout
 from tests.support.tenants import assert_each_exists_once, create, names_of, resources_of
 
@@ -167,3 +169,24 @@ def test_names_of_any_length_and_script_do_not_meet(checkout: Checkout) -> None:
     assert resources_of(checkout, twins[0]) == []
     assert_each_exists_once(checkout, twins[1])
     assert create(checkout, twins[1])["changes"]["resources"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "line"),
+    [
+        ({"region": "xx-west-9"}, "region-unknown", ""),
+        ({"zones": ["eu-west-1z"]}, "spec-zones-unknown", "line 1"),
+    ],
+    ids=["region", "zone"],
+)
+def test_what_aws_does_not_have_is_refused_before_anything_is_made(
+    checkout: Checkout, tenant: str, fields: dict[str, object], code: str, line: str
+) -> None:
+    checkout.write_spec(tenant, **fields)
+
+    for command in ("preview", "create"):
+        refused = checkout.run("tenant", command, tenant, expect=3)
+        assert f"error[{code}]" in refused.stderr
+        assert line in refused.stderr
+
+    assert tenant not in str(checkout.json("tenant", "list"))

@@ -41,6 +41,7 @@ def reader(tmp_path: Path) -> Iterator[Checkout]:
     """What a reader has after `git clone` and `make setup`."""
     made = make_checkout(tmp_path / "mutx-infra")
     shutil.copytree(TUTORIAL.parent, made.root / "docs" / "tutorial")
+    shutil.copytree(ROOT / "tenants", made.root / "tenants", dirs_exist_ok=True)
     (made.root / ".venv").symlink_to(sys.prefix)
     yield made
     made.run("sandbox", "down", expect=None)

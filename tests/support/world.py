@@ -103,9 +103,13 @@ class MemoryFiles:
     """`ports.SpecFiles`."""
 
     lock_file: Allocation | None = None
+    beside: tuple[IPv4Network, ...] = ()
 
     def lock(self, allocation: Allocation, spec: TenantSpec, plan_digest: str) -> None:
         self.lock_file = allocation
+
+    def blocks_beside(self) -> tuple[IPv4Network, ...]:
+        return self.beside
 
     def locked(self) -> Allocation | None:
         return self.lock_file

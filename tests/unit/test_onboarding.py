@@ -320,3 +320,23 @@ def test_a_create_that_fails_at_any_step_is_finished_by_the_next(
 
     assert state_of(world) is TenantState.READY
     assert len(world.registry.tenants()) == 1
+
+
+def test_zones_that_the_region_lacks_are_refused_before_anything_is_made(
+    world: World, heard: Listener
+) -> None:
+    for files in (MemoryFiles(), MemoryFiles(an_allocation(a_spec(zones=["eu-west-1z"])))):
+        with pytest.raises(SpecError, match="no zone eu-west-1z") as refused:
+            world.onboarding().create(a_spec(zones=["eu-west-1z"]), files, heard, refresh=False)
+        assert refused.value.code == "spec-zones-unknown"
+
+    assert world.registry.tenants() == ()
+    assert world.stacks.calls == []
+
+
+def test_a_block_of_a_lock_file_beside_the_spec_is_left_alone(world: World, heard: Listener) -> None:
+    files = MemoryFiles(beside=(IPv4Network("10.0.0.0/24"), IPv4Network("10.0.2.0/23")))
+
+    outcome = world.onboarding().create(a_spec(), files, heard, refresh=False)
+
+    assert outcome.plan.block == "10.0.1.0/24"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import jsonschema
@@ -366,6 +367,16 @@ class TestLockFile:
         assert refused.value.code == code
         assert refused.value.detail == f"in {lock}, line {line}"
         assert refused.value.remedy
+
+    def test_blocks_of_other_lock_files_are_seen_and_broken_ones_passed_over(self, path: Path) -> None:
+        loaded = self._write(path)
+        other = path.with_name("globex.lock.yaml")
+        other.write_text(
+            loaded.files.lock_path.read_text().replace("acme", "globex").replace("10.0.1.0", "10.0.2.0")
+        )
+        path.with_name("broken.lock.yaml").write_text("[")
+
+        assert loaded.files.blocks_beside() == (IPv4Network("10.0.2.0/24"),)
 
     def test_a_dangling_link_is_not_taken_for_no_lock_file(self, path: Path) -> None:
         loaded = _load(path, MINIMAL)

@@ -118,9 +118,18 @@ def test_errors_name_their_resource_and_warnings_are_none() -> None:
 
     collector(diagnostic("warning", "careful"))
     collector(diagnostic("error", "<{%reset%}>creating failed:\n  limit<{%reset%}>", VPC))
+    collector(diagnostic("error", "acme-vpc: CreateVpc: limit", VPC))
     collector(diagnostic("error", "update failed", STACK))
 
-    assert collector.errors == ["acme-vpc: creating failed: limit", "update failed"]
+    assert collector.errors == ["acme-vpc: creating failed: limit", "acme-vpc: CreateVpc: limit"]
+
+
+def test_the_stacks_own_error_counts_where_no_resource_has_one() -> None:
+    collector = EventCollector()
+
+    collector(diagnostic("error", "the program failed", STACK))
+
+    assert collector.errors == ["the program failed"]
 
 
 def test_plain_text_has_no_markup_and_one_line() -> None:
