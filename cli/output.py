@@ -56,7 +56,9 @@ class Output:
             from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
             from rich.table import Table  # noqa: PLC0415
 
-            table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+            table = Table(box=None, header_style="bold", pad_edge=False)
+            for column in columns:
+                table.add_column(column, overflow="fold")  # an id that is cut off is of no use
             for row in rows:
                 table.add_row(*row)
             Console().print(table)

@@ -30,6 +30,7 @@ from mutx_infra.settings import current_environment_pointer
 ACCOUNT_ID = "123456789012"
 """The account that moto answers with."""
 READY_WITHIN_S = 30.0
+PROVIDER = "aws_provider"
 
 _started_here: dict[int, subprocess.Popen[bytes]] = {}
 """Daemons that this very process started: whoever ends one of them must fetch its exit status."""
@@ -77,7 +78,7 @@ class Record(BaseModel):
         """Where the sandbox is reached, by name."""
         return {
             "aws": f"http://127.0.0.1:{self.port_of('aws')}",
-            "aws_provider": f"127.0.0.1:{self.port_of('aws_provider')}",
+            "aws_provider": f"127.0.0.1:{self.port_of(PROVIDER)}",
         }
 
     def port_of(self, name: str) -> int:
@@ -136,6 +137,10 @@ class Sandbox:
                 )
                 return before, "the sandbox is already up"
             remark = "the sandbox is up"
+            if before is not None and before.ended == (PROVIDER,):
+                return self._replace_provider(before, faults), (
+                    "the provider had died and was started again; the cloud is as it was"
+                )
             if before is not None:
                 remark = (
                     f"the previous sandbox had died ({' and '.join(before.ended)} not running): its cloud was in "
@@ -180,17 +185,34 @@ class Sandbox:
         try:
             leash = ["--end-without", str(self.credentials_file)]
             started.append(self._spawn("aws", module_command("mutx_sandbox.moto_server", *leash)))
-            options = [*leash, "--endpoint", f"http://127.0.0.1:{started[0].port}"]
-            options += ["--credentials-file", str(self.credentials_file)]
-            options += [text for fault in faults for text in ("--fault", fault)]
-            started.append(self._spawn("aws_provider", module_command("mutx_sandbox.aws", *options)))
+            started.append(self._spawn_provider(started[0].port, faults))
         except BaseException:
             for process in started:
                 _end(process)
             raise
-        record = Record(
-            started_at=datetime.now(UTC), boot_id=_boot_id(), processes=tuple(started), versions=_versions()
+        return self._written(
+            Record(
+                started_at=datetime.now(UTC),
+                boot_id=_boot_id(),
+                processes=tuple(started),
+                versions=_versions(),
+            )
         )
+
+    def _replace_provider(self, before: Record, faults: Sequence[str]) -> Record:
+        """Start a provider in the place of one that died: it keeps nothing that its successor would lack."""
+        others = [process for process in before.processes if process.name != PROVIDER]
+        provider = self._spawn_provider(before.port_of("aws"), faults)
+        return self._written(before.model_copy(update={"processes": (*others, provider)}))
+
+    def _spawn_provider(self, aws_port: int, faults: Sequence[str]) -> SandboxProcess:
+        options = ["--end-without", str(self.credentials_file), "--endpoint", f"http://127.0.0.1:{aws_port}"]
+        options += ["--credentials-file", str(self.credentials_file)]
+        options += [text for fault in faults for text in ("--fault", fault)]
+        return self._spawn(PROVIDER, module_command("mutx_sandbox.aws", *options))
+
+    def _written(self, record: Record) -> Record:
+        """Write down a sandbox that runs, and make it the current environment."""
         self._write_profile(record)
         _write_private(self._record_file, record.model_dump_json(indent=2))
         current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
@@ -208,7 +230,7 @@ class Sandbox:
             "pulumi": {
                 "backend_url": self.backend.as_uri(),
                 "passphrase_file": str(self.passphrase_file),
-                "attached_providers": {"aws": f"127.0.0.1:{record.port_of('aws_provider')}"},
+                "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
             },
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }

@@ -237,6 +237,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("Permission denied", "make the file and its directory writable for you"),
     ("authentication failed", "check user and password in `registry.url` of the environment profile"),
     ("does not exist", "create the database and its user first, or correct `registry.url`"),
+    ("disk I/O", "check the disk and the space on it, then run the command again"),
     ("full", "free some space on the disk, then run the command again"),
 )
 _SQLITE_REMEDY = "check the path in `registry.url` of the environment profile, then run the command again"

@@ -141,7 +141,7 @@ def test_several_ups_at_once_start_one_sandbox(sandbox):
     assert len({json.dumps(entry, sort_keys=True) for entry in shown}) == 1
 
 
-@pytest.mark.parametrize("victims", [("aws",), ("aws_provider",), ("aws", "aws_provider")])
+@pytest.mark.parametrize("victims", [("aws",), ("aws", "aws_provider")])
 def test_after_a_death_the_next_up_starts_empty_and_says_so(sandbox, victims):
     sandbox.run("up")
     before = sandbox.pids()
@@ -159,6 +159,25 @@ def test_after_a_death_the_next_up_starts_empty_and_says_so(sandbox, victims):
     assert not list((sandbox.state / "sandbox" / "pulumi").iterdir())
     assert not (sandbox.state / "sandbox" / "registry.db").exists()
     wait_until_ended(*before.values())
+
+
+def test_a_provider_that_died_is_replaced_and_the_cloud_stays(sandbox):
+    sandbox.run("up")
+    before = sandbox.pids()
+    sandbox.ec2().create_vpc(CidrBlock="10.9.0.0/24")
+    (sandbox.state / "sandbox" / "pulumi" / "kept").write_text("state of the cloud that lives")
+    os.kill(before["aws_provider"], signal.SIGKILL)
+    wait_until_ended(before["aws_provider"])
+
+    again = sandbox.run("up")
+
+    after = sandbox.status()
+    profile = yaml.safe_load((sandbox.state / "sandbox" / "environment.yaml").read_text())
+    assert "the cloud is as it was" in again.stderr
+    assert sandbox.pids()["aws"] == before["aws"]
+    assert profile["pulumi"]["attached_providers"]["aws"] == after["endpoints"]["aws_provider"]
+    assert "10.9.0.0/24" in [vpc["CidrBlock"] for vpc in sandbox.ec2().describe_vpcs()["Vpcs"]]
+    assert (sandbox.state / "sandbox" / "pulumi" / "kept").exists()
 
 
 def test_a_reused_pid_is_not_taken_for_the_sandbox(sandbox):
