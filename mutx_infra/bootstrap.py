@@ -101,4 +101,4 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, clock, owner, is_alive)
+    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive)

@@ -10,24 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from threading import Event, Thread
 
-from mutx_infra import addressing
+from mutx_infra.addressing import overlapping
+from mutx_infra.allocation import Allocator
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, RefusedError, SpecError, VerificationError
-from mutx_infra.plan import Allocation, TenantPlan, check_allocation, make_plan
-from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
+from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
+from mutx_infra.leases import Leases
+from mutx_infra.plan import TenantPlan, check_allocation, make_plan
+from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
 from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import compare, count_facts
-
-LEASE_S = 30.0
-"""A lease lives this long and is renewed every fifth of it."""
-
-SILENCE_S = 0.6 * LEASE_S
-"""Child processes are asked to end after this long without a renewal. Together with their time to end
-(`engine_command.GRACE_S`) it is less than `LEASE_S`: no engine works on when another run may take the tenant."""
 
 SHORTEST_DIGEST = 8
 """Hex digits of a plan's digest that an operator must give at least."""
@@ -72,20 +66,21 @@ class Onboarding:
         journal: Journal,
         cloud: Cloud,
         stacks: Stacks,
-        clock: Clock,
         owner: Owner,
         is_alive: Callable[[Owner], bool | None],
     ) -> None:
         self._environment, self._registry, self._journal = environment, registry, journal
-        self._cloud, self._stacks, self._clock = cloud, stacks, clock
-        self._owner, self._is_alive = owner, is_alive
+        self._cloud, self._stacks = cloud, stacks
+        self._owner = owner
+        self._allocator = Allocator(environment, cloud)
+        self._leases = Leases(registry, stacks, owner, is_alive)
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:
         """Say what `create` would do; touches nothing, reserves nothing."""
         self._check_account(spec.account)
         record = self._registry.tenant(spec.id)
         taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._choose(spec, files)(taken)
+        allocation = record.allocation if record else self._allocator.chooser(spec, files)(taken)
         plan = make_plan(spec, allocation)
         return Preview(plan, self._stacks.preview(plan, refresh=refresh), is_new=record is None)
 
@@ -110,7 +105,7 @@ class Onboarding:
         Raises:
             MutxInfraError: each says which command resumes.
         """
-        with self._lease(spec.id, "create", report):
+        with self._leases.hold(spec.id, "create", report):
             self._check_account(spec.account)
             known = self._registry.tenant(spec.id)
             if known is not None and known.state is TenantState.DESTROYING:
@@ -121,7 +116,7 @@ class Onboarding:
                 )
             if known is None:
                 _check_digest(digest, lambda: self.plan_for(spec, files))
-            record = self._registry.reserve(spec, self._choose(spec, files))
+            record = known or self._registry.reserve(spec, self._allocator.chooser(spec, files))
             locked = files.locked()
             if locked is not None and locked != record.allocation:
                 raise RefusedError(
@@ -146,7 +141,7 @@ class Onboarding:
         if record.state is TenantState.DESTROYING:
             self.destroy(tenant, report)
             return None
-        with self._lease(tenant, "resume", report):
+        with self._leases.hold(tenant, "resume", report):
             self._check_account(record.spec.account)
             plan = make_plan(record.spec, record.allocation)
             return self._execute(record.spec, plan, report, refresh=True)
@@ -160,7 +155,7 @@ class Onboarding:
         """
         record = self.require(tenant)
         plan = make_plan(record.spec, record.allocation)
-        with self._lease(tenant, "destroy", report):
+        with self._leases.hold(tenant, "destroy", report):
             self._check_account(record.spec.account)
             self._registry.update(tenant, state=TenantState.DESTROYING)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
@@ -178,7 +173,7 @@ class Onboarding:
         """Return the plan as of now, allocating nothing."""
         record = self._registry.tenant(spec.id)
         taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._choose(spec, files)(taken)
+        allocation = record.allocation if record else self._allocator.chooser(spec, files)(taken)
         return make_plan(spec, allocation)
 
     def tenants(self) -> tuple[TenantRecord, ...]:
@@ -246,55 +241,6 @@ class Onboarding:
         )
         return Outcome(record, plan, changes, checked)
 
-    def _choose(self, spec: TenantSpec, files: SpecFiles) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
-        """Return the allocator for one spec; it asks the cloud beforehand, since it runs inside a transaction."""
-        account = spec.account or self._environment.aws.account_id
-        locked = files.locked()
-        if locked is not None:
-            check_allocation(spec, locked)
-        zones = self._usable_zones(spec, locked.zones if locked else spec.zones)
-        if locked is not None:
-            return lambda _taken: locked
-        others = (*self._cloud.blocks_in_use(spec.region, besides=spec.id), *files.blocks_beside())
-
-        def choose(taken: tuple[IPv4Network, ...]) -> Allocation:
-            block = spec.cidr or self._free_block(len(zones), (*taken, *others))
-            return Allocation(account=account, region=spec.region, block=block, zones=zones)
-
-        return choose
-
-    def _free_block(self, zone_count: int, taken: tuple[IPv4Network, ...]) -> IPv4Network:
-        length = addressing.default_prefix_length(zone_count)
-        avoided = (*taken, *addressing.RESERVED_RANGES)
-        try:
-            return addressing.first_free_block(self._environment.pool.network, length, avoided)
-        except addressing.PoolExhaustedError as exc:
-            raise RefusedError(
-                f"the pool is exhausted: {exc}",
-                code="pool-exhausted",
-                remedy="destroy tenants that are not needed, or enlarge `pool.network` in the environment profile",
-            ) from exc
-
-    def _usable_zones(self, spec: TenantSpec, named: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return the named zones if the region has them, else its first ones."""
-        zones = self._cloud.zones(spec.region)
-        missing = sorted(set(named or ()) - set(zones))
-        if missing:
-            raise SpecError(
-                f"{spec.region} has no zone {', '.join(missing)} for this account",
-                code="spec-zones-unknown",
-                remedy=f"leave `zones:` out, or choose from {', '.join(zones)}",
-            )
-        if named:
-            return named
-        if len(zones) < spec.zone_count:
-            raise RefusedError(
-                f"{spec.region} has {len(zones)} zone(s), tier {spec.tier} spans {spec.zone_count}",
-                code="zones-too-few",
-                remedy="choose another region or tier, or name the zones in `zones:`",
-            )
-        return zones[: spec.zone_count]
-
     def _check_account(self, account: str | None) -> None:
         """Refuse to work with credentials of another account than the profile (and the spec) name."""
         pinned = self._environment.aws.account_id
@@ -314,7 +260,7 @@ class Onboarding:
 
     def _check_block_is_free(self, plan: TenantPlan) -> None:
         block = IPv4Network(plan.block)
-        other = addressing.overlapping(block, self._cloud.blocks_in_use(plan.region, besides=plan.tenant))
+        other = overlapping(block, self._cloud.blocks_in_use(plan.region, besides=plan.tenant))
         if other is not None:
             raise RefusedError(
                 f"{plan.tenant}'s {block} overlaps the live VPC {other}, which is not this tenant's",
@@ -343,43 +289,6 @@ class Onboarding:
                 code="residue-left",
                 remedy=f"remove what is foreign to the stack, then run `mutx-infra tenant destroy {plan.tenant}` again",
             )
-
-    @contextmanager
-    def _lease(self, tenant: str, purpose: str, report: Reporter) -> Iterator[None]:
-        """Hold the tenant's lease, renewed by a thread, and bind child processes to it."""
-        lease = self._take_lease(tenant, purpose, report)
-        ended = Event()
-        with self._stacks.guard(SILENCE_S) as beat:
-
-            def renew() -> None:
-                nonlocal lease
-                while not ended.wait(LEASE_S / 5):
-                    try:
-                        lease = self._registry.renew(lease, ttl_s=LEASE_S)
-                    except MutxInfraError:
-                        return  # no beat: the supervisor ends the children before the lease can expire
-                    beat()
-
-            keeper = Thread(target=renew, name="lease", daemon=True)
-            keeper.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                keeper.join()
-                self._registry.give_up(lease)
-
-    def _take_lease(self, tenant: str, purpose: str, report: Reporter) -> Lease:
-        try:
-            return self._registry.acquire(tenant, self._owner, purpose=purpose, ttl_s=LEASE_S)
-        except LockedError:
-            held = self._registry.lease(tenant)
-            if held is None or self._is_alive(held.owner) is not False:
-                raise
-            report.note(f"{held.owner} died while it worked on {tenant}; going on in its place")
-            self._registry.break_lease(held)
-            self._stacks.await_quiet(tenant)
-            return self._registry.acquire(tenant, self._owner, purpose=purpose, ttl_s=LEASE_S)
 
     @contextmanager
     def _step(self, run: RunRecord, name: str, title: str, report: Reporter) -> Iterator[list[str]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,8 +107,13 @@ def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(
 
 
 def test_no_secret_of_the_sandbox_reaches_state_logs_or_output(checkout: Checkout, tenant: str) -> None:
-    done = checkout.run("tenant", "create", "-f", f"tenants/{tenant}.yaml", "--verbose")
     passphrase = (checkout.root / ".mutx/sandbox/passphrase").read_text(encoding="utf-8").strip()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(checkout.run, "tenant", "create", "-f", f"tenants/{tenant}.yaml", "--verbose")
+        commands = set[bytes]()
+        while not running.done():
+            commands |= set(command_lines())
+    done = running.result()
 
     holders = [
         str(path)
@@ -115,6 +123,15 @@ def test_no_secret_of_the_sandbox_reaches_state_logs_or_output(checkout: Checkou
 
     assert holders == []
     assert passphrase not in done.stdout + done.stderr
+    assert any(b"pulumi" in command for command in commands)
+    assert not [command for command in commands if passphrase.encode() in command]
+
+
+def command_lines() -> Iterator[bytes]:
+    """What `ps` shows of every process."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            yield (process / "cmdline").read_bytes()
 
 
 def test_stray_endpoint_and_provider_variables_change_nothing(checkout: Checkout, tenant: str) -> None:

@@ -154,7 +154,7 @@ class World:
     def onboarding(self, owner: Owner | None = None) -> Onboarding:
         """The workflow as one process runs it."""
         return Onboarding(
-            self.environment, self.registry, self.journal, self.cloud, self.stacks, self.clock,
+            self.environment, self.registry, self.journal, self.cloud, self.stacks,
             owner or an_owner(), self._is_alive,
         )  # fmt: skip
 

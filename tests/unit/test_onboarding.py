@@ -15,7 +15,7 @@ from mutx_infra.errors import (
     SpecError,
     VerificationError,
 )
-from mutx_infra.onboarding import LEASE_S
+from mutx_infra.leases import LEASE_S
 from mutx_infra.records import StepState, TenantState
 from mutx_infra.verification import NetworkFacts
 from tests.support.specs import a_spec, an_allocation, an_owner
