@@ -43,6 +43,18 @@ class StateFile:
             return None
         return cls(Path(directory, ".pulumi", "stacks", project, f"{stack}.json"))
 
+    def may_exist(self) -> bool:
+        """Return False where no engine would find this stack: no file of it, compressed or not, in either layout.
+
+        Asking an engine costs 0.3 s, and writes to a backend that is new.
+        """
+        project = self.path.parent
+        return any(
+            found.name.startswith(self.path.name)
+            for directory in (project, project.parent)
+            for found in (directory.iterdir() if directory.is_dir() else ())
+        )
+
     def read(self) -> Deployment | None:
         """Return the newest deployment; None where only the engine can tell (no file, compressed, torn)."""
         try:

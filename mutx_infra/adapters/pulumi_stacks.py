@@ -110,6 +110,9 @@ class PulumiStacks:
         """Return what `apply` would change; a stack that does not exist yet is planned in a throw-away backend."""
         start_loading()
         with self._operation(plan.tenant):
+            file = self._state_file(stack_name(plan.tenant))
+            if file is not None and not file.may_exist():
+                return self._preview_absent(plan)
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
                 return self._preview_absent(plan)
@@ -180,7 +183,9 @@ class PulumiStacks:
 
         A `file:` backend is read directly: `pulumi stack export` costs 0.3 s.
         """
-        file = StateFile.of(self._environment.pulumi.backend_url, PROJECT, stack.name)
+        file = self._state_file(stack.name)
+        if file is not None and not file.may_exist():
+            return None
         if file is not None and (deployment := file.read()) is not None:
             return deployment
         try:
@@ -192,6 +197,9 @@ class PulumiStacks:
             return _export(stack)
         except auto.CommandError as exc:
             raise self._failure(stack.name, EventCollector(), exc) from exc
+
+    def _state_file(self, stack: str) -> StateFile | None:
+        return StateFile.of(self._environment.pulumi.backend_url, PROJECT, stack)
 
     def _preview_absent(self, plan: TenantPlan) -> ChangeSet:
         with tempfile.TemporaryDirectory(prefix="mutx-preview-") as scratch:

@@ -33,6 +33,31 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.attrs")
 
 
+@pytest.mark.parametrize(
+    ("file", "may_exist"),
+    [
+        ("mutx-infra/acme.json", True),
+        ("mutx-infra/acme.json.gz", True),
+        ("mutx-infra/acme.json.zst", True),
+        ("mutx-infra/acme.json.bak", True),
+        ("acme.json", True),
+        ("mutx-infra/acme-two.json", False),
+        ("other/acme.json", False),
+        (None, False),
+    ],
+)
+def test_a_stack_without_any_file_does_not_exist(tmp_path: Path, file: str | None, may_exist: bool) -> None:
+    if file:
+        path = tmp_path / ".pulumi" / "stacks" / file
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+
+    state = StateFile.of(tmp_path.as_uri(), "mutx-infra", "acme")
+
+    assert state is not None
+    assert state.may_exist() is may_exist
+
+
 def test_whole_state_is_read_and_not_touched(state: StateFile) -> None:
     _sidecar(state.path).write_text("{}")
 
