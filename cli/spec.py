@@ -38,12 +38,18 @@ def init(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Where to write. Default: tenants/TENANT.yaml.")
     ] = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
 ) -> None:
     """Write a commented spec, and the stack's config for `pulumi up`; asks on a terminal for what is left out."""
     tenant = tenant or _ask("Tenant id", "TENANT")
     region = region or _ask("AWS region", "--region")
-    for path in write_spec(c.spec_path(tenant, file), tenant, region, tier):
-        emit(f"{path}\n")
+    written = [str(path) for path in write_spec(c.spec_path(tenant, file), tenant, region, tier)]
+    out = c.make_output(as_json=as_json, output=output)
+    if out.format is Format.JSON:
+        out.data({"written": written})
+        return
+    emit("".join(f"{path}\n" for path in written))
 
 
 def write_spec(path: Path, tenant: str, region: str, tier: Tier) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli import guide
-from mutx_infra.cli.output import ConsoleReporter, Format, Output
+from mutx_infra.cli.output import ConsoleReporter, Format
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
     change_rows,
@@ -236,18 +236,28 @@ def destroy(
 
 @app.command(epilog="Example: mutx-infra tenant unlock acme")
 def unlock(
-    tenant: c.TenantArgument, environment: c.EnvironmentOption = None, yes: c.YesOption = False
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    yes: c.YesOption = False,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
 ) -> None:
     """Break a lock whose owner is dead on a machine that this one cannot see."""
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet)
     onboarding = c.onboarding_for(environment)
     lease = onboarding.lease(tenant)
     if not yes:
-        Output().say(
+        out.say(
             f"{tenant} is locked by {lease.owner}." if lease else f"No process holds a lease on {tenant}."
         )
         _confirm(tenant, f"mutx-infra tenant unlock {tenant} --yes")
     broken = onboarding.unlock(tenant)
-    Output().say(f"unlocked {tenant}" + (f", which {broken.owner} held" if broken else ""))
+    out.say(f"unlocked {tenant}" + (f", which {broken.owner} held" if broken else ""))
+    if out.format is Format.JSON:
+        out.data(
+            {"tenant": tenant, "was_locked_by": broken.owner.model_dump(mode="json") if broken else None}
+        )
 
 
 @contextmanager

@@ -204,11 +204,16 @@ class Onboarding:
         return self._registry.lease(tenant)
 
     def unlock(self, tenant: str) -> Lease | None:
-        """Break the lease on a tenant and the lock on its state; returns the broken lease."""
-        lease = self._registry.lease(tenant)
+        """Break the lease on a tenant and the lock on its state; returns the broken lease.
+
+        Raises:
+            RefusedError: neither a tenant nor a lease of that name exists.
+        """
+        lease, record = self._registry.lease(tenant), self._registry.tenant(tenant)
+        if lease is None and record is None:
+            self.require(tenant)
         if lease is not None:
             self._registry.break_lease(lease)
-        record = self._registry.tenant(tenant)
         if record is not None:
             self._stacks.unlock(make_plan(record.spec, record.allocation))
         return lease

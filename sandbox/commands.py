@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli.output import Format
+from mutx_infra.cli.output import Format, emit
 
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
 from mutx_infra.settings import find_project, state_directory
@@ -55,17 +55,27 @@ def up(
 
 
 @app.command(epilog="Example: mutx-infra sandbox down")
-def down(quiet: c.QuietOption = False) -> None:
+def down(
+    output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False, quiet: c.QuietOption = False
+) -> None:
     """End the sandbox, its cloud and all that describes it."""
     ended = _sandbox().down()
-    c.make_output(quiet=quiet).say("the sandbox is down" if ended else "there was no sandbox")
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet)
+    out.say("the sandbox is down" if ended else "there was no sandbox")
+    if out.format is Format.JSON:
+        out.data({"state": "down", "was_up": ended})
 
 
 @app.command(epilog="Example: mutx-infra sandbox reset")
-def reset(quiet: c.QuietOption = False) -> None:
+def reset(
+    output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False, quiet: c.QuietOption = False
+) -> None:
     """Empty the cloud, the stack state and the registry."""
     _sandbox().reset()
-    c.make_output(quiet=quiet).say("the sandbox is empty")
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet)
+    out.say("the sandbox is empty")
+    if out.format is Format.JSON:
+        out.data({"state": "up", "tenants": []})
 
 
 @app.command(epilog="Example: mutx-infra sandbox status --json")
@@ -83,7 +93,10 @@ def status(output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False)
 
 @app.command(epilog="Example: mutx-infra sandbox project build/offline")
 def project(
-    directory: Annotated[Path, typer.Argument(help="Where it is written.")], quiet: c.QuietOption = False
+    directory: Annotated[Path, typer.Argument(help="Where it is written.")],
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
 ) -> None:
     """Write a Pulumi project that runs this checkout's program on the sandbox; prints its file of exports."""
     from mutx_sandbox.project import write_project  # noqa: PLC0415
@@ -94,10 +107,14 @@ def project(
             "there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout"
         )
     written = write_project(checkout, directory, _sandbox())
-    typer.echo(str(written.env))
-    c.make_output(quiet=quiet).say(
-        f"source that file, then: pulumi -C {written.directory} preview --stack NAME"
-    )
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet)
+    if out.format is Format.JSON:
+        out.data(
+            {"directory": str(written.directory), "env": str(written.env), "variables": written.variables}
+        )
+        return
+    emit(f"{written.env}\n")
+    out.say(f"source that file, then: pulumi -C {written.directory} preview --stack NAME")
 
 
 @app.command(epilog="Example: mutx-infra sandbox faults --fault drop-response:operation=Create*,every=3")

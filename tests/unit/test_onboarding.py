@@ -229,10 +229,17 @@ def test_what_is_left_keeps_the_tenant_until_a_later_destroy_proves_it_gone(
     assert state_of(world) is None
 
 
-def test_a_tenant_that_does_not_exist_is_neither_resumed_nor_destroyed(world: World, heard: Listener) -> None:
-    for use_case in (world.onboarding().resume, world.onboarding().destroy):
+def test_a_tenant_that_does_not_exist_is_neither_resumed_nor_destroyed_nor_unlocked(
+    world: World, heard: Listener
+) -> None:
+    onboarding = world.onboarding()
+    for use_case in (
+        lambda: onboarding.resume("nobody", heard),
+        lambda: onboarding.destroy("nobody", heard),
+        lambda: onboarding.unlock("nobody"),
+    ):
         with pytest.raises(RefusedError) as refused:
-            use_case("nobody", heard)
+            use_case()
         assert refused.value.code == "tenant-unknown"
 
 

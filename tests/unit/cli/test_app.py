@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import typer
 from mutx_infra.cli import app as root
 from mutx_infra.cli.output import Output
+from typer.models import CommandInfo
 
 from mutx_infra.errors import OutsideError, RefusedError
 
@@ -99,21 +101,27 @@ def test_a_broken_extension_leaves_the_other_commands_alone(
         root.app.registered_commands.pop()
 
 
-def test_every_command_has_help_and_an_example() -> None:
-    def below(app: typer.Typer, path: str) -> Iterator[tuple[str, str, str]]:
-        for found in app.registered_commands:
-            name = found.name or (found.callback.__name__ if found.callback else "")
-            doc = found.help or (found.callback.__doc__ if found.callback else "") or ""
-            yield f"{path} {name}", doc, found.epilog or ""
-        for group in app.registered_groups:
-            assert group.typer_instance is not None
-            yield from below(group.typer_instance, f"{path} {group.name}")
+def commands(app: typer.Typer = root.app, path: str = "mutx-infra") -> Iterator[tuple[str, CommandInfo]]:
+    """Every command with its whole name."""
+    for found in app.registered_commands:
+        assert found.callback is not None
+        yield f"{path} {found.name or found.callback.__name__}", found
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(group.typer_instance, f"{path} {group.name}")
 
-    commands = list(below(root.app, "mutx-infra"))
 
-    assert len(commands) > 15
-    assert [path for path, doc, _ in commands if not doc.strip()] == []
-    assert [path for path, _, epilog in commands if not epilog.startswith(f"Example: {path}")] == []
+def test_there_are_commands_to_look_at() -> None:
+    assert len(list(commands())) > 15
+
+
+@pytest.mark.parametrize(("name", "found"), [pytest.param(*pair, id=pair[0]) for pair in commands()])
+def test_every_command_has_help_an_example_and_json(name: str, found: CommandInfo) -> None:
+    assert found.callback is not None
+    assert (found.help or found.callback.__doc__ or "").strip()
+    assert (found.epilog or "").startswith(f"Example: {name}")
+    # The schema is JSON already.
+    assert "as_json" in inspect.signature(found.callback).parameters or name == "mutx-infra spec schema"
 
 
 class _Full(io.StringIO):
