@@ -25,8 +25,9 @@ TIER_OF_DIRECTORY = {
     "integration": "integration",
     "system": "integration",
 }
-# Network integration 240 s (DESIGN 17), and what shares its pytest call: contracts, sandbox and packaging.
-BUDGET_S = {"unit": 60.0, "integration": 480.0}
+# Network integration 240 s (DESIGN 17); contracts, sandbox and packaging share its pytest call (another 120 s on an
+# idle machine of 2 cores), and the whole may take half as long again where the machine is busy.
+BUDGET_S = {"unit": 60.0, "integration": 540.0}
 TIME_FACTOR_VARIABLE = "MUTX_TEST_TIME_FACTOR"
 
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")

