@@ -14,6 +14,7 @@ from mutx_infra.errors import MutxInfraError, RefusedError
 _PACKAGES = (
     "pulumi",
     "pulumi-aws",
+    "pulumi-policy",
     "pulumi-tailscale",
     "ansible-runner",
     "hvac",

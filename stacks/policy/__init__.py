@@ -1,0 +1,1 @@
+"""The policy pack: rules that any program is held to, and how they are told to the engine."""
