@@ -33,6 +33,7 @@ class EventCollector:
     Attributes:
         errors: messages of severity `error`, each with the name of its resource in front.
         outputs: the stack's outputs, with secrets masked by the engine.
+        violations: mandatory rules of a policy pack that the program breaks, each with the rule's name in front.
     """
 
     def __init__(self, watch: ProgressWatcher | None = None) -> None:
@@ -40,6 +41,7 @@ class EventCollector:
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
         self.errors: list[str] = []
+        self.violations: list[str] = []
         self.outputs: dict[str, object] | None = None
 
     def __call__(self, event: EngineEvent) -> None:
@@ -48,6 +50,10 @@ class EventCollector:
             self._begins(event.resource_pre_event.metadata)
         elif event.res_outputs_event:
             self._ended(event.res_outputs_event.metadata)
+        elif event.policy_event and event.policy_event.enforcement_level == "mandatory":
+            # The message begins with the rule's description, on a line of its own.
+            lines = [text for line in event.policy_event.message.splitlines() if (text := plain(line))]
+            self.violations.append(f"{event.policy_event.policy_name}: {' '.join(lines[1:] or lines)}")
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             diagnosis = event.diagnostic_event
             self._failed(diagnosis.urn, plain(diagnosis.message))

@@ -20,18 +20,19 @@ from typing import Any
 import yaml
 from pulumi import automation as auto
 
+from mutx_infra.adapters import policy_pack
 from mutx_infra.adapters.aws_lookup import AwsLookup
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.child_environment import child_environment
 from mutx_infra.adapters.engine_command import GRACE_S, SupervisedEngine
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
-from mutx_infra.adapters.pulumi_engine import Engine
+from mutx_infra.adapters.pulumi_engine import LANGUAGE_HOST, Engine, has_language_host
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, OutsideError
+from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, SettingsError, VerificationError
 from mutx_infra.naming import PROJECT, stack_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
@@ -98,6 +99,9 @@ class PulumiStacks:
         self._engine = SupervisedEngine(
             engine.path, engine.version, child_environment(variables, environment), limit_s=LIMIT_S
         )
+        self._has_language_host = "python" in environment.pulumi.language_hosts or has_language_host(
+            engine, variables.get("PATH", "")
+        )
         self._outputs: dict[str, dict[str, object]] = {}
 
     @contextmanager
@@ -116,8 +120,12 @@ class PulumiStacks:
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
                 return self._preview_absent(plan)
-            collector = EventCollector()
-            self._run(collector, plan.tenant, lambda: stack.preview(on_event=collector, refresh=refresh))
+            collector, packs = EventCollector(), self._packs(stack, plan)
+            self._run(
+                collector,
+                plan.tenant,
+                lambda: stack.preview(on_event=collector, refresh=refresh, policy_packs=packs),
+            )
             return collector.changes
 
     def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
@@ -125,11 +133,15 @@ class PulumiStacks:
         start_loading()
         with self._operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
+            packs = self._packs(stack, plan)
             must_refresh = self._prepare(stack, plan.region, report)
             collector = EventCollector(report)
             self._run(
-                collector, plan.tenant, lambda: stack.up(on_event=collector, refresh=refresh or must_refresh)
+                collector,
+                plan.tenant,
+                lambda: stack.up(on_event=collector, refresh=refresh or must_refresh, policy_packs=packs),
             )
+            policy_pack.remember(Path(stack.workspace.work_dir), plan)
             if collector.outputs is not None:
                 self._outputs[plan.tenant] = collector.outputs
             return collector.changes
@@ -208,8 +220,26 @@ class PulumiStacks:
             stack = self._stack(plan.tenant, plan, root=Path(scratch), backend=backend.as_uri())
             collector = EventCollector()
             self._run(collector, plan.tenant, lambda: stack.workspace.create_stack(stack.name))
-            self._run(collector, plan.tenant, lambda: stack.preview(on_event=collector))
+            packs = self._packs(stack, plan)
+            self._run(collector, plan.tenant, lambda: stack.preview(on_event=collector, policy_packs=packs))
             return collector.changes
+
+    def _packs(self, stack: auto.Stack, plan: TenantPlan) -> list[str]:
+        """Return the policy packs that the program still has to pass.
+
+        Raises:
+            SettingsError: the engine has no language host to run one (`language-host-missing`).
+        """
+        work_dir = Path(stack.workspace.work_dir)
+        if policy_pack.has_passed(work_dir, plan):
+            return []
+        if not self._has_language_host:
+            raise SettingsError(
+                f"the engine cannot run the policy pack: {LANGUAGE_HOST} is neither beside it nor on PATH",
+                code="language-host-missing",
+                remedy="install Pulumi with its language hosts (https://www.pulumi.com/docs/install/)",
+            )
+        return [str(policy_pack.write_pack(work_dir))]
 
     def _stack(
         self, tenant: str, plan: TenantPlan, *, root: Path | None = None, backend: str | None = None
@@ -219,9 +249,11 @@ class PulumiStacks:
         home = work_dir / "home"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         backend = without_sidecars(backend or self._environment.pulumi.backend_url)
-        _write_yaml(
-            work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
-        )
+        project: dict[str, object] = {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
+        if hosts := self._environment.pulumi.language_hosts:
+            named = [{"name": name, "path": path} for name, path in sorted(hosts.items())]
+            project["plugins"] = {"languages": named}
+        _write_yaml(work_dir / "Pulumi.yaml", project)
         _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
         provider = self._environment.pulumi.secrets_provider
         workspace = auto.LocalWorkspace(
@@ -288,6 +320,13 @@ class PulumiStacks:
                 f"the state of {tenant} is locked by {lock}",
                 code="stack-locked",
                 remedy=f"wait for it to end; if it is dead, run `mutx-infra tenant unlock {tenant}`",
+            )
+        if collector.violations:
+            return VerificationError(
+                f"the program of {tenant} breaks {len(collector.violations)} rule(s) of the policy pack",
+                code="policy-violated",
+                remedy="change the program; a rule is changed by a decision, not to let a program pass",
+                detail="\n".join(collector.violations[:20]),
             )
         errors = (
             collector.errors

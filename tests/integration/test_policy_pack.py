@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from mutx_infra.adapters.pulumi_engine import Engine
 from tests.support.checkout import ROOT, Checkout
+from tests.support.tenants import assert_each_exists_once, create, resources_of
 
 PACK = ROOT / "stacks" / "policy"
 VIOLATED = {
@@ -84,3 +86,72 @@ def test_each_planted_violation_is_refused_with_resource_reason_and_remedy(
     assert set(VIOLATED.items()) <= found, seen.stdout + seen.stderr
     for name, resource in VIOLATED.items():
         assert re.search(rf"{name} .*{resource}.*\n.*\n +{resource}: .+; .+", seen.stdout), name
+
+
+STRICT = """
+import sys
+from mutx_infra.adapters import policy_pack
+policy_pack.ENTRY = '''
+from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
+
+def no_networks(args, report):
+    if args.resource_type == "aws:ec2/vpc:Vpc":
+        report("acme-vpc: there shall be none; leave it out")
+
+PolicyPack("strict", enforcement_level=EnforcementLevel.MANDATORY, policies=[
+    ResourceValidationPolicy(name="no-networks", description="No networks", validate=no_networks)])
+'''
+from mutx_infra.cli.app import main
+sys.argv = ["mutx-infra", *sys.argv[1:]]
+main()
+"""
+"""The command line with a pack of one rule that our stack breaks; the real pack has none of these."""
+
+
+def test_a_program_that_breaks_a_rule_is_stopped_before_that_resource_is_made(
+    checkout: Checkout, tenant: str
+) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", STRICT, *arguments], cwd=checkout.root, env=dict(os.environ),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    for command in ("preview", "create"):
+        refused = run("tenant", command, tenant)
+        assert refused.returncode == 6, refused.stderr
+        assert "error[policy-violated]" in refused.stderr
+        assert "no-networks: acme-vpc: there shall be none; leave it out" in refused.stderr
+    assert checkout.json("tenant", "show", tenant)["state"] == "failed"
+    assert [name for name in resources_of(checkout, tenant) if name.endswith("-vpc")] == []
+
+    assert create(checkout, tenant)["state"] == "ready"
+
+    assert_each_exists_once(checkout, tenant)
+
+
+def test_a_plan_that_passed_is_not_judged_again(checkout: Checkout, tenant: str) -> None:
+    create(checkout, tenant)
+    work_dir = checkout.root / ".mutx/stacks/sandbox" / tenant
+    written = (work_dir / "policy" / "__main__.py").stat().st_mtime_ns
+
+    create(checkout, tenant)
+    passed = (work_dir / "policy" / "__main__.py").stat().st_mtime_ns
+    checkout.write_spec(tenant, tags={"changed": "yes"})
+    create(checkout, tenant)
+
+    assert passed == written
+    assert (work_dir / "policy" / "__main__.py").stat().st_mtime_ns > written
+
+
+def test_without_a_language_host_nothing_is_made(checkout: Checkout, tenant: str) -> None:
+    profile = yaml.safe_load(Path(checkout.json("sandbox", "status")["environment"]).read_text("utf-8"))
+    del profile["pulumi"]["language_hosts"]
+    bare = checkout.root / "bare.yaml"
+    bare.write_text(yaml.safe_dump(profile), encoding="utf-8")
+    path = {"PATH": "/usr/bin:/bin"}
+
+    refused = Checkout(checkout.root, path).run("tenant", "create", tenant, "-e", str(bare), expect=3)
+
+    assert "error[language-host-missing]" in refused.stderr
+    assert resources_of(checkout, tenant) == []

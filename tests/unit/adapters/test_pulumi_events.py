@@ -134,3 +134,18 @@ def test_the_stacks_own_error_counts_where_no_resource_has_one() -> None:
 
 def test_plain_text_has_no_markup_and_one_line() -> None:
     assert plain("<{%fg 1%}>error:\x1b[31m bad\x1b[0m\n\n  thing<{%reset%}>") == "error: bad thing"
+
+
+@pytest.mark.parametrize(
+    ("level", "violations"), [("mandatory", ["no-x: acme-vpc: bad; fix it"]), ("advisory", [])]
+)
+def test_broken_mandatory_rules_are_violations(level: str, violations: list[str]) -> None:
+    collector = EventCollector()
+    event = {
+        "message": "<{%reset%}>No x anywhere<{%reset%}>\nacme-vpc: bad; fix it\n", "color": "raw", "policyName": "no-x",
+        "enforcementLevel": level, "resourceUrn": VPC,
+    }  # fmt: skip
+
+    collector(EngineEvent.from_json({"sequence": 1, "timestamp": 1, "policyEvent": event}))
+
+    assert collector.violations == violations
