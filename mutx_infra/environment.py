@@ -44,15 +44,12 @@ class PulumiBackend(_Part):
         passphrase_file: file with the passphrase (mode 0600), for `passphrase` only.
         attached_providers: running provider servers by package, as `{"aws": "127.0.0.1:1234"}`
             (PULUMI_DEBUG_PROVIDERS); loopback profiles only.
-        language_hosts: directories of language hosts by runtime, as `{"python": "/opt/hosts/python"}` (`plugins:`
-            of Pulumi.yaml), where the engine has none of its own; loopback profiles only.
     """
 
     backend_url: str
     secrets_provider: str = "passphrase"
     passphrase_file: str | None = None
     attached_providers: dict[str, str] = Field(default_factory=dict)
-    language_hosts: dict[str, str] = Field(default_factory=dict)
 
 
 class RegistryStore(_Part):
@@ -105,8 +102,6 @@ class Environment(_Part):
                 )
             if self.pulumi.attached_providers:
                 raise ValueError("pulumi.attached_providers is for loopback endpoints only")
-            if self.pulumi.language_hosts:
-                raise ValueError("pulumi.language_hosts is for loopback endpoints only")
         for package, address in self.pulumi.attached_providers.items():
             if not is_loopback_url(f"tcp://{address}"):
                 raise ValueError(f"pulumi.attached_providers.{package} must be a loopback address")

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
-from mutx_sandbox.processes import module_command, write_launcher
+from mutx_sandbox.processes import module_command
 from pydantic import BaseModel, ConfigDict
 
 from mutx_infra.errors import OutsideError, RefusedError
@@ -96,7 +96,6 @@ class Sandbox:
         self.credentials_file = self.folder / "credentials"
         self.passphrase_file = self.folder / "passphrase"
         self.backend = self.folder / "pulumi"
-        self.language_host = self.folder / "language-host"
         self._record_file = self.folder / "sandbox.json"
 
     def record(self) -> Record | None:
@@ -180,9 +179,6 @@ class Sandbox:
             self.credentials_file,
             "[default]\naws_access_key_id = AKIASANDBOX000000000\naws_secret_access_key = sandbox\n",
         )
-        write_launcher(
-            self.language_host / "pulumi-language-python", module_command("mutx_sandbox.language_host")
-        )
         self._wipe_state()
         self.backend.mkdir(mode=0o700)
         started: list[SandboxProcess] = []
@@ -235,7 +231,6 @@ class Sandbox:
                 "backend_url": self.backend.as_uri(),
                 "passphrase_file": str(self.passphrase_file),
                 "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
-                "language_hosts": {"python": str(self.language_host)},
             },
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }

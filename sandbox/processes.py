@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -11,19 +10,11 @@ from pathlib import Path
 from threading import Thread
 
 _LOOK_EVERY_S = 0.5
-_EXECUTABLE = 0o755
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module with this interpreter; the current directory cannot shadow it."""
     return [sys.executable, "-P", "-m", module, *arguments]
-
-
-def write_launcher(path: Path, command: list[str]) -> None:
-    """Write a plugin as the engine starts one: an executable file that becomes the command."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
-    path.chmod(_EXECUTABLE)
 
 
 def exit_with_parent() -> None:

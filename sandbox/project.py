@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 from mutx_sandbox.daemon import Record, Sandbox
-from mutx_sandbox.processes import module_command, write_launcher
+from mutx_sandbox.processes import module_command
 
 from mutx_infra.settings import PROJECT_FILE
 
 _AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
 _NOT_LINKED = frozenset({"build", "dist"})
+_EXECUTABLE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def write_project(repo: Path, out: Path, sandbox: Sandbox) -> Written:
     out = out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_load((repo / PROJECT_FILE).read_text(encoding="utf-8"))
-    settings = project_settings(settings, repo, out, record, sandbox)
+    settings = project_settings(settings, repo, out, record, sandbox.backend)
     _write(out / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
     for stack in sorted(repo.glob("Pulumi.*.yaml")):
         shutil.copyfile(stack, out / stack.name)
@@ -66,7 +67,7 @@ def write_project(repo: Path, out: Path, sandbox: Sandbox) -> Written:
 
 
 def project_settings(
-    settings: dict[str, Any], repo: Path, out: Path, record: Record, sandbox: Sandbox
+    settings: dict[str, Any], repo: Path, out: Path, record: Record, backend: Path
 ) -> dict[str, Any]:
     """Return the checkout's project settings with this machine's program path, plugins, backend and endpoints."""
     plugins = out / ".plugins"
@@ -75,10 +76,10 @@ def project_settings(
         **settings,
         "runtime": _runtime(settings["runtime"]),
         "main": str((repo / settings.get("main", ".")).resolve()),
-        "backend": {"url": sandbox.backend.as_uri()},
+        "backend": {"url": backend.as_uri()},
         "plugins": {
             "providers": [{"name": "aws", "path": str(plugins / "aws")}],
-            "languages": [{"name": "python", "path": str(sandbox.language_host)}],
+            "languages": [{"name": "python", "path": str(plugins / "python")}],
         },
         "config": {
             **(settings.get("config") or {}),
@@ -117,7 +118,15 @@ def _write_launchers(out: Path, record: Record, sandbox: Sandbox) -> None:
         "--credentials-file",
         str(sandbox.credentials_file),
     )
-    write_launcher(out / ".plugins" / "aws" / "pulumi-resource-aws", provider)
+    _write_launcher(out / ".plugins" / "aws" / "pulumi-resource-aws", provider)
+    host = module_command("mutx_sandbox.language_host")
+    _write_launcher(out / ".plugins" / "python" / "pulumi-language-python", host)
+
+
+def _write_launcher(path: Path, command: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    path.chmod(_EXECUTABLE)
 
 
 def _write(path: Path, text: str) -> None:

@@ -30,13 +30,18 @@ class SupervisedEngine(PulumiCommand):
         version: its version, without `v`.
         environment: the whole environment of every command.
         limit_s: after this many seconds a command is asked to stop.
+
+    Attributes:
+        path_variable: the PATH of every command that is not given another.
     """
 
     def __init__(self, path: Path, version: str, environment: Mapping[str, str], *, limit_s: float) -> None:
         # The base class would run `pulumi version` (0.14 s) and let our whole environment through.
         self.command = str(path)
         self.version = VersionInfo.parse(version)
-        self._environment = dict(environment)
+        # Plugins that came with the engine lie beside it.
+        self.path_variable = f"{path.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        self._environment = {**environment, "PATH": self.path_variable}
         self._limit_s = limit_s
         self._silence_s = 0.0
         self._pipes: set[int] = set()
@@ -71,7 +76,6 @@ class SupervisedEngine(PulumiCommand):
             self.command, "--non-interactive", *args,
         ]  # fmt: skip
         env = {**self._environment, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        env["PATH"] = f"{Path(self.command).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         with self._lock:
             self._pipes.add(beat)
         try:

@@ -1,4 +1,7 @@
-"""The policy pack as the engine runs it beside an update: written for this interpreter, and not run twice for one plan.
+"""The policy pack as the engine runs it beside an update: by this interpreter, and not twice for one plan.
+
+The engine runs a pack written in Python by `pulumi-analyzer-policy-python` on PATH, or else by its Python language
+host, which would start one more process and may not be there. So each pack gets an analyzer of its own, found first.
 
 A pack judges what the program registers, which follows from the plan and the stacks' sources alone. So a plan that
 passed the rules of these sources needs no second judgement, and a converge that changes nothing pays nothing.
@@ -6,13 +9,13 @@ passed the rules of these sources needs no second judgement, and a converge that
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-
-import yaml
 
 from mutx_infra.plan import TenantPlan
 
@@ -20,18 +23,29 @@ ENTRY = "from mutx_infra.stacks.policy.pack import make_pack\n\nmake_pack()\n"
 _PASSED = "policy-passed"
 
 
-def write_pack(work_dir: Path) -> Path:
-    """Write a pack that runs in this interpreter's environment, and return its directory.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A pack on disk: its directory, and the one that PATH must begin with when the engine runs it."""
+
+    directory: Path
+    programs: Path
+
+
+def write_pack(work_dir: Path) -> Written:
+    """Write a pack that runs in this interpreter.
 
     The committed one names a checkout's `.venv`, which an installed toolkit does not have.
     """
-    directory = work_dir / "policy"
-    directory.mkdir(exist_ok=True, mode=0o700)
-    options = {"virtualenv": sys.prefix} if sys.prefix != sys.base_prefix else {}
-    settings = {"runtime": {"name": "python", "options": options}}
-    (directory / "PulumiPolicy.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    (directory / "__main__.py").write_text(ENTRY, encoding="utf-8")
-    return directory
+    pack = Written(work_dir / "policy", work_dir / "policy" / "bin")
+    pack.programs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (pack.directory / "PulumiPolicy.yaml").write_text("runtime: python\n", encoding="utf-8")
+    (pack.directory / "__main__.py").write_text(ENTRY, encoding="utf-8")
+    analyzer = pack.programs / "pulumi-analyzer-policy-python"
+    # The engine gives its address and the pack's directory, then options for runtimes of other kinds.
+    command = shlex.join([sys.executable, "-P", "-u", "-m", "pulumi.policy"])
+    analyzer.write_text(f'#!/bin/sh\nexec {command} "$1" "$2"\n', encoding="utf-8")
+    analyzer.chmod(0o700)
+    return pack
 
 
 def has_passed(work_dir: Path, plan: TenantPlan) -> bool:

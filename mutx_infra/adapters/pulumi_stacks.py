@@ -26,13 +26,13 @@ from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.child_environment import child_environment
 from mutx_infra.adapters.engine_command import GRACE_S, SupervisedEngine
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
-from mutx_infra.adapters.pulumi_engine import LANGUAGE_HOST, Engine, has_language_host
+from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, SettingsError, VerificationError
+from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, VerificationError
 from mutx_infra.naming import PROJECT, stack_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
@@ -98,9 +98,6 @@ class PulumiStacks:
         self._is_running, self._sleep = is_running, sleep
         self._engine = SupervisedEngine(
             engine.path, engine.version, child_environment(variables, environment), limit_s=LIMIT_S
-        )
-        self._has_language_host = "python" in environment.pulumi.language_hosts or has_language_host(
-            engine, variables.get("PATH", "")
         )
         self._outputs: dict[str, dict[str, object]] = {}
 
@@ -225,21 +222,14 @@ class PulumiStacks:
             return collector.changes
 
     def _packs(self, stack: auto.Stack, plan: TenantPlan) -> list[str]:
-        """Return the policy packs that the program still has to pass.
-
-        Raises:
-            SettingsError: the engine has no language host to run one (`language-host-missing`).
-        """
+        """Return the policy packs that the program still has to pass."""
         work_dir = Path(stack.workspace.work_dir)
         if policy_pack.has_passed(work_dir, plan):
             return []
-        if not self._has_language_host:
-            raise SettingsError(
-                f"the engine cannot run the policy pack: {LANGUAGE_HOST} is neither beside it nor on PATH",
-                code="language-host-missing",
-                remedy="install Pulumi with its language hosts (https://www.pulumi.com/docs/install/)",
-            )
-        return [str(policy_pack.write_pack(work_dir))]
+        pack = policy_pack.write_pack(work_dir)
+        path = f"{pack.programs}{os.pathsep}{self._engine.path_variable}"
+        stack.workspace.env_vars = {**stack.workspace.env_vars, "PATH": path}
+        return [str(pack.directory)]
 
     def _stack(
         self, tenant: str, plan: TenantPlan, *, root: Path | None = None, backend: str | None = None
@@ -249,11 +239,9 @@ class PulumiStacks:
         home = work_dir / "home"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         backend = without_sidecars(backend or self._environment.pulumi.backend_url)
-        project: dict[str, object] = {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
-        if hosts := self._environment.pulumi.language_hosts:
-            named = [{"name": name, "path": path} for name, path in sorted(hosts.items())]
-            project["plugins"] = {"languages": named}
-        _write_yaml(work_dir / "Pulumi.yaml", project)
+        _write_yaml(
+            work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
+        )
         _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
         provider = self._environment.pulumi.secrets_provider
         workspace = auto.LocalWorkspace(

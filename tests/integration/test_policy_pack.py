@@ -142,16 +142,3 @@ def test_a_plan_that_passed_is_not_judged_again(checkout: Checkout, tenant: str)
 
     assert passed == written
     assert (work_dir / "policy" / "__main__.py").stat().st_mtime_ns > written
-
-
-def test_without_a_language_host_nothing_is_made(checkout: Checkout, tenant: str) -> None:
-    profile = yaml.safe_load(Path(checkout.json("sandbox", "status")["environment"]).read_text("utf-8"))
-    del profile["pulumi"]["language_hosts"]
-    bare = checkout.root / "bare.yaml"
-    bare.write_text(yaml.safe_dump(profile), encoding="utf-8")
-    path = {"PATH": "/usr/bin:/bin"}
-
-    refused = Checkout(checkout.root, path).run("tenant", "create", tenant, "-e", str(bare), expect=3)
-
-    assert "error[language-host-missing]" in refused.stderr
-    assert resources_of(checkout, tenant) == []

@@ -45,10 +45,6 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         _with(PRODUCTION, "pulumi", attached_providers={"aws": "127.0.0.1:1"}),
         "attached_providers",
     ),
-    "language host with aws": (
-        _with(PRODUCTION, "pulumi", language_hosts={"python": "/host"}),
-        "language_hosts",
-    ),
     "provider on another machine": (
         _with(LOCAL, "pulumi", attached_providers={"aws": "10.0.0.1:1234"}),
         "must be a loopback address",
