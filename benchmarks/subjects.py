@@ -68,6 +68,10 @@ class Bench:
         playbook = str(BASELINES / "ansible_playbook.yml")
         return run([program, *extra, playbook], self.directory, self.servers, variables=variables)
 
+    def forget_work(self) -> None:
+        """Remove the stacks' work directories, so that a tenant is as new as on a machine that never saw it."""
+        shutil.rmtree(self.directory / ".mutx" / "stacks", ignore_errors=True)
+
     def write_spec(self, tenant: str) -> None:
         """Write a tenant's spec."""
         spec = json.dumps({"id": tenant, "region": "eu-west-1"})
