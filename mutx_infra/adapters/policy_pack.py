@@ -19,7 +19,14 @@ from pathlib import Path
 
 from mutx_infra.plan import TenantPlan
 
-ENTRY = "from mutx_infra.stacks.policy.pack import make_pack\n\nmake_pack()\n"
+ENTRY = """\
+import sys
+
+from mutx_infra.stacks.policy.pack import end_with, make_pack
+
+end_with(int(sys.argv[-1]))
+make_pack()
+"""
 _PASSED = "policy-passed"
 
 
@@ -43,7 +50,7 @@ def write_pack(work_dir: Path) -> Written:
     analyzer = pack.programs / "pulumi-analyzer-policy-python"
     # The engine gives its address and the pack's directory, then options for runtimes of other kinds.
     command = shlex.join([sys.executable, "-P", "-u", "-m", "pulumi.policy"])
-    analyzer.write_text(f'#!/bin/sh\nexec {command} "$1" "$2"\n', encoding="utf-8")
+    analyzer.write_text(f'#!/bin/sh\nexec {command} "$1" "$2" $PPID\n', encoding="utf-8")
     analyzer.chmod(0o700)
     return pack
 

@@ -1,5 +1,8 @@
 """Entry point for `pulumi … --policy-pack stacks/policy`: the rules as a CrossGuard pack. Nothing else lives here."""
 
-from mutx_infra.stacks.policy.pack import make_pack
+import os
 
+from mutx_infra.stacks.policy.pack import end_with, make_pack
+
+end_with(os.getppid())
 make_pack()

@@ -66,13 +66,13 @@ def assert_each_exists_once(checkout: Checkout, tenant: str) -> None:
 
 
 def engines_of(checkout: Checkout, tenant: str) -> list[int]:
-    """Processes whose current directory is the tenant's work directory."""
+    """Processes whose current directory is the tenant's work directory, or lies in it as an analyzer's does."""
     work_dir = str(checkout.root / ".mutx/stacks/sandbox" / tenant)
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             with suppress(OSError):
-                if str((process / "cwd").readlink()) == work_dir:
+                if (process / "cwd").readlink().is_relative_to(work_dir):
                     found.append(int(process.name))
     return found
 
