@@ -25,9 +25,9 @@ TIER_OF_DIRECTORY = {
     "integration": "integration",
     "system": "integration",
 }
-# Network integration 240 s (DESIGN 17); contracts, sandbox and packaging share its pytest call (another 120 s on an
-# idle machine of 2 cores), and the whole may take half as long again where the machine is busy.
-BUDGET_S = {"unit": 60.0, "integration": 540.0}
+# Network integration 240 s (DESIGN 17); contracts, sandbox, policy pack and packaging share its pytest call: 280 to 390 s
+# in all were seen on 2 cores, from idle to busy. The gate is to catch a test that grew, not a machine that is slow.
+BUDGET_S = {"unit": 60.0, "integration": 720.0}
 TIME_FACTOR_VARIABLE = "MUTX_TEST_TIME_FACTOR"
 
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")

@@ -169,7 +169,7 @@ def test_an_aws_that_is_away_is_named_and_nothing_is_lost(checkout: Checkout, te
     assert create(checkout, tenant)["changes"]["resources"] == []
 
 
-@pytest.mark.parametrize("part", ["state", "sidecar"])
+@pytest.mark.parametrize("part", [pytest.param("state", marks=pytest.mark.full), "sidecar"])
 def test_a_state_that_was_torn_is_mended_by_the_next_create(
     checkout: Checkout, tenant: str, part: str
 ) -> None:
