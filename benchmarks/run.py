@@ -46,7 +46,7 @@ FLEET_COLUMNS = (
 WHERE_IT_GOES = (
     "Where the rest goes: the engine saves its whole state before and after every resource, which is what a killed "
     "run is resumed from. With those saves off (`PULUMI_SKIP_CHECKPOINTS`, tried once by hand, two runs of each) "
-    "create took 2.0 s instead of 3.0 and destroy 1.5 s instead of 2.4. The policy pack adds 0.3 to 0.5 s to the create "
+    "create took 2.0 s instead of 3.0 and destroy 1.5 s instead of 2.4. The pack adds 0.3 to 0.5 s to the create "
     "of a new plan (tried once by hand, three of each). Of a converge without refresh the larger part "
     "is Python: 0.3 s to import the SDKs, 0.2 s for botocore's clients, 0.3 s for pulumi_aws, and 0.5 s for the "
     "registrations."
