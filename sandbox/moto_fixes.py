@@ -26,6 +26,9 @@ def correct_moto() -> None:
     _keep_icmp_types()
     _follow_endpoint_changes_in_routes()
     _default_endpoints_to_gateway()
+    _start_instances_as_their_template_says()
+    _retag_launch_templates()
+    _show_replaced_profiles()
 
 
 def _put(owner: Moto, name: str, value: Moto) -> None:
@@ -237,3 +240,77 @@ def _default_endpoints_to_gateway() -> None:
         )
 
     _put(VPCBackend, "create_vpc_endpoint", create_typed)
+
+
+_BY_PARAMETER = "resolve:ssm:"
+
+
+def _start_instances_as_their_template_says() -> None:
+    """AWS takes image parameter, metadata options, root volume and volume tags from a launch template; moto none."""
+    from moto.ec2.models.instances import InstanceBackend  # noqa: PLC0415
+
+    run = InstanceBackend.run_instances
+
+    def run_as_template_says(self: Moto, image_id: str, *args: Moto, **kwargs: Moto) -> Moto:
+        named = kwargs.get("launch_template")
+        data = self._get_template_from_args(named).data if named else {}
+        wanted = image_id or data.get("ImageId", "")
+        if wanted.startswith(_BY_PARAMETER):
+            image_id = _image_named(self, wanted.removeprefix(_BY_PARAMETER))
+        kwargs["metadata_options"] = {
+            **(data.get("MetadataOptions") or {}),
+            **(kwargs.get("metadata_options") or {}),
+        }
+        if data.get("BlockDeviceMappings"):
+            kwargs.setdefault("block_device_mappings", data["BlockDeviceMappings"])
+        tags = {
+            entry["ResourceType"]: {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
+            for entry in data.get("TagSpecifications") or []
+        }
+        kwargs["tags"] = {**{"volume": tags.get("volume", {})}, **(kwargs.get("tags") or {})}
+        return run(self, image_id, *args, **kwargs)
+
+    _put(InstanceBackend, "run_instances", run_as_template_says)
+
+
+def _image_named(backend: Moto, parameter: str) -> str:
+    from moto.backends import get_backend  # noqa: PLC0415
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415
+    from mutx_sandbox.images import register_image  # noqa: PLC0415
+
+    store = get_backend("ssm")[backend.account_id][backend.region_name]
+    found = store.get_parameters([parameter]).get(parameter)
+    if found is None:
+        raise EC2ClientError(
+            "InvalidParameterValue", f"The parameter {parameter} of the image does not exist"
+        )
+    register_image(backend, str(found.value))
+    return str(found.value)
+
+
+def _retag_launch_templates() -> None:
+    """AWS shows a launch template's tags as they are; moto those that it was made with."""
+    from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: PLC0415
+
+    def tags(self: Moto) -> Moto:
+        return self.get_tags()
+
+    def ignore(self: Moto, value: Moto) -> None:
+        """Take no copy."""
+
+    _put(LaunchTemplate, "tags", property(tags, ignore))
+
+
+def _show_replaced_profiles() -> None:
+    """AWS shows an instance's new profile after a replacement; moto shows the old one."""
+    from moto.ec2.models.iam_instance_profile import IamInstanceProfileAssociationBackend  # noqa: PLC0415
+
+    replace = IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association
+
+    def replace_and_show(self: Moto, *args: Moto, **kwargs: Moto) -> Moto:
+        association = replace(self, *args, **kwargs)
+        shown = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
+        self.modify_instance_attribute(association.instance.id, "iam_instance_profile", shown)
+        return association
+
+    _put(IamInstanceProfileAssociationBackend, "replace_iam_instance_profile_association", replace_and_show)

@@ -50,6 +50,12 @@ def _map(value: Value) -> dict[str, str]:
     return {key: _text(entry) for key, entry in value.items() if entry is not None}
 
 
+def _object(value: Value) -> dict[str, Value]:
+    if not isinstance(value, dict):
+        raise _unfit("an object", value)
+    return value
+
+
 def _objects(value: Value) -> list[Value]:
     if not isinstance(value, list):
         raise _unfit("a list", value)
@@ -75,5 +81,6 @@ _COERCIONS: Mapping[Kind, Callable[[Value], Value]] = {
     Kind.BOOLEAN: _boolean,
     Kind.STRINGS: _strings,
     Kind.MAP: _map,
+    Kind.OBJECT: _object,
     Kind.OBJECTS: _objects,
 }

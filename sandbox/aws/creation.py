@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from mutx_sandbox.aws.caller import UncertainError
 from mutx_sandbox.aws.lookup import candidates, describe_item, extended, identity, wait_for
@@ -111,15 +112,10 @@ def _find_lost(work: Work, cause: UncertainError) -> Properties | None:
 
     A match has every property that the create call took, and was not handed to another resource of this process.
     """
-    describe = work.type.describe
-    template = describe.by if describe.among is None else describe.among
     matches = [
         item
-        for item in candidates(work, template)
-        if not (describe.gone and search(describe.gone, item))
-        and not (describe.given and search(describe.given, item))
-        and _is_as_requested(work, item)
-        and not (work.type.make_id is None and work.session.made.knows(identity(work, item)))
+        for item in _unclaimed(work)
+        if _is_as_requested(work, extended(replace(work, id=identity(work, item)), item, new=False))
     ]
     if len(matches) > 1:
         raise ResourceError(
@@ -132,6 +128,19 @@ def _find_lost(work: Work, cause: UncertainError) -> Properties | None:
         "found the resource whose creation went unanswered", extra={"type": work.type.name, "id": work.id}
     )
     return matches[0]
+
+
+def _unclaimed(work: Work) -> list[Properties]:
+    """Return what stands in AWS, is no leftover and was not handed to another resource of this process."""
+    describe = work.type.describe
+    template = describe.by if describe.among is None else describe.among
+    return [
+        item
+        for item in (describe.search(work) if describe.search is not None else candidates(work, template))
+        if not (describe.gone and search(describe.gone, item))
+        and not (describe.given and search(describe.given, item))
+        and not (work.type.make_id is None and work.session.made.knows(identity(work, item)))
+    ]
 
 
 def _is_as_requested(work: Work, item: Properties) -> bool:

@@ -13,7 +13,9 @@ from mutx_sandbox.aws.state import INCOMPLETE, same, state_of
 from mutx_sandbox.aws.values import Properties
 from mutx_sandbox.aws.work import IncompleteError, ResourceError, Work
 
-_IN_USE = frozenset({"DependencyViolation", "DeleteConflict", "ResourceInUse", "InvalidIPAddress.InUse"})
+_IN_USE = frozenset(
+    {"DependencyViolation", "DeleteConflict", "ResourceInUse", "InvalidIPAddress.InUse", "VolumeInUse"}
+)
 
 
 def create(work: Work) -> tuple[str, Properties]:

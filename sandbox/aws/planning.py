@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutx_sandbox.aws.names import DEFAULTS
 from mutx_sandbox.aws.resource import ResourceType
 from mutx_sandbox.aws.state import CURRENT_ID, INCOMPLETE
-from mutx_sandbox.aws.values import UNKNOWN, Properties, is_empty
+from mutx_sandbox.aws.values import UNKNOWN, Properties, canonical, is_empty
 
 
 def planned(kind: ResourceType, inputs: Properties, olds: Properties | None = None) -> Properties:
@@ -25,11 +25,20 @@ def planned(kind: ResourceType, inputs: Properties, olds: Properties | None = No
             for name, described in kind.properties.items()
             if described.computed and name not in state and name in olds
         }
-        return {**kept, **computed, **state}
+        moving = dict.fromkeys(kind.changing, UNKNOWN) if _differs(olds, inputs) else {}
+        return {**kept, **computed, **moving, **state}
     unknown = [*kind.outputs, *(name for name, described in kind.properties.items() if described.computed)]
     if not kind.regional or "region" not in kind.properties:
         unknown = [name for name in unknown if name != "region"]
     return {**dict.fromkeys(unknown, UNKNOWN), **state}
+
+
+def _differs(olds: Properties, inputs: Properties) -> bool:
+    return any(
+        canonical(olds.get(name)) != canonical(value)
+        for name, value in inputs.items()
+        if name not in {DEFAULTS, "tags"}
+    )
 
 
 def refreshed_inputs(kind: ResourceType, inputs: Properties, state: Properties) -> Properties:

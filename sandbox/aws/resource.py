@@ -27,6 +27,7 @@ class Kind(Enum):
     STRINGS = "set of strings"
     MAP = "map of strings"
     JSON = "JSON document"
+    OBJECT = "object"
     OBJECTS = "list of objects"
 
 
@@ -131,6 +132,7 @@ class Describe:
         among: request template that lists candidates when the id is not known (lost answers); None for `by`.
         gone: JMESPath in an item that is true when it only lingers (`State == 'deleted'`).
         given: JMESPath in an item that is true for what AWS made by itself (a VPC's main route table).
+        search: lists candidates where no single request can; in place of `among`.
     """
 
     operation: str
@@ -140,6 +142,7 @@ class Describe:
     among: Mapping[str, Value] | None = None
     gone: str = ""
     given: str = ""
+    search: Callable[[Work], list[Properties]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +213,8 @@ class ResourceType:
     validate: Callable[[Properties], list[tuple[str, str]]] | None = None
     replaces_also: Callable[[Properties, Properties], frozenset[str]] | None = None
     """Properties whose change replaces in this combination of old and new only."""
+    changing: frozenset[str] = frozenset()
+    """Outputs that an update in place changes, so that a preview cannot know them."""
     unique_by: tuple[str, ...] = ()
     """Properties that no two resources may share: a replacement that keeps them must delete the old one first."""
     refused: Mapping[str, str] = field(default_factory=dict)

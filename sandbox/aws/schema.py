@@ -17,6 +17,7 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.STRINGS: {"type": "array", "items": {"type": "string"}},
     Kind.MAP: {"type": "object", "additionalProperties": {"type": "string"}},
+    Kind.OBJECT: {"$ref": "pulumi.json#/Any"},
     Kind.OBJECTS: {"type": "array", "items": {"$ref": "pulumi.json#/Any"}},
 }
 

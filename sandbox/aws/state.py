@@ -59,14 +59,27 @@ def same(described: Property, one: Value, other: Value) -> bool:
         one, other = described.normal(one), described.normal(other)
     if described.kind is Kind.JSON:
         return _document(one) == _document(other)
+    if described.kind is Kind.OBJECT and described.computed:
+        return _agree(one, other)
     return canonical(one) == canonical(other)
+
+
+def _agree(one: Properties, other: Properties) -> bool:
+    """Say whether two objects agree in every member that both name: AWS adds the members that it chose."""
+    shared = set(one) & set(other)
+    return bool(shared) and all(canonical(one[name]) == canonical(other[name]) for name in shared)
 
 
 def _settle(work: Work, name: str, value: Value) -> Value:
     """Keep the program's spelling of a value that AWS spells differently but means the same."""
     described = work.type.properties[name]
     spelled = work.inputs.get(name, work.state.get(name))
-    if described.normal is None and described.kind not in {Kind.JSON, Kind.STRINGS, Kind.OBJECTS}:
+    if described.normal is None and described.kind not in {
+        Kind.JSON,
+        Kind.STRINGS,
+        Kind.OBJECT,
+        Kind.OBJECTS,
+    }:
         return value
     if spelled is not None and value is not None and same(described, value, spelled):
         return spelled

@@ -5,7 +5,9 @@ from __future__ import annotations
 from mutx_sandbox.aws import (
     table_acls,
     table_firewall,
+    table_hosts,
     table_identity,
+    table_keys,
     table_logs,
     table_routing,
     table_vpc,
@@ -14,6 +16,15 @@ from mutx_sandbox.aws.resource import ResourceType
 
 TABLE: dict[str, ResourceType] = {
     kind.name: kind
-    for module in (table_vpc, table_routing, table_firewall, table_acls, table_logs, table_identity)
+    for module in (
+        table_vpc,
+        table_routing,
+        table_firewall,
+        table_acls,
+        table_logs,
+        table_identity,
+        table_keys,
+        table_hosts,
+    )
     for kind in module.TYPES
 }

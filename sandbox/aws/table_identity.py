@@ -1,4 +1,4 @@
-"""The table: roles and their inline policies."""
+"""The table: roles, their policies, and the instance profiles that carry them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mutx_sandbox.aws.resource import (
     Call,
     Create,
     Describe,
+    Kind,
     Naming,
     Output,
     ResourceType,
@@ -145,4 +146,128 @@ ROLE_POLICY = ResourceType(
     unique_by=("role", "name"),
 )
 
-TYPES = (ROLE, ROLE_POLICY)
+_POLICY_VERSIONS = 5
+"""IAM keeps no more versions of a managed policy."""
+
+
+def _extend_policy(work: Work, item: Properties, _new: bool) -> Properties:
+    """Add the default version's document."""
+    wanted = {"PolicyArn": item["Arn"], "VersionId": item["DefaultVersionId"]}
+    return {**item, "Document": work.call("GetPolicyVersion", wanted)["PolicyVersion"]["Document"]}
+
+
+def _versions(work: Work) -> list[Properties]:
+    """Return the versions that are not in force, the oldest last."""
+    found = work.call("ListPolicyVersions", {"PolicyArn": work.id})["Versions"]
+    return [version for version in found if not version["IsDefaultVersion"]]
+
+
+def _new_policy_version(work: Work) -> None:
+    others = sorted(_versions(work), key=lambda version: int(str(version["VersionId"]).lstrip("v")))
+    if len(others) + 1 >= _POLICY_VERSIONS:
+        work.call("DeletePolicyVersion", {"PolicyArn": work.id, "VersionId": others[0]["VersionId"]})
+    request = {"PolicyArn": work.id, "PolicyDocument": work.inputs["policy"], "SetAsDefault": True}
+    work.call_once("CreatePolicyVersion", request)
+
+
+def _delete_versions(work: Work) -> None:
+    for version in _versions(work):
+        work.call("DeletePolicyVersion", {"PolicyArn": work.id, "VersionId": version["VersionId"]})
+
+
+POLICY = ResourceType(
+    name="aws:iam/policy:Policy",
+    service="iam",
+    regional=False,
+    properties={
+        "tags": TAGS,
+        "name": string(replaces=True, api="PolicyName"),
+        "namePrefix": string(replaces=True, api=None, item=None),
+        "path": string(replaces=True, default="/"),
+        "description": string(replaces=True),
+        "policy": document(required=True, api="PolicyDocument", item="Document"),
+    },
+    outputs={
+        "arn": Output(item="Arn"),
+        "policyId": Output(item="PolicyId"),
+        "attachmentCount": Output(item="AttachmentCount", kind=Kind.INTEGER),
+    },
+    create=Create(operation="CreatePolicy", item="Policy"),
+    describe=Describe(
+        operation="GetPolicy",
+        by={"PolicyArn": "$id"},
+        items="Policy",
+        identity="Arn",
+        among={"PolicyArn": "arn:$partition:iam::$account:policy$path$name"},
+    ),
+    extend=_extend_policy,
+    updates=(Update(frozenset({"policy"}), _new_policy_version),),
+    delete=(_delete_versions, Call("DeletePolicy", {"PolicyArn": "$id"})),
+    tagging=Tagging(
+        put=lambda request, tags: request.update(Tags=pairs(tags)),
+        add=lambda work, tags: _do(work, "TagPolicy", {"PolicyArn": work.id, "Tags": pairs(tags)}),
+        remove=lambda work, keys: _do(work, "UntagPolicy", {"PolicyArn": work.id, "TagKeys": keys}),
+    ),
+    naming=Naming(longest=_POLICY_NAME_LENGTH),
+    unique_by=("name", "path"),
+)
+
+
+def _set_profile_role(work: Work) -> None:
+    """Put the wanted role in the profile, which holds one at most."""
+    before, wanted = work.state.get("role"), work.inputs.get("role")
+    profile = {"InstanceProfileName": work.id}
+    if before and before != wanted:
+        work.call(
+            "RemoveRoleFromInstanceProfile", {**profile, "RoleName": before}, frozenset({"NoSuchEntity"})
+        )
+    if wanted and before != wanted:
+        work.call("AddRoleToInstanceProfile", {**profile, "RoleName": wanted}, frozenset({"LimitExceeded"}))
+
+
+def _empty_profile(work: Work) -> None:
+    if work.state.get("role"):
+        request = {"InstanceProfileName": work.id, "RoleName": work.state["role"]}
+        work.call("RemoveRoleFromInstanceProfile", request, frozenset({"NoSuchEntity"}))
+
+
+INSTANCE_PROFILE = ResourceType(
+    name="aws:iam/instanceProfile:InstanceProfile",
+    service="iam",
+    regional=False,
+    properties={
+        "tags": TAGS,
+        "name": string(replaces=True, api="InstanceProfileName"),
+        "namePrefix": string(replaces=True, api=None, item=None),
+        "path": string(replaces=True, default="/"),
+        "role": string(api=None, item="Roles[0].RoleName"),
+    },
+    outputs={
+        "arn": Output(item="Arn"),
+        "createDate": Output(item="CreateDate"),
+        "uniqueId": Output(item="InstanceProfileId"),
+    },
+    create=Create(operation="CreateInstanceProfile", item="InstanceProfile"),
+    describe=Describe(
+        operation="GetInstanceProfile",
+        by={"InstanceProfileName": "$id"},
+        items="InstanceProfile",
+        identity="InstanceProfileName",
+        among={"InstanceProfileName": "$name"},
+    ),
+    updates=(Update(frozenset({"role"}), _set_profile_role),),
+    delete=(_empty_profile, Call("DeleteInstanceProfile", {"InstanceProfileName": "$id"})),
+    tagging=Tagging(
+        put=lambda request, tags: request.update(Tags=pairs(tags)),
+        add=lambda work, tags: _do(
+            work, "TagInstanceProfile", {"InstanceProfileName": work.id, "Tags": pairs(tags)}
+        ),
+        remove=lambda work, keys: _do(
+            work, "UntagInstanceProfile", {"InstanceProfileName": work.id, "TagKeys": keys}
+        ),
+    ),
+    naming=Naming(longest=_POLICY_NAME_LENGTH),
+    unique_by=("name",),
+)
+
+TYPES = (ROLE, ROLE_POLICY, POLICY, INSTANCE_PROFILE)

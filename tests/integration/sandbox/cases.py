@@ -13,6 +13,31 @@ TAGS = {"Name": "acme", "mutx:tenant": "acme"}
 OTHER_TAGS = {"Name": "acme", "mutx:owner": "ops"}
 
 Inputs = dict[str, Any]
+KEY_POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+)
+METADATA = {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1}
+
+
+def root_volume(size: int) -> Inputs:
+    """A launch template's mapping of an encrypted root volume, as programs spell it."""
+    ebs = {
+        "encrypted": "true",
+        "volumeSize": size,
+        "volumeType": "gp3",
+        "deleteOnTermination": "true",
+    }
+    return {"deviceName": "/dev/xvda", "ebs": ebs}
 
 
 class World:
@@ -69,6 +94,41 @@ class World:
     def _log(self, what: str) -> str:
         return self._create("aws:cloudwatch/logGroup:LogGroup", name=f"/{self.name}/{what}")
 
+    def _key(self, what: str) -> str:
+        return self._create("aws:kms/key:Key", description=what, tags={"Name": f"{self.name}-{what}"})
+
+    def key_arn(self, what: str = "key") -> str:
+        return f"arn:aws:kms:eu-west-1:123456789012:key/{self.the(what)}"
+
+    def _profile(self, what: str) -> str:
+        return self._create(
+            "aws:iam/instanceProfile:InstanceProfile", name=f"{self.name}-{what}", role=self.the("role")
+        )
+
+    def _template(self, what: str) -> str:
+        return self._create(
+            "aws:ec2/launchTemplate:LaunchTemplate",
+            name=f"{self.name}-{what}",
+            imageId="resolve:ssm:/mutx/images/base",
+            instanceType="t3.small",
+            vpcSecurityGroupIds=[self.the("group")],
+            metadataOptions=METADATA,
+            blockDeviceMappings=[root_volume(20)],
+        )
+
+    def _instance(self, what: str) -> str:
+        return self._create(
+            "aws:ec2/instance:Instance",
+            subnetId=self.the("subnet"),
+            launchTemplate={"id": self.the("template"), "version": "1"},
+            tags={"Name": f"{self.name}-{what}"},
+        )
+
+    def _volume(self, what: str) -> str:
+        return self._create(
+            "aws:ebs/volume:Volume", availabilityZone="eu-west-1a", size=10, tags={"Name": what}
+        )
+
     def log_arn(self, what: str = "log") -> str:
         return f"arn:aws:logs:eu-west-1:123456789012:log-group:{self.the(what)}"
 
@@ -98,6 +158,7 @@ class Case:
         remove: removes it behind the provider's back.
         import_id: the official import id.
         endures: deleting it leaves AWS as it is.
+        unread: properties of the provider alone, which no import can know.
     """
 
     token: str
@@ -110,6 +171,7 @@ class Case:
     drift: Callable[[World, Resource], Any] | None = None
     import_id: Callable[[Resource], str] = field(default=lambda resource: resource.id)
     endures: bool = False
+    unread: frozenset[str] = frozenset()
     name: str = ""
 
     @property
@@ -206,6 +268,50 @@ def _replace_entry(world: World, resource: Resource) -> None:
     world.ec2.replace_network_acl_entry(
         **key, Protocol="6", RuleAction="deny", CidrBlock="10.0.0.0/8", PortRange={"From": 1, "To": 9}
     )
+
+
+def _drift_key(world: World, resource: Resource) -> None:
+    kms = world.boto("kms")
+    kms.disable_key_rotation(KeyId=resource.id)
+    kms.update_key_description(KeyId=resource.id, Description="changed")
+
+
+def _drift_policy(world: World, resource: Resource) -> None:
+    world.boto("iam").create_policy_version(
+        PolicyArn=resource.id, PolicyDocument=grant("s3:PutObject"), SetAsDefault=True
+    )
+
+
+def _empty_profile(world: World, resource: Resource) -> None:
+    world.boto("iam").remove_role_from_instance_profile(
+        InstanceProfileName=resource.id, RoleName=world.the("role")
+    )
+
+
+def _remove_profile(world: World, resource: Resource) -> None:
+    _empty_profile(world, resource)
+    world.boto("iam").delete_instance_profile(InstanceProfileName=resource.id)
+
+
+def _drift_template(world: World, resource: Resource) -> None:
+    world.ec2.create_launch_template_version(
+        LaunchTemplateId=resource.id, LaunchTemplateData={"InstanceType": "t3.large"}
+    )
+
+
+def _weaken_metadata(world: World, resource: Resource) -> None:
+    world.ec2.modify_instance_metadata_options(
+        InstanceId=resource.id, HttpTokens="optional", HttpEndpoint="enabled", HttpPutResponseHopLimit=2
+    )
+
+
+def _attach(world: World) -> Inputs:
+    return {
+        "deviceName": "/dev/sdf",
+        "volumeId": world.the("volume"),
+        "instanceId": world.the("instance"),
+        "stopInstanceBeforeDetaching": True,
+    }
 
 
 def _detach_gateway(world: World, resource: Resource) -> None:
@@ -522,5 +628,135 @@ CASES = (
         deletes_first=True,
         drift=retag,
         remove=lambda world, it: world.ec2.delete_flow_logs(FlowLogIds=[it.id]),
+    ),
+    Case(
+        token="aws:kms/key:Key",
+        inputs=lambda world: {
+            "description": "why",
+            "policy": KEY_POLICY,
+            "enableKeyRotation": True,
+            "deletionWindowInDays": 7,
+            "tags": {"Name": world.name},
+        },
+        creates="CreateKey",
+        update=lambda world: {"description": "another", "enableKeyRotation": False, "tags": OTHER_TAGS},
+        replace=lambda world: {"keyUsage": "SIGN_VERIFY"},
+        drift=_drift_key,
+        remove=lambda world, it: world.boto("kms").schedule_key_deletion(KeyId=it.id, PendingWindowInDays=7),
+        unread=frozenset({"deletionWindowInDays"}),
+    ),
+    Case(
+        token="aws:kms/alias:Alias",
+        inputs=lambda world: {"name": f"alias/{world.name}/one", "targetKeyId": world.the("key")},
+        creates="CreateAlias",
+        update=lambda world: {"targetKeyId": world.the("key2")},
+        replace=lambda world: {"name": f"alias/{world.name}/two"},
+        drift=lambda world, it: world.boto("kms").update_alias(
+            AliasName=it.id, TargetKeyId=world.the("key2")
+        ),
+        remove=lambda world, it: world.boto("kms").delete_alias(AliasName=it.id),
+    ),
+    Case(
+        token="aws:iam/policy:Policy",
+        inputs=lambda world: {
+            "name": f"{world.name}-policy",
+            "path": "/mutx/acme/",
+            "description": "why",
+            "policy": grant("s3:GetObject"),
+            "tags": TAGS,
+        },
+        creates="CreatePolicy",
+        update=lambda world: {"policy": grant("s3:ListBucket"), "tags": OTHER_TAGS},
+        replace=lambda world: {"description": "another"},
+        deletes_first=True,
+        drift=_drift_policy,
+        remove=lambda world, it: world.boto("iam").delete_policy(PolicyArn=it.id),
+    ),
+    Case(
+        token="aws:iam/instanceProfile:InstanceProfile",
+        inputs=lambda world: {
+            "name": f"{world.name}-profile",
+            "path": "/mutx/acme/",
+            "role": world.the("role"),
+            "tags": TAGS,
+        },
+        creates="CreateInstanceProfile",
+        update=lambda world: {"role": world.the("role2"), "tags": OTHER_TAGS},
+        replace=lambda world: {"name": f"{world.name}-other"},
+        drift=_empty_profile,
+        remove=_remove_profile,
+    ),
+    Case(
+        token="aws:ec2/launchTemplate:LaunchTemplate",
+        inputs=lambda world: {
+            "name": f"{world.name}-template",
+            "description": "why",
+            "imageId": "resolve:ssm:/mutx/images/base",
+            "instanceType": "t3.small",
+            "updateDefaultVersion": True,
+            "vpcSecurityGroupIds": [world.the("group")],
+            "metadataOptions": METADATA,
+            "blockDeviceMappings": [root_volume(20)],
+            "tagSpecifications": [{"resourceType": "volume", "tags": TAGS}],
+            "tags": TAGS,
+        },
+        creates="CreateLaunchTemplate",
+        update=lambda world: {
+            "instanceType": "t3.medium",
+            "blockDeviceMappings": [root_volume(30)],
+            "tags": OTHER_TAGS,
+        },
+        replace=lambda world: {"name": f"{world.name}-other"},
+        drift=_drift_template,
+        remove=lambda world, it: world.ec2.delete_launch_template(LaunchTemplateId=it.id),
+        unread=frozenset({"updateDefaultVersion"}),
+    ),
+    Case(
+        token="aws:ec2/instance:Instance",
+        inputs=lambda world: {
+            "subnetId": world.the("subnet"),
+            "launchTemplate": {"id": world.the("template"), "version": "1"},
+            "iamInstanceProfile": world.the("profile"),
+            "userData": "#!/bin/sh\nexec true\n",
+            "metadataOptions": METADATA,
+            "tags": TAGS,
+        },
+        creates="RunInstances",
+        update=lambda world: {
+            "iamInstanceProfile": world.the("profile2"),
+            "vpcSecurityGroupIds": [world.the("group2")],
+            "tags": OTHER_TAGS,
+        },
+        replace=lambda world: {"subnetId": world.the("subnet2")},
+        drift=_weaken_metadata,
+        remove=lambda world, it: world.ec2.terminate_instances(InstanceIds=[it.id]),
+    ),
+    Case(
+        token="aws:ebs/volume:Volume",
+        inputs=lambda world: {
+            "availabilityZone": "eu-west-1a",
+            "size": 10,
+            "type": "gp3",
+            "encrypted": True,
+            "kmsKeyId": world.key_arn(),
+            "tags": TAGS,
+        },
+        creates="CreateVolume",
+        update=lambda world: {"size": 20, "tags": OTHER_TAGS},
+        replace=lambda world: {"kmsKeyId": world.key_arn("key2")},
+        drift=retag,
+        remove=lambda world, it: world.ec2.delete_volume(VolumeId=it.id),
+    ),
+    Case(
+        token="aws:ec2/volumeAttachment:VolumeAttachment",
+        inputs=_attach,
+        creates="AttachVolume",
+        replace=lambda world: {"deviceName": "/dev/sdg"},
+        deletes_first=True,
+        remove=lambda world, it: world.ec2.detach_volume(
+            VolumeId=world.the("volume"), InstanceId=world.the("instance")
+        ),
+        unread=frozenset({"stopInstanceBeforeDetaching"}),
+        import_id=lambda it: f"{it.inputs['deviceName']}:{it.inputs['volumeId']}:{it.inputs['instanceId']}",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,10 @@ REPLACES = [case for case in CASES if case.replace]
 DRIFTS = [case for case in CASES if case.drift]
 CAN_BE_REMOVED = [case for case in CASES if case.remove]
 MUST_NOT_REPEAT = [case for case in CASES if case.creates]
+
+
+def _without(names: frozenset[str], outputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in outputs.items() if name not in names}
 
 
 def each(cases: Any) -> Any:
@@ -116,7 +121,8 @@ def test_a_change_behind_the_back_is_seen_and_repaired(aws, world, made, case):
         repaired = aws.update(
             Resource(made.token, made.name, made.id, made.inputs, drifted.outputs), **wanted
         )
-        assert aws.read(repaired).outputs == made.outputs
+        moved = TABLE[case.token].changing
+        assert _without(moved, aws.read(repaired).outputs) == _without(moved, made.outputs)
 
 
 @each(CAN_BE_REMOVED)
@@ -133,17 +139,10 @@ def test_an_import_by_the_official_id_gives_the_same_resource(aws, world, made, 
 
     assert imported is not None
     assert imported.id == made.id
-    assert aws.diff(imported, **case.inputs(world))[0].kinds == {}
+    assert set(aws.diff(imported, **case.inputs(world))[0].kinds) <= case.unread
 
 
-@each(
-    [
-        case
-        for case in CASES
-        if case.import_id(Resource("", "", "x", {"routeTableId": "", "subnetId": "", "networkAclId": ""}, {}))
-        != "x"
-    ]
-)
+@each([case for case in CASES if case.import_id(Resource("", "", "x", defaultdict(str), {})) != "x"])
 def test_an_import_by_a_malformed_id_says_the_right_form(aws, case):
     with pytest.raises(Exception, match="imported as"):
         aws.import_(case.token, "nonsense")
@@ -190,7 +189,7 @@ def test_server_errors_throttling_and_lost_requests_are_outlived(aws, world, cas
 @each(CASES)
 def test_creation_needs_few_calls(made, case, aws, world):
     aws.control.set_faults()
-    limits = {"Vpc": 5, "DefaultSecurityGroup": 6, "NetworkAclAssociation": 2}
+    limits = {"Vpc": 5, "DefaultSecurityGroup": 6, "LaunchTemplate": 3, "Policy": 3, "Instance": 3, "Key": 3}
 
     aws.delete(made)
     aws.control.calls(reset=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
@@ -144,3 +145,55 @@ def test_an_endpoint_without_a_type_is_a_gateway_and_can_be_deleted(ec2, vpc):
 
     assert made["VpcEndpointType"] == "Gateway"
     assert ec2.delete_vpc_endpoints(VpcEndpointIds=[made["VpcEndpointId"]])["Unsuccessful"] == []
+
+
+@pytest.fixture
+def template(ec2: Any) -> str:
+    """A launch template that says everything: image by parameter, metadata options, root volume, tags."""
+    root = {"Encrypted": True, "VolumeSize": 20, "VolumeType": "gp3", "DeleteOnTermination": True}
+    made = ec2.create_launch_template(
+        LaunchTemplateName=f"t-{uuid4().hex}",
+        LaunchTemplateData={
+            "ImageId": "resolve:ssm:/mutx/images/base",
+            "InstanceType": "t3.small",
+            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+            "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": root}],
+            "TagSpecifications": [{"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": "root"}]}],
+        },
+    )
+    return made["LaunchTemplate"]["LaunchTemplateId"]
+
+
+def start(ec2: Any, subnet: str, template: str) -> dict[str, Any]:
+    wanted = {"LaunchTemplateId": template, "Version": "$Latest"}
+    return ec2.run_instances(MinCount=1, MaxCount=1, SubnetId=subnet, LaunchTemplate=wanted)["Instances"][0]
+
+
+def test_an_instance_starts_as_its_template_says(ec2, subnet, template):
+    instance = start(ec2, subnet, template)
+
+    volumes = ec2.describe_volumes(
+        Filters=[{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
+    )["Volumes"]
+    assert instance["ImageId"].startswith("ami-")
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert [(v["Encrypted"], v["Size"], v["Attachments"][0]["Device"]) for v in volumes] == [
+        (True, 20, "/dev/xvda")
+    ]
+    assert volumes[0]["Tags"] == [{"Key": "Name", "Value": "root"}]
+
+
+def test_an_image_parameter_that_does_not_exist_is_refused(ec2, subnet):
+    made = ec2.create_launch_template(
+        LaunchTemplateName=f"t-{uuid4().hex}", LaunchTemplateData={"ImageId": "resolve:ssm:/nowhere"}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+
+    assert code_of(lambda: start(ec2, subnet, made)) == "InvalidParameterValue"
+
+
+def test_a_launch_template_shows_its_tags_as_they_are(ec2, template):
+    ec2.create_tags(Resources=[template], Tags=[{"Key": "a", "Value": "b"}])
+
+    found = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"][0]
+
+    assert {"Key": "a", "Value": "b"} in found["Tags"]
