@@ -16,6 +16,7 @@ from mutx_infra.cli.output import ConsoleReporter, Format
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
     change_rows,
+    destruction_json,
     outcome_json,
     plan_rows,
     preview_json,
@@ -75,6 +76,12 @@ def create(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and change nothing, as `preview`.")
     ] = False,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replace", metavar="NAME", help="Allow this resource, which holds data, to be replaced."
+        ),
+    ] = None,
     yes: c.YesOption = False,
     refresh: c.RefreshOption = True,
     output: c.OutputOption = Format.TABLE,
@@ -100,7 +107,12 @@ def create(
             guide.confirm(seen)
             plan = plan or seen.plan.digest
         outcome = onboarding.create(
-            loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=plan
+            loaded.spec,
+            loaded.files,
+            ConsoleReporter(out),
+            refresh=refresh,
+            digest=plan,
+            replace=tuple(replace or ()),
         )
     if out.format is Format.JSON:
         out.data(outcome_json(outcome))
@@ -229,9 +241,12 @@ def destroy(
             f"This deletes {tenant}: {record.allocation.block} in {record.allocation.region}, with all that is in it."
         )
         _confirm(tenant, f"mutx-infra tenant destroy {tenant} --yes")
-    changes = onboarding.destroy(tenant, ConsoleReporter(out))
+    done = onboarding.destroy(tenant, ConsoleReporter(out))
     if out.format is Format.JSON:
-        out.data({"tenant": tenant, "state": "destroyed", "deleted": len(changes.changes)})
+        out.data(destruction_json(tenant, done))
+        return
+    for tombstone in done.tombstones:
+        out.say(f"left on purpose: {tombstone}")
 
 
 @app.command(epilog="Example: mutx-infra tenant unlock acme")

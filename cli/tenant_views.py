@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from mutx_infra.changes import ChangeSet
-from mutx_infra.onboarding import Outcome, Preview
+from mutx_infra.hosts import HostPlan
+from mutx_infra.onboarding import Destruction, Outcome, Preview
 from mutx_infra.plan import TenantPlan
 from mutx_infra.records import Lease, RunRecord, TenantRecord
 
@@ -29,9 +30,20 @@ def plan_rows(plan: TenantPlan) -> Rows:
         ("security groups", ", ".join(f"sg-{role}" for role in plan.roles)),
         ("security group rules", str(len(plan.group_rules))),
         ("network ACL entries", str(len(plan.acl_entries))),
-        ("flow logs", f"{plan.flow_log_retention_days} days"),
+        ("interface endpoints", ", ".join(endpoint.service for endpoint in plan.endpoints) or "none"),
+        ("keys", ", ".join(key.purpose for key in plan.keys)),
+    ]
+    rows += [
+        (f"host {host.key}", f"{host.instance_type} in {host.subnet}" + _data_of(host)) for host in plan.hosts
+    ]
+    rows += [
+        (f"logs {group.key}", f"{group.retention_days} days ({group.control})") for group in plan.log_groups
     ]
     return rows
+
+
+def _data_of(host: HostPlan) -> str:
+    return f", {host.data_gib} GiB of data under key {host.data_key}" if host.data_gib else ""
 
 
 def change_rows(changes: ChangeSet) -> Rows:
@@ -62,6 +74,9 @@ def allocation_rows(record: TenantRecord) -> Rows:
         ("plan", record.plan_digest or "-"),
         ("vpc", str(outputs.get("vpc_id", "-"))),
     ]
+    hosts = outputs.get("hosts")
+    for name, host in sorted(hosts.items()) if isinstance(hosts, dict) else ():
+        rows.append((f"host {name}", f"{host['instance_id']}, {host['private_ip']}"))
     for key, title in (("subnet_ids", "subnet"), ("security_group_ids", "security group")):
         found = outputs.get(key)
         for name, identity in sorted(found.items()) if isinstance(found, dict) else ():
@@ -85,6 +100,16 @@ def record_json(record: TenantRecord) -> dict[str, object]:
         "outputs": record.outputs,
         "created_at": record.created_at.isoformat(),
         "updated_at": record.updated_at.isoformat(),
+    }
+
+
+def destruction_json(tenant: str, done: Destruction) -> dict[str, object]:
+    """Return what a destroy did, for programs."""
+    return {
+        "tenant": tenant,
+        "state": "destroyed",
+        "deleted": len(done.changes.changes),
+        "tombstones": [tombstone.model_dump(mode="json") for tombstone in done.tombstones],
     }
 
 

@@ -14,10 +14,12 @@ from mutx_infra.addressing import Layer
 
 
 class Role(StrEnum):
-    """What a tenant's host is for; each has a security group `sg-<role>`."""
+    """What stands in a tenant's subnets; each has a security group `sg-<role>`."""
 
     AGENT = "agent"
     DATABASE = "database"
+    ENDPOINT = "endpoint"
+    """Interface endpoints of AWS services: network interfaces of AWS, no host."""
     GUARD = "guard"
     MGMT = "mgmt"
     VAULT = "vault"
@@ -54,10 +56,14 @@ LAYER_OF: dict[Role, Layer] = {
     Role.AGENT: Layer.APP,
     Role.GUARD: Layer.APP,
     Role.DATABASE: Layer.DATA,
+    Role.ENDPOINT: Layer.MGMT,
     Role.MGMT: Layer.MGMT,
     Role.VAULT: Layer.MGMT,
 }
 """Where each role's hosts stand. Vault stands in mgmt: data has no route out and admits agents' ports only."""
+
+HOST_ROLES = tuple(role for role in Role if role is not Role.ENDPOINT)
+"""The roles that hosts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +176,13 @@ FLOWS: tuple[Flow, ...] = (
         _C.ENDPOINT,
         "package and image objects, through the S3 gateway endpoint",
     ),
+    *_each(HOST_ROLES, _R.ENDPOINT, _TCP, (443,), _C.VPC, "SSM, KMS and logs without leaving the VPC"),
 )
-"""DNS, DHCP, instance metadata and time sync need no row: neither security groups nor ACLs filter them (VPC guide)."""
+"""Every row, whatever the tier.
+
+DNS, DHCP, instance metadata and time sync need no row: neither security groups nor ACLs filter them (VPC guide)."""
+
+
+def flows_of(*, interface_endpoints: bool) -> tuple[Flow, ...]:
+    """Return the rows that hold for a tenant; without interface endpoints nothing opens a port to them."""
+    return tuple(flow for flow in FLOWS if interface_endpoints or flow.destination is not Role.ENDPOINT)

@@ -16,6 +16,10 @@ TENANT_TAG = "mutx:tenant"
 NAME_TAG = "Name"
 LAYER_TAG = "mutx:layer"
 ROLE_TAG = "mutx:role"
+HOST_TAG = "mutx:host"
+PURPOSE_TAG = "mutx:purpose"
+RETAINED_TAG = "mutx:retained-until"
+"""On what outlives its tenant: the day (ISO 8601) on which it goes."""
 
 _DIGEST_LENGTH = 8
 
@@ -43,14 +47,64 @@ def security_group_name(tenant: str, role: str) -> str:
     return bounded(f"{tenant}-sg-{role}", 255)
 
 
+def log_group(tenant: str, what: str) -> str:
+    """Return one of a tenant's CloudWatch log groups (512 characters)."""
+    return bounded(f"/mutx/{tenant}/{what}", 512)
+
+
 def flow_log_group(tenant: str) -> str:
-    """Return the CloudWatch log group of a tenant's VPC flow logs (512 characters)."""
-    return bounded(f"/mutx/{tenant}/vpc-flow-logs", 512)
+    """Return the CloudWatch log group of a tenant's VPC flow logs."""
+    return log_group(tenant, "vpc-flow-logs")
 
 
 def flow_log_role(tenant: str) -> str:
     """Return the IAM role that VPC flow logs write with (64 characters)."""
     return bounded(f"mutx-{tenant}-flow-logs", 64)
+
+
+def iam_path(tenant: str) -> str:
+    """Return the IAM path of a tenant's roles, profiles and policies (512 characters); lists them by prefix."""
+    return f"/mutx/{tenant}/"
+
+
+def host_identity(tenant: str, host: str) -> str:
+    """Return the IAM role, and the instance profile, of one host (64 characters)."""
+    return bounded(f"mutx-{tenant}-{host}", 64)
+
+
+def boundary_name(tenant: str) -> str:
+    """Return the managed policy that bounds every role of a tenant's stack (128 characters)."""
+    return bounded(f"mutx-{tenant}-boundary", 128)
+
+
+def launch_template_name(tenant: str, role: str) -> str:
+    """Return a role's launch template (128 characters)."""
+    return bounded(f"mutx-{tenant}-{role}", 128)
+
+
+def key_alias(tenant: str, purpose: str) -> str:
+    """Return a KMS key's alias (256 characters, letters, digits, `/_-`)."""
+    return bounded(f"alias/mutx/{tenant}/{purpose}", 256)
+
+
+def join_parameter(tenant: str, host: str) -> str:
+    """Return the SSM parameter through which one host gets its join key (1011 characters)."""
+    return f"/mutx/{tenant}/hosts/{host}/join"
+
+
+def join_unit(tenant: str, host: str) -> str:
+    """Return the systemd unit that joins a host; its instance says which parameter is the host's."""
+    return f"mutx-join@{tenant}:{host}.service"
+
+
+def join_script(tenant: str, host: str) -> str:
+    """Return a host's user data: it starts `mutx-join` and holds no secret."""
+    return f"#!/bin/sh\nexec systemctl start --no-block '{join_unit(tenant, host)}'\n"
+
+
+def partition(region: str) -> str:
+    """Return the ARN partition of a region."""
+    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
 
 
 def tags_for(tenant: str, logical_name: str, extra: Mapping[str, str]) -> dict[str, str]:

@@ -16,10 +16,11 @@ from mutx_infra.allocation import Allocator
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
 from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
+from mutx_infra.hosts import KEY_DELETION_DAYS
 from mutx_infra.leases import Leases
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
 from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
-from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState, Tombstone
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import compare, count_facts
 
@@ -28,8 +29,8 @@ SHORTEST_DIGEST = 8
 
 STEPS = {
     "preflight": "check the account and the live networks",
-    "network": "bring the network up to its plan",
-    "verify": "compare the live network with the plan",
+    "stack": "bring network, keys and hosts up to the plan",
+    "verify": "compare what is there with the plan",
 }
 
 
@@ -40,6 +41,14 @@ class Preview:
     plan: TenantPlan
     changes: ChangeSet
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """What a destroy has done, and what is left on purpose."""
+
+    changes: ChangeSet
+    tombstones: tuple[Tombstone, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,7 @@ class Onboarding:
         *,
         refresh: bool,
         digest: str | None = None,
+        replace: tuple[str, ...] = (),
     ) -> Outcome:
         """Create the tenant, or converge it where it exists.
 
@@ -100,6 +110,7 @@ class Onboarding:
             files: where its spec and lock file lie.
             report: told of each step.
             refresh: compare the engine's state with the cloud first, so that drift is seen.
+            replace: names of what holds data and may be replaced all the same.
             digest: the previewed plan's digest, or at least its first 8 hex digits; another plan is refused.
 
         Raises:
@@ -129,7 +140,7 @@ class Onboarding:
             plan = make_plan(spec, record.allocation)
             _check_digest(digest, lambda: plan)
             files.lock(record.allocation, spec, plan.digest)
-            return self._execute(spec, plan, report, refresh=refresh)
+            return self._execute(spec, plan, report, refresh=refresh, replace=replace)
 
     def resume(self, tenant: str, report: Reporter) -> Outcome | None:
         """Finish whatever the tenant's last run left: a create or a destroy (then None is returned).
@@ -146,8 +157,8 @@ class Onboarding:
             plan = make_plan(record.spec, record.allocation)
             return self._execute(record.spec, plan, report, refresh=True)
 
-    def destroy(self, tenant: str, report: Reporter) -> ChangeSet:
-        """Delete everything of a tenant, prove that nothing is left, then free its block.
+    def destroy(self, tenant: str, report: Reporter) -> Destruction:
+        """Delete everything of a tenant, prove that nothing but tombstones is left, then free its block.
 
         Raises:
             RefusedError: the tenant is unknown.
@@ -160,14 +171,19 @@ class Onboarding:
             self._registry.update(tenant, state=TenantState.DESTROYING)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
             with self._closing(run):
-                with self._step(run, "network", "delete the network", report) as done:
+                with self._step(run, "mark", "mark what outlives the tenant", report) as done:
+                    self._cloud.mark_tombstones(tenant, plan.region, days=KEY_DELETION_DAYS)
+                    done.append(f"KMS keys go in {KEY_DELETION_DAYS} days")
+                with self._step(run, "stack", "delete hosts, keys and network", report) as done:
                     changes = self._stacks.destroy(plan, report=report)
                     done.append(changes.summary())
-                with self._step(run, "prove", "prove that nothing is left", report) as done:
-                    self._prove_gone(plan)
-                    done.append("no resource is left in any service")
+                with self._step(run, "prove", "prove that nothing else is left", report) as done:
+                    tombstones = self._prove_gone(plan)
+                    done.append(
+                        f"nothing is left in any service but {len(tombstones)} key(s) on their way out"
+                    )
                 self._registry.remove(tenant)
-            return changes
+            return Destruction(changes, tombstones)
 
     def plan_for(self, spec: TenantSpec, files: SpecFiles) -> TenantPlan:
         """Return the plan as of now, allocating nothing."""
@@ -218,7 +234,15 @@ class Onboarding:
             self._stacks.unlock(make_plan(record.spec, record.allocation))
         return lease
 
-    def _execute(self, spec: TenantSpec, plan: TenantPlan, report: Reporter, *, refresh: bool) -> Outcome:
+    def _execute(
+        self,
+        spec: TenantSpec,
+        plan: TenantPlan,
+        report: Reporter,
+        *,
+        refresh: bool,
+        replace: tuple[str, ...] = (),
+    ) -> Outcome:
         was = self.require(spec.id)
         # A run that died is never trusted: its successor looks at the world first.
         must_refresh = refresh or was.state not in {TenantState.READY, TenantState.RESERVED}
@@ -231,8 +255,8 @@ class Onboarding:
                 with self._step(run, "preflight", STEPS["preflight"], report) as done:
                     self._check_block_is_free(plan)
                     done.append(f"{plan.block} is free in {plan.region}")
-                with self._step(run, "network", STEPS["network"], report) as done:
-                    changes = self._stacks.apply(plan, refresh=must_refresh, report=report)
+                with self._step(run, "stack", STEPS["stack"], report) as done:
+                    changes = self._stacks.apply(plan, refresh=must_refresh, report=report, replace=replace)
                     done.append(changes.summary())
                 with self._step(run, "verify", STEPS["verify"], report) as done:
                     checked = self._verify(plan)
@@ -278,7 +302,7 @@ class Onboarding:
         findings = compare(plan, facts)
         if findings:
             raise VerificationError(
-                f"the live network of {plan.tenant} differs from its plan in {len(findings)} place(s)",
+                f"the live {plan.tenant} differs from its plan in {len(findings)} place(s)",
                 code="verification-failed",
                 remedy="run `mutx-infra tenant create` again to repair what the plan holds; "
                 "what the plan does not hold, remove by hand or add to the spec",
@@ -286,14 +310,18 @@ class Onboarding:
             )
         return count_facts(facts)
 
-    def _prove_gone(self, plan: TenantPlan) -> None:
-        left = self._cloud.residue(plan.tenant, plan.region)
+    def _prove_gone(self, plan: TenantPlan) -> tuple[Tombstone, ...]:
+        """Return the tombstones, once there is nothing else and each says when it goes."""
+        tombstones = self._cloud.tombstones(plan.tenant, plan.region)
+        living = [str(one) for one in tombstones if not one.is_going or one.retained_until is None]
+        left = (*self._cloud.residue(plan.tenant, plan.region), *living)
         if left:
             raise VerificationError(
                 f"{plan.tenant} is not gone: {describe(left)}",
                 code="residue-left",
                 remedy=f"remove what is foreign to the stack, then run `mutx-infra tenant destroy {plan.tenant}` again",
             )
+        return tombstones
 
     @contextmanager
     def _step(self, run: RunRecord, name: str, title: str, report: Reporter) -> Iterator[list[str]]:

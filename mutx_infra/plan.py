@@ -17,13 +17,20 @@ from mutx_infra import firewall, naming
 from mutx_infra.addressing import BlockError, Layer, split_block
 from mutx_infra.errors import SpecError
 from mutx_infra.firewall import AclEntry, GroupRule
-from mutx_infra.flows import FLOWS, LAYER_OF, Carrier, Outside, Role
+from mutx_infra.flows import FLOWS, LAYER_OF, Carrier, Outside, Role, flows_of
+from mutx_infra.hosts import (
+    ENDPOINT_SERVICES,
+    EndpointPlan,
+    HostPlan,
+    KeyPlan,
+    LogGroupPlan,
+    host_plans,
+    key_plans,
+    log_group_plans,
+)
 from mutx_infra.tenant import TIERS, TenantSpec
 
-FLOW_LOG_RETENTION_DAYS = 30
-"""ZTNA-6 and AUDIT-1: network access logs are kept for 30 days."""
-
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 class Allocation(BaseModel):
@@ -88,11 +95,12 @@ class NatPlan(BaseModel):
 
 
 class TenantPlan(BaseModel):
-    """Everything that will exist for a tenant's network.
+    """Everything that will exist for a tenant.
 
     Attributes:
         areas: each layer's part of the block.
         roles: the security groups `sg-<role>`.
+        endpoints: interface endpoints; none where the tier reaches AWS by the proxy.
         tags: the operator's own tags, without the toolkit's.
     """
 
@@ -112,7 +120,10 @@ class TenantPlan(BaseModel):
     roles: tuple[Role, ...]
     group_rules: tuple[GroupRule, ...]
     acl_entries: tuple[AclEntry, ...]
-    flow_log_retention_days: int
+    endpoints: tuple[EndpointPlan, ...]
+    hosts: tuple[HostPlan, ...]
+    keys: tuple[KeyPlan, ...]
+    log_groups: tuple[LogGroupPlan, ...]
     tags: dict[str, str]
 
     @property
@@ -133,7 +144,7 @@ class TenantPlan(BaseModel):
 
 
 def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
-    """Decide everything about a tenant's network. Pure: equal inputs give equal digests.
+    """Decide everything about a tenant. Pure: equal inputs give equal digests.
 
     Raises:
         SpecError: the spec contradicts the allocation, or the block cannot hold the zones.
@@ -152,7 +163,10 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         for layer in Layer
         for zone, cidr in zip(allocation.zones, layout.subnets[layer], strict=True)
     )
-    nats = _nat_gateways(allocation.zones, per_zone=TIERS[spec.tier].nat_per_zone)
+    profile = TIERS[spec.tier]
+    nats = _nat_gateways(allocation.zones, per_zone=profile.nat_per_zone)
+    flows = flows_of(interface_endpoints=profile.interface_endpoints)
+    endpoints = _endpoints(subnets) if profile.interface_endpoints else ()
     return TenantPlan(
         tenant=spec.id,
         account=allocation.account,
@@ -164,10 +178,13 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         subnets=subnets,
         nat_gateways=nats,
         route_tables=tuple(table for layer in Layer for table in _route_tables(layer, subnets, nats)),
-        roles=tuple(Role),
-        group_rules=firewall.group_rules(FLOWS),
-        acl_entries=firewall.acl_entries(FLOWS, layout),
-        flow_log_retention_days=FLOW_LOG_RETENTION_DAYS,
+        roles=tuple(role for role in Role if endpoints or role is not Role.ENDPOINT),
+        group_rules=firewall.group_rules(flows),
+        acl_entries=firewall.acl_entries(flows, layout),
+        endpoints=endpoints,
+        hosts=host_plans(spec.id, spec.tier, allocation.zones),
+        keys=key_plans(spec.id),
+        log_groups=log_group_plans(spec.id),
         tags=dict(sorted(spec.tags.items())),
     )
 
@@ -254,6 +271,11 @@ def _nat_gateways(zones: tuple[str, ...], *, per_zone: bool) -> tuple[NatPlan, .
     return tuple(
         NatPlan(key=f"nat-{_letter(z)}", zone=z, subnet=f"{Layer.EGRESS}-{_letter(z)}") for z in chosen
     )
+
+
+def _endpoints(subnets: tuple[SubnetPlan, ...]) -> tuple[EndpointPlan, ...]:
+    where = tuple(subnet.key for subnet in subnets if subnet.layer is LAYER_OF[Role.ENDPOINT])
+    return tuple(EndpointPlan(service=service, subnets=where) for service in ENDPOINT_SERVICES)
 
 
 def _letter(zone: str) -> str:

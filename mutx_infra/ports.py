@@ -10,9 +10,9 @@ from typing import Protocol
 
 from mutx_infra.changes import ChangeSet
 from mutx_infra.plan import Allocation, TenantPlan
-from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState, Tombstone
 from mutx_infra.tenant import TenantSpec
-from mutx_infra.verification import NetworkFacts
+from mutx_infra.verification import TenantFacts
 
 SHOWN_RESIDUE = 10
 
@@ -136,11 +136,20 @@ class Cloud(Protocol):
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         """Return the CIDRs of live VPCs that do not carry the tenant tag of `besides`."""
 
-    def observe(self, plan: TenantPlan) -> NetworkFacts:
-        """Return the tenant's live network."""
+    def observe(self, plan: TenantPlan) -> TenantFacts:
+        """Return the live tenant."""
 
     def residue(self, tenant: str, region: str) -> tuple[str, ...]:
-        """Return what is left of a tenant, one line each (`kind id`), over every service the stacks use."""
+        """Return what is left of a tenant, one line each (`kind id`), over every service the stacks use.
+
+        Tombstones are not among it.
+        """
+
+    def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
+        """Return what outlives a tenant's stack (its KMS keys), living or on its way out."""
+
+    def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
+        """Tag what still lives and will outlive the tenant with the day, `days` from now, on which it goes."""
 
 
 class ProgressWatcher(Protocol):
@@ -169,8 +178,17 @@ class Stacks(Protocol):
     def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
         """Return what `apply` would change. Leaves no trace, also where the stack does not exist yet."""
 
-    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
-        """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
+    def apply(
+        self, plan: TenantPlan, *, refresh: bool, report: Reporter, replace: tuple[str, ...] = ()
+    ) -> ChangeSet:
+        """Make the stack equal to the plan, first recovering what an earlier run left half-made.
+
+        What holds data is not replaced unless `replace` names it.
+
+        Raises:
+            RefusedError: the plan would replace what holds data (code `data-protected`), or `replace` names
+                what the stack does not have (code `replace-unknown`).
+        """
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         """Delete every resource of the stack, then the stack. Unknown stack: no effect."""

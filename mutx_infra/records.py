@@ -61,6 +61,27 @@ class TenantRecord(_Record):
     updated_at: datetime
 
 
+class Tombstone(_Record):
+    """What is left of a tenant on purpose, until AWS or a lock lets go of it.
+
+    Attributes:
+        is_going: its end is scheduled.
+        goes_at: when it goes.
+        retained_until: the day in its tag `mutx:retained-until`.
+    """
+
+    kind: str
+    id: str
+    purpose: str
+    is_going: bool
+    goes_at: datetime | None = None
+    retained_until: str | None = None
+
+    def __str__(self) -> str:
+        until = f"until {self.retained_until}" if self.retained_until else "without the day on which it goes"
+        return f"{self.kind} {self.id} ({self.purpose or 'no purpose'}), {until}"
+
+
 class Owner(_Record):
     """Who holds a lease: enough to find the process and to tell it from a later one with the same pid.
 

@@ -39,18 +39,20 @@ class TierProfile(BaseModel):
     Attributes:
         zone_count: availability zones used when the spec names none.
         nat_per_zone: True for one NAT gateway in each zone, False for one in the first zone.
+        interface_endpoints: True where SSM, KMS and logs are reached inside the VPC, False where by the proxy in mgmt.
     """
 
     model_config = ConfigDict(frozen=True)
 
     zone_count: int
     nat_per_zone: bool
+    interface_endpoints: bool
 
 
 TIERS: dict[Tier, TierProfile] = {
-    Tier.STARTER: TierProfile(zone_count=1, nat_per_zone=False),
-    Tier.STANDARD: TierProfile(zone_count=2, nat_per_zone=False),
-    Tier.DEDICATED: TierProfile(zone_count=3, nat_per_zone=True),
+    Tier.STARTER: TierProfile(zone_count=1, nat_per_zone=False, interface_endpoints=False),
+    Tier.STANDARD: TierProfile(zone_count=2, nat_per_zone=False, interface_endpoints=True),
+    Tier.DEDICATED: TierProfile(zone_count=3, nat_per_zone=True, interface_endpoints=True),
 }
 
 

@@ -1,4 +1,4 @@
-"""Live network against plan: the check that ends every create (PRIN-4), by sight and not by exit code.
+"""Live tenant against plan: the check that ends every create (PRIN-4), by sight and not by exit code.
 
 What the plan promises and what the cloud shows are brought into the same facts; a fact that only one side has
 is a finding. So a rule that somebody added is found as surely as one that is missing.
@@ -11,6 +11,20 @@ from pydantic import BaseModel, ConfigDict
 from mutx_infra.addressing import Layer
 from mutx_infra.firewall import AclEntry, GroupRule
 from mutx_infra.flows import Role
+from mutx_infra.host_facts import (
+    EndpointFact,
+    HostFact,
+    KeyFact,
+    LogGroupFact,
+    RoleFact,
+    VolumeFact,
+    expected_endpoints,
+    expected_hosts,
+    expected_keys,
+    expected_log_groups,
+    expected_roles,
+    expected_volumes,
+)
 from mutx_infra.naming import flow_log_group
 from mutx_infra.plan import RouteTablePlan, TenantPlan
 
@@ -104,8 +118,8 @@ class FlowLogFact(_Fact):
         return f"flow log of {self.traffic} to {self.destination}, {self.retention_days} days, {state}"
 
 
-class NetworkFacts(_Fact):
-    """A tenant's network, as planned or as observed."""
+class TenantFacts(_Fact):
+    """A tenant's network, hosts, keys, roles and logs, as planned or as observed."""
 
     vpcs: frozenset[VpcFact] = frozenset()
     subnets: frozenset[SubnetFact] = frozenset()
@@ -113,6 +127,12 @@ class NetworkFacts(_Fact):
     acl_entries: frozenset[AclFact] = frozenset()
     group_rules: frozenset[GroupRuleFact] = frozenset()
     flow_logs: frozenset[FlowLogFact] = frozenset()
+    endpoints: frozenset[EndpointFact] = frozenset()
+    hosts: frozenset[HostFact] = frozenset()
+    volumes: frozenset[VolumeFact] = frozenset()
+    keys: frozenset[KeyFact] = frozenset()
+    log_groups: frozenset[LogGroupFact] = frozenset()
+    roles: frozenset[RoleFact] = frozenset()
 
 
 class Finding(_Fact):
@@ -139,12 +159,18 @@ CONTROLS = {
     "routes": "NET-3",
     "acl_entries": "NET-3",
     "flow_logs": "ZTNA-6",
+    "endpoints": "NET-3",
+    "hosts": "PRIN-2",
+    "volumes": "PRIN-2",
+    "keys": "PRIN-2",
+    "log_groups": "AUDIT-1",
+    "roles": "PRIN-3",
 }
 """Which requirement each kind of fact proves."""
 
 
-def compare(plan: TenantPlan, seen: NetworkFacts) -> tuple[Finding, ...]:
-    """Return every difference between a plan and the observed network; none means that they agree."""
+def compare(plan: TenantPlan, seen: TenantFacts) -> tuple[Finding, ...]:
+    """Return every difference between a plan and the observed tenant; none means that they agree."""
     wanted = expected_facts(plan)
     findings = []
     for field, control in CONTROLS.items():
@@ -156,15 +182,15 @@ def compare(plan: TenantPlan, seen: NetworkFacts) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=str))
 
 
-def count_facts(facts: NetworkFacts) -> int:
+def count_facts(facts: TenantFacts) -> int:
     """Return how many facts were observed, for the report."""
     return sum(len(getattr(facts, field)) for field in CONTROLS)
 
 
-def expected_facts(plan: TenantPlan) -> NetworkFacts:
+def expected_facts(plan: TenantPlan) -> TenantFacts:
     """Return what the cloud must show once the plan is in force."""
     table_of = {subnet: table.key for table in plan.route_tables for subnet in table.subnets}
-    return NetworkFacts(
+    return TenantFacts(
         vpcs=frozenset({VpcFact(block=plan.block, dns_support=True, dns_hostnames=True)}),
         subnets=frozenset(
             SubnetFact(
@@ -186,11 +212,21 @@ def expected_facts(plan: TenantPlan) -> NetworkFacts:
                     traffic="ALL",
                     active=True,
                     destination=flow_log_group(plan.tenant),
-                    retention_days=plan.flow_log_retention_days,
+                    retention_days=_flow_log_retention(plan),
                 )
             }
         ),
+        endpoints=frozenset(expected_endpoints(plan)),
+        hosts=frozenset(expected_hosts(plan)),
+        volumes=frozenset(expected_volumes(plan)),
+        keys=frozenset(expected_keys(plan)),
+        log_groups=frozenset(expected_log_groups(plan)),
+        roles=frozenset(expected_roles(plan)),
     )
+
+
+def _flow_log_retention(plan: TenantPlan) -> int:
+    return next(group.retention_days for group in plan.log_groups if group.key == "flow")
 
 
 def acl_key(layer: Layer) -> str:

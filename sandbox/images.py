@@ -28,7 +28,7 @@ def publish_images() -> None:
         init(self, region_name, account_id)
         for name, image in IMAGES.items():
             self._parameters[name].append(
-                Parameter(
+                Parameter(  # type: ignore[abstract] # moto makes them like this itself
                     account_id=account_id,
                     name=name,
                     value=image,

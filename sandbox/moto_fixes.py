@@ -267,7 +267,7 @@ def _start_instances_as_their_template_says() -> None:
             entry["ResourceType"]: {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
             for entry in data.get("TagSpecifications") or []
         }
-        kwargs["tags"] = {**{"volume": tags.get("volume", {})}, **(kwargs.get("tags") or {})}
+        kwargs["tags"] = {"volume": tags.get("volume", {}), **(kwargs.get("tags") or {})}
         return run(self, image_id, *args, **kwargs)
 
     _put(InstanceBackend, "run_instances", run_as_template_says)

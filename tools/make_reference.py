@@ -18,9 +18,9 @@ from mutx_infra.cli.app import app
 
 from mutx_infra import addressing, firewall
 from mutx_infra.adapters.spec_file import LockFile, spec_skeleton
-from mutx_infra.flows import FLOWS, LAYER_OF, Role
+from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, Role
+from mutx_infra.hosts import ENDPOINT_SERVICES, PURPOSES, SHAPES, HostShape, log_group_plans
 from mutx_infra.naming import security_group_name
-from mutx_infra.plan import FLOW_LOG_RETENTION_DAYS
 from mutx_infra.tenant import TIERS, Contact, TenantSpec, Tier
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -234,8 +234,34 @@ def _tenant_spec() -> Iterator[str]:
         ],
     )
     yield (
-        f"`zones:` may name up to {addressing.MAX_ZONES}. Flow logs are kept {FLOW_LOG_RETENTION_DAYS} days "
-        "in every tier."
+        f"`zones:` may name up to {addressing.MAX_ZONES}. The tier also decides hosts and endpoints, below."
+    )
+    yield "## Hosts"
+    yield (
+        "Each on its own launch template: no public address, no key pair, instance metadata by token only, volumes "
+        "under the tenant's keys. Data volumes outlive their host and are replaced only when told by name "
+        "(`mutx-infra tenant create --replace`)."
+    )
+    yield _table(
+        ("role", *map(str, TIERS)),
+        [(str(role), *(_shape(SHAPES[tier][role]) for tier in TIERS)) for role in HOST_ROLES],
+    )
+    yield _table(
+        ("", *map(str, TIERS)),
+        [("interface endpoints", *(_services(tier) for tier in TIERS))],
+    )
+    yield "Where there is no interface endpoint, hosts reach AWS through the proxy in mgmt."
+    yield "## Keys and logs"
+    yield _table(
+        ("KMS key", "for"),
+        [(_code(f"alias/mutx/TENANT/{purpose}"), text) for purpose, text in PURPOSES.items()],
+    )
+    yield _table(
+        ("log group", "kept", "control"),
+        [
+            (_code(group.name), f"{group.retention_days} days", group.control)
+            for group in log_group_plans("TENANT")
+        ],
     )
     yield "## How a block is cut"
     layout = addressing.split_block(EXAMPLE_BLOCK, 1)
@@ -312,6 +338,15 @@ def _value(described: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 def _shown_default(value: object) -> str:
     return "" if value in (None, {}, [], ()) else _code(str(value))
+
+
+def _shape(shape: HostShape) -> str:
+    data = f", {shape.data_gib} GiB data" if shape.data_gib else ""
+    return f"{shape.count} × {_code(shape.instance_type)}{data}"
+
+
+def _services(tier: Tier) -> str:
+    return ", ".join(ENDPOINT_SERVICES) if TIERS[tier].interface_endpoints else "none"
 
 
 def _roles_in(layer: addressing.Layer) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Any
 
-from mutx_infra.adapters.aws_facts import Inventory, facts_of
+from mutx_infra.adapters.aws_host_facts import GONE_STATES
+from mutx_infra.adapters.aws_listing import GLOBAL_REGION, AwsListing, tags_of, tenant_filter
+from mutx_infra.adapters.aws_observer import AwsObserver
 from mutx_infra.adapters.aws_session import AwsSession, translated
 from mutx_infra.errors import SpecError
-from mutx_infra.naming import TENANT_TAG, flow_log_group, flow_log_role
+from mutx_infra.naming import PURPOSE_TAG, RETAINED_TAG, TENANT_TAG
 from mutx_infra.plan import TenantPlan
-from mutx_infra.verification import NetworkFacts
-
-_GLOBAL_REGION = "us-east-1"
+from mutx_infra.records import Tombstone
+from mutx_infra.verification import TenantFacts
 
 # Kind in words → (operation, key of the list, key of the id). Everything that the stacks make and AWS can tag.
 _TAGGED: dict[str, tuple[str, str, str]] = {
@@ -29,21 +30,29 @@ _TAGGED: dict[str, tuple[str, str, str]] = {
     "security group rule": ("describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
     "vpc endpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
     "flow log": ("describe_flow_logs", "FlowLogs", "FlowLogId"),
+    "launch template": ("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "volume": ("describe_volumes", "Volumes", "VolumeId"),
 }
+_IAM_KINDS = {
+    "role": ("list_roles", "Roles", "RoleName"),
+    "instance profile": ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+    "policy": ("list_policies", "Policies", "PolicyName"),
+}
+_AT_ONCE = 12
 _GONE_STATES = {"deleted", "deleting"}
 """NAT gateways and endpoints stay listed for an hour after their deletion."""
 
 
 class AwsCloud:
-    """`Cloud` over the EC2, IAM, CloudWatch Logs and STS APIs."""
+    """`Cloud` over the EC2, IAM, KMS, CloudWatch Logs and STS APIs."""
 
     def __init__(self, session: AwsSession) -> None:
-        self._session = session
+        self._session, self._listing = session, AwsListing(session)
 
     def account_id(self) -> str:
         """Return the account of the credentials in use."""
         with translated("say which account this is"):
-            return str(self._session.client("sts", _GLOBAL_REGION).get_caller_identity()["Account"])
+            return str(self._session.client("sts", GLOBAL_REGION).get_caller_identity()["Account"])
 
     def zones(self, region: str) -> tuple[str, ...]:
         """Return the region's available zones, sorted by name."""
@@ -59,7 +68,7 @@ class AwsCloud:
             )
         except (ClientError, EndpointConnectionError, ResponseParserError, KeyError):
             with translated(f"list the zones of {region}"):
-                known = self._session.client("ec2", _GLOBAL_REGION).describe_regions()["Regions"]
+                known = self._session.client("ec2", GLOBAL_REGION).describe_regions()["Regions"]
             if region in {entry["RegionName"] for entry in known}:
                 with translated(f"list the zones of {region}"):
                     raise
@@ -72,70 +81,17 @@ class AwsCloud:
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         """Return the CIDRs of live VPCs that do not carry the tenant tag of `besides`."""
         with translated("list the VPCs"):
-            vpcs = self._all("ec2", region, "describe_vpcs", "Vpcs")
+            vpcs = self._listing.all("ec2", region, "describe_vpcs", "Vpcs")
         return tuple(
             IPv4Network(association["CidrBlock"])
             for vpc in vpcs
-            if _tags(vpc).get(TENANT_TAG) != besides
+            if tags_of(vpc).get(TENANT_TAG) != besides
             for association in vpc.get("CidrBlockAssociationSet") or [{"CidrBlock": vpc["CidrBlock"]}]
         )
 
-    def observe(self, plan: TenantPlan) -> NetworkFacts:
-        """Return the live network of the plan's tenant, whoever made it."""
-        with translated("show the tenant's network"):
-            vpcs = self._all("ec2", plan.region, "describe_vpcs", "Vpcs", _tenant_filter(plan.tenant))
-            ids = [vpc["VpcId"] for vpc in vpcs]
-            if not ids:
-                return NetworkFacts()
-            inside = [{"Name": "vpc-id", "Values": ids}]
-            ec2 = self._session.client("ec2", plan.region)
-            jobs: dict[str, Callable[[], Any]] = {
-                "subnets": lambda: self._all("ec2", plan.region, "describe_subnets", "Subnets", inside),
-                "tables": lambda: self._all(
-                    "ec2", plan.region, "describe_route_tables", "RouteTables", inside
-                ),
-                "acls": lambda: self._all("ec2", plan.region, "describe_network_acls", "NetworkAcls", inside),
-                "groups": lambda: self._all(
-                    "ec2", plan.region, "describe_security_groups", "SecurityGroups", inside
-                ),
-                "gateways": lambda: self._all(
-                    "ec2",
-                    plan.region,
-                    "describe_internet_gateways",
-                    "InternetGateways",
-                    [{"Name": "attachment.vpc-id", "Values": ids}],
-                ),
-                "nats": lambda: self._all("ec2", plan.region, "describe_nat_gateways", "NatGateways", inside),
-                "endpoints": lambda: self._all(
-                    "ec2", plan.region, "describe_vpc_endpoints", "VpcEndpoints", inside
-                ),
-                "flow_logs": lambda: self._all(
-                    "ec2",
-                    plan.region,
-                    "describe_flow_logs",
-                    "FlowLogs",
-                    [{"Name": "resource-id", "Values": ids}],
-                ),
-                "prefix_lists": lambda: self._all("ec2", plan.region, "describe_prefix_lists", "PrefixLists"),
-                "dns": lambda: {
-                    (vpc, name): ec2.describe_vpc_attribute(VpcId=vpc, Attribute=name)[
-                        name[0].upper() + name[1:]
-                    ]["Value"]
-                    for vpc in ids
-                    for name in ("enableDnsSupport", "enableDnsHostnames")
-                },
-                "log_groups": lambda: self._all(
-                    "logs",
-                    plan.region,
-                    "describe_log_groups",
-                    "logGroups",
-                    logGroupNamePrefix=flow_log_group(plan.tenant),
-                ),
-            }
-            with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
-                results = {name: pool.submit(job) for name, job in jobs.items()}
-                found = {name: future.result() for name, future in results.items()}
-        return facts_of(plan, Inventory(vpcs=vpcs, **found))
+    def observe(self, plan: TenantPlan) -> TenantFacts:
+        """Return the live tenant of the plan, whoever made what is there."""
+        return AwsObserver(self._listing).observe(plan)
 
     def residue(self, tenant: str, region: str) -> tuple[str, ...]:
         """Return what is left of a tenant in every service that the stacks use, one `kind id` a line."""
@@ -143,52 +99,57 @@ class AwsCloud:
             left = [
                 f"{kind} {item[id_key]}"
                 for kind, (operation, key, id_key) in _TAGGED.items()
-                for item in self._tagged(tenant, region, operation, key)
+                for item in self._listing.tagged(tenant, region, operation, key)
                 if str(item.get("State", "")) not in _GONE_STATES
             ]
             left += [
-                f"log group {group['logGroupName']}"
-                for group in self._all(
-                    "logs",
-                    region,
-                    "describe_log_groups",
-                    "logGroups",
-                    logGroupNamePrefix=flow_log_group(tenant),
-                )
-                if group["logGroupName"] == flow_log_group(tenant)
+                f"instance {instance['InstanceId']}"
+                for instance in self._listing.instances(region, tenant_filter(tenant))
+                if instance["State"]["Name"] not in GONE_STATES
             ]
-            left += self._role_left(tenant)
+            left += [
+                f"log group {group['logGroupName']}" for group in self._listing.log_groups(tenant, region)
+            ]
+            left += [
+                f"{kind} {item[name]}"
+                for kind, (operation, key, name) in _IAM_KINDS.items()
+                for item in self._listing.below(operation, key, tenant)
+            ]
         return tuple(left)
 
-    def _role_left(self, tenant: str) -> list[str]:
-        iam = self._session.client("iam", _GLOBAL_REGION)
-        try:
-            iam.get_role(RoleName=flow_log_role(tenant))
-        except iam.exceptions.NoSuchEntityException:
-            return []
-        return [f"role {flow_log_role(tenant)}"]
+    def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
+        """Return the tenant's KMS keys, living or on their way out; KMS can find them by their tags alone."""
+        with translated("list the tenant's keys"), ThreadPoolExecutor(_AT_ONCE) as pool:
+            kms = self._session.client("kms", region)
+            keys = [entry["KeyId"] for entry in self._listing.all("kms", region, "list_keys", "Keys")]
+            tags = pool.map(lambda key: kms.list_resource_tags(KeyId=key).get("Tags") or [], keys)
+            ours = {
+                key: {tag["TagKey"]: tag["TagValue"] for tag in found}
+                for key, found in zip(keys, tags, strict=True)
+            }
+            mine = [key for key, found in ours.items() if found.get(TENANT_TAG) == tenant]
+            states = pool.map(lambda key: kms.describe_key(KeyId=key)["KeyMetadata"], mine)
+            return tuple(
+                Tombstone(
+                    kind="KMS key",
+                    id=key,
+                    purpose=ours[key].get(PURPOSE_TAG, ""),
+                    is_going=metadata["KeyState"] == "PendingDeletion",
+                    goes_at=metadata.get("DeletionDate"),
+                    retained_until=ours[key].get(RETAINED_TAG),
+                )
+                for key, metadata in zip(mine, states, strict=True)
+            )
 
-    def _tagged(self, tenant: str, region: str, operation: str, key: str) -> Iterable[dict[str, Any]]:
-        """Return a tenant's items; the tags are looked at again, since not every endpoint honours the filter."""
-        items = self._all("ec2", region, operation, key, _tenant_filter(tenant))
-        return [item for item in items if _tags(item).get(TENANT_TAG) == tenant]
-
-    def _all(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        key: str,
-        filters: list[dict[str, Any]] | None = None,
-        **more: object,
-    ) -> list[dict[str, Any]]:
-        """Return every item of a paged listing. EC2 spells `Filters` as `Filter` in one operation."""
-        client = self._session.client(service, region)
-        name = "Filter" if operation == "describe_flow_logs" else "Filters"
-        request = {**more, **({name: filters} if filters else {})}
-        if not client.can_paginate(operation):
-            return list(getattr(client, operation)(**request)[key])
-        return [item for page in client.get_paginator(operation).paginate(**request) for item in page[key]]
+    def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
+        """Tag what outlives its tenant with the day on which it goes; KMS takes no tags once deletion is scheduled."""
+        until = (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+        for tombstone in self.tombstones(tenant, region):
+            if not tombstone.is_going:
+                with translated("tag a key that outlives its tenant"):
+                    self._session.client("kms", region).tag_resource(
+                        KeyId=tombstone.id, Tags=[{"TagKey": RETAINED_TAG, "TagValue": until}]
+                    )
 
 
 def _tenant_filter(tenant: str) -> list[dict[str, Any]]:

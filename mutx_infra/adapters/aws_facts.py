@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mutx_infra.naming import NAME_TAG, TENANT_TAG
-from mutx_infra.plan import TenantPlan
 from mutx_infra.verification import (
     S3_PREFIX_LIST,
     AclFact,
     FlowLogFact,
     GroupRuleFact,
-    NetworkFacts,
     RouteFact,
     SubnetFact,
+    TenantFacts,
     VpcFact,
 )
 
@@ -44,10 +43,12 @@ class Inventory:
     dns: Mapping[tuple[str, str], bool]
 
 
-def facts_of(plan: TenantPlan, seen: Inventory) -> NetworkFacts:
-    """Return the facts of a tenant's network; what carries no name of the tenant appears under its AWS id."""
-    names = _names(plan.tenant, seen)
-    return NetworkFacts(
+def facts_of(seen: Inventory, names: Mapping[str, str]) -> TenantFacts:
+    """Return the facts of a tenant's network; what carries no name of the tenant appears under its AWS id.
+
+    `names` are the `logical_names` of what was seen.
+    """
+    return TenantFacts(
         vpcs=frozenset(
             VpcFact(
                 block=vpc["CidrBlock"],
@@ -64,7 +65,7 @@ def facts_of(plan: TenantPlan, seen: Inventory) -> NetworkFacts:
     )
 
 
-def _names(tenant: str, seen: Inventory) -> dict[str, str]:
+def logical_names(tenant: str, seen: Inventory) -> dict[str, str]:
     """Map AWS ids to the logical names in the `Name` tags of this tenant's resources."""
     ids = {
         "SubnetId": seen.subnets,

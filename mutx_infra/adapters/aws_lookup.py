@@ -6,7 +6,7 @@ has none: routes, associations, ACL entries, inline policies, and the default gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -27,6 +27,8 @@ _BY_TAG: dict[str, tuple[str, str, str]] = {
     "aws:ec2/securityGroup:SecurityGroup": ("describe_security_groups", "SecurityGroups", "GroupId"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
     "aws:ec2/flowLog:FlowLog": ("describe_flow_logs", "FlowLogs", "FlowLogId"),
+    "aws:ec2/launchTemplate:LaunchTemplate": ("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "aws:ebs/volume:Volume": ("describe_volumes", "Volumes", "VolumeId"),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": (
         "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": (
@@ -43,6 +45,7 @@ class AwsLookup:
         self._ec2 = session.client("ec2", region)
         self._logs = session.client("logs", region)
         self._iam = session.client("iam", region)
+        self._kms = session.client("kms", region)
         self._natural: dict[str, Callable[[Inputs], str | None]] = {
             "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": self._default_group,
             "aws:ec2/route:Route": self._route,
@@ -52,11 +55,19 @@ class AwsLookup:
             "aws:cloudwatch/logGroup:LogGroup": self._log_group,
             "aws:iam/role:Role": self._role,
             "aws:iam/rolePolicy:RolePolicy": self._role_policy,
+            "aws:iam/policy:Policy": self._policy,
+            "aws:iam/instanceProfile:InstanceProfile": self._profile,
+            "aws:ec2/volumeAttachment:VolumeAttachment": self._attachment,
+            "aws:kms/alias:Alias": self._alias,
+        }
+        self._alike: dict[str, Callable[[Inputs], Iterator[str]]] = {
+            "aws:ec2/instance:Instance": self._instances,
+            "aws:kms/key:Key": self._keys,
         }
 
     def knows(self, kind: str) -> bool:
         """Say whether orphans of this type can be found at all."""
-        return kind in _BY_TAG or kind in self._natural
+        return kind in _BY_TAG or kind in self._natural or kind in self._alike
 
     def find(self, kind: str, inputs: Inputs, *, besides: Collection[str]) -> str | None:
         """Return the id of the resource that these inputs made, as Pulumi would have recorded it, or None.
@@ -70,6 +81,8 @@ class AwsLookup:
             if kind in self._natural:
                 found = self._natural[kind](inputs)
                 return found if found not in besides else None
+            if kind in self._alike:
+                return next((found for found in self._alike[kind](inputs) if found not in besides), None)
             return self._tagged(kind, inputs.get("tags") or {}, besides)
 
     def complete(self, kind: str, identity: str) -> None:
@@ -161,6 +174,56 @@ class AwsLookup:
             return None
         return f"{inputs['role']}:{inputs['name']}"
 
+    def _policy(self, inputs: Inputs) -> str | None:
+        path, name = inputs.get("path") or "/", inputs["name"]
+        pages = self._iam.get_paginator("list_policies").paginate(Scope="Local", PathPrefix=path)
+        policies = [policy for page in pages for policy in page["Policies"]]
+        return next((str(p["Arn"]) for p in policies if p["PolicyName"] == name and p["Path"] == path), None)
+
+    def _profile(self, inputs: Inputs) -> str | None:
+        try:
+            found = self._iam.get_instance_profile(InstanceProfileName=inputs["name"])
+        except self._iam.exceptions.NoSuchEntityException:
+            return None
+        return str(found["InstanceProfile"]["InstanceProfileName"])
+
+    def _instances(self, inputs: Inputs) -> Iterator[str]:
+        tags = inputs.get("tags") or {}
+        if NAME_TAG not in tags or TENANT_TAG not in tags:
+            return
+        filters = [{"Name": f"tag:{tag}", "Values": [tags[tag]]} for tag in (TENANT_TAG, NAME_TAG)]
+        for reservation in self._ec2.describe_instances(Filters=filters)["Reservations"]:
+            for instance in reservation["Instances"]:
+                if instance["State"]["Name"] not in {"terminated", "shutting-down"}:
+                    yield str(instance["InstanceId"])
+
+    def _attachment(self, inputs: Inputs) -> str | None:
+        device, volume, instance = inputs["deviceName"], inputs["volumeId"], inputs["instanceId"]
+        for found in self._list("describe_volumes", "Volumes", {"VolumeIds": [volume]}):
+            for attachment in found.get("Attachments") or []:
+                if (attachment["Device"], attachment["InstanceId"]) == (device, instance):
+                    return attachment_id(device, volume, instance)
+        return None
+
+    def _keys(self, inputs: Inputs) -> Iterator[str]:
+        """Find living keys by their tags; KMS can be asked for the tags of one key at a time only."""
+        wanted = {tag: (inputs.get("tags") or {}).get(tag) for tag in (TENANT_TAG, NAME_TAG)}
+        if None in wanted.values():
+            return
+        for page in self._kms.get_paginator("list_keys").paginate():
+            for entry in page["Keys"]:
+                key = {"KeyId": entry["KeyId"]}
+                tags = self._kms.list_resource_tags(**key).get("Tags") or []
+                found = {tag["TagKey"]: tag["TagValue"] for tag in tags}
+                is_ours = {tag: found.get(tag) for tag in wanted} == wanted
+                if is_ours and self._kms.describe_key(**key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
+                    yield str(entry["KeyId"])
+
+    def _alias(self, inputs: Inputs) -> str | None:
+        pages = self._kms.get_paginator("list_aliases").paginate()
+        names = {alias["AliasName"] for page in pages for alias in page["Aliases"]}
+        return str(inputs["name"]) if inputs["name"] in names else None
+
     def _tables(self, **which: object) -> list[dict[str, Any]]:
         return self._list("describe_route_tables", "RouteTables", which)
 
@@ -185,3 +248,8 @@ def route_id(route_table: str, destination: str) -> str:
 def acl_entry_id(acl: str, number: int, protocol: str, *, egress: bool) -> str:
     """Return the id that the AWS provider gives an ACL entry (AWS has none): CRC-32 over its key."""
     return f"nacl-{crc32(f'{acl}-{number}-{str(egress).lower()}-{protocol}-'.encode())}"
+
+
+def attachment_id(device: str, volume: str, instance: str) -> str:
+    """Return the id that the AWS provider gives an attachment (AWS has none): CRC-32 over its key."""
+    return f"vai-{crc32(f'{device}-{instance}-{volume}-'.encode())}"

@@ -8,6 +8,7 @@ keeps the running program's settings in process-wide state.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,16 +33,17 @@ from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, VerificationError
-from mutx_infra.naming import PROJECT, stack_name
+from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError
+from mutx_infra.naming import PROJECT, resource_name, stack_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import Owner
 
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
-_SERVICES = ("ec2", "iam", "logs", "sts")
+_SERVICES = ("ec2", "iam", "kms", "logs", "sts")
 _NO_STACK = "no stack named"
+_PROTECTED = re.compile(r"unable to (?:replace|delete) resource \"[^\"]*::([^:\"]+)\"")
 _TORN_STATE = "failed to load checkpoint"
 _one_at_a_time = Lock()
 
@@ -125,13 +127,17 @@ class PulumiStacks:
             )
             return collector.changes
 
-    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
+    def apply(
+        self, plan: TenantPlan, *, refresh: bool, report: Reporter, replace: tuple[str, ...] = ()
+    ) -> ChangeSet:
         """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
         start_loading()
         with self._operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             packs = self._packs(stack, plan)
             must_refresh = self._prepare(stack, plan.region, report)
+            if replace:
+                self._unprotect(stack, plan.tenant, replace)
             collector = EventCollector(report)
             self._run(
                 collector,
@@ -150,6 +156,7 @@ class PulumiStacks:
             if self._deployment(stack) is None:
                 return ChangeSet()
             must_refresh = self._prepare(stack, plan.region, report)
+            self._unprotect(stack, plan.tenant, None)
             collector = EventCollector(report)
             self._run(collector, plan.tenant, lambda: stack.destroy(on_event=collector, refresh=must_refresh))
             self._run(collector, plan.tenant, lambda: stack.workspace.remove_stack(stack.name))
@@ -186,6 +193,31 @@ class PulumiStacks:
         whole = auto.Deployment(version=3, deployment=recovery.deployment)
         self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
         return True
+
+    def _unprotect(self, stack: auto.Stack, tenant: str, names: tuple[str, ...] | None) -> None:
+        """Take the protection off what holds data: all of it, or what is named with or without the tenant's id."""
+        resources = (self._deployment(stack) or {}).get("resources") or []
+        protected = {str(r["urn"]).rsplit("::", 1)[-1]: str(r["urn"]) for r in resources if r.get("protect")}
+        if names is None:
+            urns = list(protected.values())
+        else:
+            found = {
+                name: protected.get(name) or protected.get(resource_name(tenant, name)) for name in names
+            }
+            if unknown := sorted(name for name, urn in found.items() if urn is None):
+                raise RefusedError(
+                    f"{tenant} has no protected resource {', '.join(unknown)}",
+                    code="replace-unknown",
+                    remedy=f"protected are: {', '.join(sorted(protected)) or 'none'}",
+                )
+            urns = [urn for urn in found.values() if urn is not None]
+        for urn in urns:
+            command = ["state", "unprotect", urn, "--yes", "--stack", stack.name]
+            self._run(
+                EventCollector(), tenant, lambda command=command: stack.workspace.pulumi_command.run(  # type: ignore[misc]
+                    command, stack.workspace.work_dir, stack.workspace.env_vars
+                ),
+            )  # fmt: skip
 
     def _deployment(self, stack: auto.Stack) -> dict[str, Any] | None:
         """Return the stack's state, or None where the backend knows no such stack.
@@ -315,6 +347,14 @@ class PulumiStacks:
                 code="policy-violated",
                 remedy="change the program; a rule is changed by a decision, not to let a program pass",
                 detail="\n".join(collector.violations[:20]),
+            )
+        if protected := sorted(set(_PROTECTED.findall("\n".join([*collector.errors, str(exc)])))):
+            return RefusedError(
+                f"the plan of {tenant} would replace what holds data: {', '.join(protected)}",
+                code="data-protected",
+                remedy="back it up, then name it: "
+                + " ".join(f"`--replace {name}`" for name in protected)
+                + "; or take the change back",
             )
         errors = (
             collector.errors

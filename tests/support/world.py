@@ -12,9 +12,9 @@ from mutx_infra.environment import Environment
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.ports import Reporter
-from mutx_infra.records import Owner
+from mutx_infra.records import Owner, Tombstone
 from mutx_infra.tenant import TenantSpec
-from mutx_infra.verification import NetworkFacts, expected_facts
+from mutx_infra.verification import TenantFacts, expected_facts
 from tests.support.registry import HandClock, MemoryJournal, MemoryRegistry
 from tests.support.specs import ACCOUNT, an_owner
 
@@ -26,9 +26,10 @@ class MemoryCloud:
     """`ports.Cloud`: what the stacks made, plus what a test adds."""
 
     account: str = ACCOUNT
-    networks: dict[str, NetworkFacts] = field(default_factory=dict)
+    networks: dict[str, TenantFacts] = field(default_factory=dict)
     foreign_blocks: tuple[IPv4Network, ...] = ()
     left: tuple[str, ...] = ()
+    keys: dict[str, Tombstone] = field(default_factory=dict)
 
     def account_id(self) -> str:
         return self.account
@@ -39,8 +40,16 @@ class MemoryCloud:
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         return self.foreign_blocks
 
-    def observe(self, plan: TenantPlan) -> NetworkFacts:
-        return self.networks.get(plan.tenant, NetworkFacts())
+    def observe(self, plan: TenantPlan) -> TenantFacts:
+        return self.networks.get(plan.tenant, TenantFacts())
+
+    def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
+        return tuple(key for key in self.keys.values() if key.id.startswith(tenant))
+
+    def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
+        for key in self.tombstones(tenant, region):
+            if not key.is_going:
+                self.keys[key.id] = key.model_copy(update={"retained_until": f"in {days} days"})
 
     def residue(self, tenant: str, region: str) -> tuple[str, ...]:
         return (*self.left, *([f"vpc of {tenant}"] if tenant in self.networks else []))
@@ -59,6 +68,7 @@ class MemoryStacks:
     calls: list[tuple[str, bool]] = field(default_factory=list)
     fails: list[BaseException] = field(default_factory=list)
     meanwhile: Callable[[], None] = field(default=lambda: None)
+    replaced: tuple[str, ...] = ()
     waited_for: list[str] = field(default_factory=list)
     unlocked: list[str] = field(default_factory=list)
 
@@ -67,16 +77,23 @@ class MemoryStacks:
         is_same = self.cloud.networks.get(plan.tenant) == expected_facts(plan)
         return ChangeSet(unchanged=1) if is_same else ChangeSet(changes=(VPC,))
 
-    def apply(self, plan: TenantPlan, *, refresh: bool, report: Reporter) -> ChangeSet:
+    def apply(
+        self, plan: TenantPlan, *, refresh: bool, report: Reporter, replace: tuple[str, ...] = ()
+    ) -> ChangeSet:
         self.calls.append(("apply", refresh))
+        self.replaced += replace
         self._happen()
         self.cloud.networks[plan.tenant] = expected_facts(plan)
+        key = Tombstone(kind="KMS key", id=f"{plan.tenant}-1", purpose="vault", is_going=False)
+        self.cloud.keys.setdefault(key.id, key)
         return ChangeSet(changes=(VPC,))
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         self.calls.append(("destroy", True))
         self._happen()
         self.cloud.networks.pop(plan.tenant, None)
+        for key in self.cloud.tombstones(plan.tenant, plan.region):
+            self.cloud.keys[key.id] = key.model_copy(update={"is_going": True})
         return ChangeSet()
 
     def outputs(self, tenant: str) -> dict[str, object]:

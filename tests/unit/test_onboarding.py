@@ -17,7 +17,7 @@ from mutx_infra.errors import (
 )
 from mutx_infra.leases import LEASE_S
 from mutx_infra.records import StepState, TenantState
-from mutx_infra.verification import NetworkFacts
+from mutx_infra.verification import TenantFacts
 from tests.support.specs import a_spec, an_allocation, an_owner
 from tests.support.world import Listener, MemoryFiles, World, a_world
 
@@ -50,7 +50,7 @@ def test_a_create_goes_through_its_steps_and_ends_in_an_observed_state(world: Wo
 
     record = world.registry.tenant("acme")
     run = world.journal.last_run("acme")
-    assert heard.steps == ["preflight", "network", "verify"]
+    assert heard.steps == ["preflight", "stack", "verify"]
     assert record is not None
     assert run is not None
     assert (record.state, record.outputs) == (TenantState.READY, {"vpc_id": "vpc-acme"})
@@ -170,7 +170,7 @@ def test_a_step_that_fails_is_journalled_and_the_next_run_looks_first(
     world.onboarding().resume("acme", heard)
 
     assert run is not None
-    assert (run.state, run.steps[-1].name, run.steps[-1].state) == ("failed", "network", StepState.FAILED)
+    assert (run.state, run.steps[-1].name, run.steps[-1].state) == ("failed", "stack", StepState.FAILED)
     assert world.stacks.calls == [("apply", False), ("apply", True)]
     assert state_of(world) is TenantState.READY
 
@@ -188,7 +188,7 @@ def test_a_failed_create_that_is_repeated_refreshes_though_it_was_told_not_to(
 
 
 def test_a_network_that_differs_from_its_plan_fails_the_create(world: World, heard: Listener) -> None:
-    world.cloud.observe = lambda plan: NetworkFacts()  # type: ignore[method-assign]
+    world.cloud.observe = lambda plan: TenantFacts()  # type: ignore[method-assign]
 
     with pytest.raises(VerificationError) as refused:
         create(world, heard)
@@ -203,7 +203,7 @@ def test_a_destroy_proves_that_nothing_is_left_and_frees_the_block(world: World,
 
     world.onboarding().destroy("acme", heard)
 
-    assert heard.steps[-2:] == ["network", "prove"]
+    assert heard.steps[-2:] == ["stack", "prove"]
     assert state_of(world) is None
     run = world.journal.last_run("acme")
     assert run is not None
@@ -302,12 +302,12 @@ def test_unlock_breaks_the_lease_and_the_states_lock(world: World, heard: Listen
     assert world.stacks.unlocked == ["acme"]
 
 
-@pytest.mark.parametrize("step", ["preflight", "network", "verify"])
+@pytest.mark.parametrize("step", ["preflight", "stack", "verify"])
 def test_a_create_that_fails_at_any_step_is_finished_by_the_next(
     world: World, heard: Listener, step: str
 ) -> None:
-    failing = {"preflight": "blocks_in_use", "network": "apply", "verify": "observe"}[step]
-    holder = world.stacks if step == "network" else world.cloud
+    failing = {"preflight": "blocks_in_use", "stack": "apply", "verify": "observe"}[step]
+    holder = world.stacks if step == "stack" else world.cloud
     kept = getattr(holder, failing)
     calls = []
 

@@ -16,7 +16,15 @@ from mutx_infra.tenant import TenantSpec
 WORLD = "0.0.0.0/0"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-_UNTAGGED = ("Route", "RouteTableAssociation", "NetworkAclRule", "NetworkAclAssociation", "RolePolicy")
+_UNTAGGED = (
+    "Route",
+    "RouteTableAssociation",
+    "NetworkAclRule",
+    "NetworkAclAssociation",
+    "RolePolicy",
+    "Alias",
+    "VolumeAttachment",
+)
 
 
 class Recorder(mocks.Mocks):
@@ -30,6 +38,9 @@ class Recorder(mocks.Mocks):
             "allocationId": "eip",
             "prefixListId": "pl-s3",
             "publicIp": "192.0.2.1",
+            "keyId": f"{args.name}-key",
+            "latestVersion": 1,
+            "privateIp": "10.0.1.9",
         }
         return f"{args.name}-id", {**args.inputs, **computed}
 
@@ -125,17 +136,89 @@ def test_everything_that_aws_can_tag_carries_the_tenant_and_a_name_of_its_own(st
 
 def test_flow_logs_record_all_traffic_for_thirty_days(starter: Recorder) -> None:
     (log,) = starter.of("aws:ec2/flowLog:FlowLog")
-    (group,) = starter.of("aws:cloudwatch/logGroup:LogGroup")
+    groups = {group["name"]: group for group in starter.of("aws:cloudwatch/logGroup:LogGroup")}
 
     assert log["trafficType"] == "ALL"
-    assert group["retentionInDays"] == 30
+    assert log["logDestination"] == "arn:acme-flow-log-group"
+    assert groups["/mutx/acme/vpc-flow-logs"]["retentionInDays"] == 30
+
+
+def test_login_and_vault_records_are_kept_for_a_year_under_the_key_of_the_logs(starter: Recorder) -> None:
+    groups = {group["name"]: group for group in starter.of("aws:cloudwatch/logGroup:LogGroup")}
+
+    assert {groups[f"/mutx/acme/{name}"]["retentionInDays"] for name in ("hosts", "vault-audit")} == {365}
+    assert {group["kmsKeyId"] for group in groups.values()} == {"arn:acme-key-logs"}
 
 
 def test_the_flow_log_role_may_write_to_its_log_group_only(starter: Recorder) -> None:
-    (grant,) = starter.of("aws:iam/rolePolicy:RolePolicy")
+    (grant,) = [g for g in starter.of("aws:iam/rolePolicy:RolePolicy") if g["name"] == "write-flow-logs"]
     resources = json.loads(grant["policy"])["Statement"][0]["Resource"]
 
-    assert resources == ["arn:acme-flow-log-group", "arn:acme-flow-log-group:*"]
+    group = "arn:aws:logs:eu-west-1:123456789012:log-group:/mutx/acme/vpc-flow-logs"
+    assert resources == [group, f"{group}:*"]
+
+
+def test_no_host_has_a_public_address_a_key_pair_or_metadata_without_tokens(starter: Recorder) -> None:
+    templates = starter.of("aws:ec2/launchTemplate:LaunchTemplate")
+    hosts = starter.of("aws:ec2/instance:Instance")
+
+    assert len(templates) == len(hosts) == 5
+    assert not any("keyName" in made or "associatePublicIpAddress" in made for made in [*templates, *hosts])
+    assert not any("networkInterfaces" in template for template in templates)
+    assert {
+        (t["metadataOptions"]["httpTokens"], t["metadataOptions"]["httpPutResponseHopLimit"])
+        for t in templates
+    } == {("required", 1)}
+
+
+def test_every_volume_lies_under_a_key_of_its_purpose(starter: Recorder) -> None:
+    roots = {
+        mapping["ebs"]["kmsKeyId"]
+        for template in starter.of("aws:ec2/launchTemplate:LaunchTemplate")
+        for mapping in template["blockDeviceMappings"]
+    }
+    data = {v["tags"]["Name"]: (v["encrypted"], v["kmsKeyId"]) for v in starter.of("aws:ebs/volume:Volume")}
+
+    assert roots == {"arn:acme-key-volumes"}
+    assert data == {
+        "acme-data-database-1": (True, "arn:acme-key-database"),
+        "acme-data-vault-1": (True, "arn:acme-key-vault"),
+    }
+
+
+def test_every_key_rotates_and_goes_only_after_thirty_days(starter: Recorder) -> None:
+    keys = starter.of("aws:kms/key:Key")
+
+    assert len(keys) == 5
+    assert all(key["enableKeyRotation"] and key["deletionWindowInDays"] == 30 for key in keys)
+
+
+def test_a_host_starts_nothing_but_its_own_joining(starter: Recorder) -> None:
+    scripts = {
+        host["tags"]["mutx:host"]: host["userData"] for host in starter.of("aws:ec2/instance:Instance")
+    }
+
+    assert scripts["agent-1"] == (
+        "#!/bin/sh\nexec systemctl start --no-block 'mutx-join@acme:agent-1.service'\n"
+    )
+    assert len(set(scripts.values())) == 5
+
+
+def test_every_role_is_bounded(starter: Recorder) -> None:
+    roles = starter.of("aws:iam/role:Role")
+
+    assert len(roles) == 6
+    assert {role["permissionsBoundary"] for role in roles} == {"arn:acme-boundary"}
+
+
+def test_interface_endpoints_stand_where_the_tier_asks_for_them(starter: Recorder) -> None:
+    recorder = register(plan_of("standard", "ab"))
+    settings.reset_options()
+    made = [e for e in recorder.of("aws:ec2/vpcEndpoint:VpcEndpoint") if e["vpcEndpointType"] == "Interface"]
+
+    assert {e["serviceName"].rsplit(".", 1)[-1] for e in made} == {"kms", "logs", "ssm"}
+    assert {tuple(e["securityGroupIds"]) for e in made} == {("acme-sg-endpoint-id",)}
+    assert len(starter.of("aws:ec2/vpcEndpoint:VpcEndpoint")) == 1
 
 
 def test_a_dedicated_tenant_leaves_by_a_nat_gateway_of_the_same_zone() -> None:

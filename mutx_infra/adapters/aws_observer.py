@@ -1,0 +1,161 @@
+"""The live tenant in AWS's words: network, hosts, keys, roles and logs, asked for side by side. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+from mutx_infra.adapters.aws_facts import Inventory, facts_of, logical_names
+from mutx_infra.adapters.aws_host_facts import HostInventory, KeyItem, RoleItem, host_facts
+from mutx_infra.adapters.aws_listing import GLOBAL_REGION, AwsListing, tenant_filter
+from mutx_infra.adapters.aws_session import translated
+from mutx_infra.naming import key_alias
+from mutx_infra.plan import TenantPlan
+from mutx_infra.verification import TenantFacts
+
+_NETWORK_PARTS = tuple(field.name for field in fields(Inventory) if field.name != "vpcs")
+_HOST_PARTS = tuple(field.name for field in fields(HostInventory) if field.name != "names")
+_AT_ONCE = 12
+
+
+class AwsObserver:
+    """Observes one tenant."""
+
+    def __init__(self, listing: AwsListing) -> None:
+        self._listing = listing
+
+    def observe(self, plan: TenantPlan) -> TenantFacts:
+        """Return the live tenant of the plan, whoever made what is there."""
+        with translated("show the tenant's network"):
+            vpcs = self._listing.all("ec2", plan.region, "describe_vpcs", "Vpcs", tenant_filter(plan.tenant))
+            ids = [vpc["VpcId"] for vpc in vpcs]
+            if not ids:
+                return TenantFacts()
+            # Nested jobs would wait for workers that wait for them: these use a pool of their own.
+            with ThreadPoolExecutor(_AT_ONCE) as pool, ThreadPoolExecutor(_AT_ONCE) as details:
+                jobs = {**self._network_jobs(plan, ids), **self._host_jobs(plan, ids, details)}
+                results = {name: pool.submit(job) for name, job in jobs.items()}
+                found = {name: future.result() for name, future in results.items()}
+        network = Inventory(vpcs=vpcs, **{name: found[name] for name in _NETWORK_PARTS})
+        names = logical_names(plan.tenant, network)
+        hosts = HostInventory(names=names, **{name: found[name] for name in _HOST_PARTS})
+        return facts_of(network, names).model_copy(update=host_facts(plan, hosts))
+
+    def _network_jobs(self, plan: TenantPlan, vpcs: list[str]) -> dict[str, Callable[[], Any]]:
+        """Return what to ask about the network, by part of the `Inventory`."""
+        ec2, inside = self._listing.session.client("ec2", plan.region), [{"Name": "vpc-id", "Values": vpcs}]
+
+        def listing(operation: str, key: str, filters: list[dict[str, Any]] | None) -> Callable[[], Any]:
+            return lambda: self._listing.all("ec2", plan.region, operation, key, filters)
+
+        return {
+            "subnets": listing("describe_subnets", "Subnets", inside),
+            "tables": listing("describe_route_tables", "RouteTables", inside),
+            "acls": listing("describe_network_acls", "NetworkAcls", inside),
+            "groups": listing("describe_security_groups", "SecurityGroups", inside),
+            "gateways": listing(
+                "describe_internet_gateways",
+                "InternetGateways",
+                [{"Name": "attachment.vpc-id", "Values": vpcs}],
+            ),
+            "nats": listing("describe_nat_gateways", "NatGateways", inside),
+            "endpoints": listing("describe_vpc_endpoints", "VpcEndpoints", inside),
+            "flow_logs": listing("describe_flow_logs", "FlowLogs", [{"Name": "resource-id", "Values": vpcs}]),
+            "prefix_lists": listing("describe_prefix_lists", "PrefixLists", None),
+            "dns": lambda: {
+                (vpc, name): ec2.describe_vpc_attribute(VpcId=vpc, Attribute=name)[
+                    name[0].upper() + name[1:]
+                ]["Value"]
+                for vpc in vpcs
+                for name in ("enableDnsSupport", "enableDnsHostnames")
+            },
+            "log_groups": lambda: self._listing.log_groups(plan.tenant, plan.region),
+        }
+
+    def _host_jobs(
+        self, plan: TenantPlan, vpcs: list[str], pool: ThreadPoolExecutor
+    ) -> dict[str, Callable[[], Any]]:
+        """Return what to ask about hosts, keys and roles, by part of the `HostInventory`."""
+        ec2 = self._listing.session.client("ec2", plan.region)
+        inside = [{"Name": "vpc-id", "Values": vpcs}]
+
+        def user_data() -> dict[str, str]:
+            instances = [host["InstanceId"] for host in self._listing.instances(plan.region, inside)]
+            answers = pool.map(
+                lambda identity: ec2.describe_instance_attribute(InstanceId=identity, Attribute="userData"),
+                instances,
+            )
+            return {
+                identity: str((answer.get("UserData") or {}).get("Value", ""))
+                for identity, answer in zip(instances, answers, strict=True)
+            }
+
+        return {
+            "instances": lambda: self._listing.instances(plan.region, inside),
+            "volumes": lambda: self._listing.all(
+                "ec2", plan.region, "describe_volumes", "Volumes", tenant_filter(plan.tenant)
+            ),
+            "user_data": user_data,
+            "keys": lambda: self._keys(plan.tenant, plan.region, pool),
+            "roles": lambda: self._roles(plan, pool),
+        }
+
+    def _keys(self, tenant: str, region: str, pool: ThreadPoolExecutor) -> list[KeyItem]:
+        """Return the keys behind the tenant's aliases."""
+        kms = self._listing.session.client("kms", region)
+        aliases = [
+            entry
+            for entry in self._listing.all("kms", region, "list_aliases", "Aliases")
+            if entry["AliasName"].startswith(key_alias(tenant, "")) and entry.get("TargetKeyId")
+        ]
+
+        def look(alias: dict[str, Any]) -> KeyItem:
+            key = alias["TargetKeyId"]
+            metadata = kms.describe_key(KeyId=key)["KeyMetadata"]
+            is_usable = metadata["KeyState"] == "Enabled"
+            return KeyItem(
+                alias=alias["AliasName"],
+                metadata=metadata,
+                policy=kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"],
+                rotates=is_usable and kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"],
+            )
+
+        return list(pool.map(look, aliases))
+
+    def _roles(self, plan: TenantPlan, pool: ThreadPoolExecutor) -> list[RoleItem]:
+        """Return the roles below the tenant's IAM path with every document, and the boundary policy."""
+        iam = self._listing.session.client("iam", GLOBAL_REGION)
+        names = [role["RoleName"] for role in self._listing.below("list_roles", "Roles", plan.tenant)]
+
+        def look(name: str) -> RoleItem:
+            role = iam.get_role(RoleName=name)["Role"]
+            inline = self._listing.all(
+                "iam", GLOBAL_REGION, "list_role_policies", "PolicyNames", RoleName=name
+            )
+            attached = self._listing.all(
+                "iam", GLOBAL_REGION, "list_attached_role_policies", "AttachedPolicies", RoleName=name
+            )
+            return RoleItem(
+                name=name,
+                trust=role["AssumeRolePolicyDocument"],
+                boundary=(role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""),
+                policies=[
+                    iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                    for policy in inline
+                ],
+                attached=tuple(sorted(policy["PolicyArn"] for policy in attached)),
+            )
+
+        def look_at_policy(policy: dict[str, Any]) -> RoleItem:
+            version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])[
+                "PolicyVersion"
+            ]
+            return RoleItem(
+                name=policy["PolicyName"], trust={}, boundary="", policies=[version["Document"]], attached=()
+            )
+
+        roles = pool.map(look, names)
+        policies = pool.map(look_at_policy, self._listing.below("list_policies", "Policies", plan.tenant))
+        return [*roles, *policies]
