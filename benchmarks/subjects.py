@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from documents import documents_of
 from measure import Sample, run
 
+from mutx_infra.plan import TenantPlan
 from mutx_infra.settings import cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,9 +80,11 @@ class Bench:
         (self.directory / "tenants" / f"{tenant}.yaml").write_text(spec, encoding="utf-8")
 
     def write_plan(self, tenant: str) -> Path:
-        """Write what `tenant preview --json` prints and return its path."""
+        """Write what `tenant preview --json` prints, and the plan's documents; return its path."""
         path = self.directory / f"{tenant}.json"
-        path.write_text(json.dumps(self.ask("tenant", "preview", tenant, "--json")), encoding="utf-8")
+        seen = self.ask("tenant", "preview", tenant, "--json")
+        documents = documents_of(TenantPlan.model_validate(seen["plan"]))
+        path.write_text(json.dumps({**seen, "documents": documents}), encoding="utf-8")
         return path
 
     def ask(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON

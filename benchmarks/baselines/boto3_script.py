@@ -1,9 +1,9 @@
-"""The same network by plain boto3, one call after the other: the yardstick for `tenant create` and `destroy`.
+"""The same tenant by plain boto3, one call after the other: the yardstick for `tenant create` and `destroy`.
 
 Usage: boto3_script.py create|destroy PLAN.json ENDPOINT RECEIPT.json
 
-PLAN.json is what `mutx-infra tenant preview --json` prints. One rule is one call, as one rule is one resource of
-the stack. It keeps no state, compares nothing and cannot be run twice: what it lacks is what it is measured for.
+PLAN.json is what `mutx-infra tenant preview --json` prints, with the policy documents beside it. One rule is
+one call, as one rule is one resource of the stack. It keeps no state, compares nothing and cannot be run twice: what it lacks is what it is measured for.
 The receipt holds the ids that `destroy` needs and the number of calls.
 """
 
@@ -24,7 +24,8 @@ Ids = dict[str, Any]
 def main(arguments: list[str]) -> int:
     """Create or destroy, and write the receipt."""
     action, plan_file, endpoint, receipt_file = arguments
-    plan: Plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))["plan"]
+    content = json.loads(Path(plan_file).read_text(encoding="utf-8"))
+    plan: Plan = {**content["plan"], "documents": content["documents"]}
     aws = _Clients(endpoint, plan["region"])
     receipt = Path(receipt_file)
     if action == "create":
@@ -45,7 +46,8 @@ class _Clients:
         self.ec2 = session.client("ec2", endpoint_url=endpoint)
         self.logs = session.client("logs", endpoint_url=endpoint)
         self.iam = session.client("iam", endpoint_url=endpoint)
-        for client in (self.ec2, self.logs, self.iam):
+        self.kms = session.client("kms", endpoint_url=endpoint)
+        for client in (self.ec2, self.logs, self.iam, self.kms):
             client.meta.events.register("before-send", self._count)
 
     def _count(self, **_: object) -> None:
@@ -73,19 +75,30 @@ def create(aws: _Clients, plan: Plan) -> Ids:
     )["VpcEndpoint"]["VpcEndpointId"]
     groups = _security_groups(aws, plan, vpc)
     acls = _network_acls(aws, plan, vpc, subnets)
+    keys = _keys(aws, plan)
+    boundary = _policy(aws, plan, keys)
+    _log_groups(aws, plan, keys)
     return {
         "vpc": vpc, "subnets": [*subnets.values()], "gateway": gateway_id, "addresses": addresses,
-        "nats": [*nats.values()], "tables": [*tables.values()], "endpoint": endpoint, "groups": groups, "acls": acls,
-        **_flow_log(aws, plan, vpc),
+        "nats": [*nats.values()], "tables": [*tables.values()], "endpoint": endpoint, "groups": [*groups.values()],
+        "acls": acls, "keys": {key: arn.rsplit("/", 1)[-1] for key, arn in keys.items()}, "boundary": boundary,
+        "log_groups": [group["name"] for group in plan["log_groups"]], "tenant": plan["tenant"],
+        **_flow_log(aws, plan, vpc, boundary), **_hosts(aws, plan, subnets, groups, keys, boundary),
     }  # fmt: skip
 
 
 def destroy(aws: _Clients, ids: Ids) -> None:
     """Delete in the opposite order; rules, entries, routes and associations go with what holds them."""
+    _delete_hosts(aws, ids)
     aws.ec2.delete_flow_logs(FlowLogIds=[ids["flow_log"]])
     aws.iam.delete_role_policy(RoleName=ids["role"], PolicyName="write-flow-logs")
     aws.iam.delete_role(RoleName=ids["role"])
-    aws.logs.delete_log_group(logGroupName=ids["log_group"])
+    for group in ids["log_groups"]:
+        aws.logs.delete_log_group(logGroupName=group)
+    aws.iam.delete_policy(PolicyArn=ids["boundary"])
+    for purpose, key in ids["keys"].items():
+        aws.kms.delete_alias(AliasName=f"alias/mutx/{ids['tenant']}/{purpose}")
+        aws.kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=30)
     aws.ec2.delete_vpc_endpoints(VpcEndpointIds=[ids["endpoint"]])
     for nat in ids["nats"]:
         aws.ec2.delete_nat_gateway(NatGatewayId=nat)
@@ -184,7 +197,7 @@ def _remove_rules(aws: _Clients, group: str) -> None:
             revoke(GroupId=group, SecurityGroupRuleIds=rules)
 
 
-def _security_groups(aws: _Clients, plan: Plan, vpc: str) -> list[str]:
+def _security_groups(aws: _Clients, plan: Plan, vpc: str) -> dict[str, str]:
     groups: dict[str, str] = {}
     for role in plan["roles"]:
         made = aws.ec2.create_security_group(
@@ -208,7 +221,7 @@ def _security_groups(aws: _Clients, plan: Plan, vpc: str) -> list[str]:
             IpPermissions=[_permission(rule, groups, s3)],
             **_tags(plan, "security-group-rule", rule["key"]),
         )
-    return [*groups.values()]
+    return groups
 
 
 def _permission(rule: dict[str, Any], groups: dict[str, str], s3: str) -> dict[str, Any]:
@@ -256,38 +269,167 @@ def _give_subnets_to_default_acl(aws: _Clients, vpc: str) -> None:
         )
 
 
-def _flow_log(aws: _Clients, plan: Plan, vpc: str) -> Ids:
-    group, role = f"/mutx/{plan['tenant']}/flow", f"mutx-{plan['tenant']}-flow"
-    aws.logs.create_log_group(
-        logGroupName=group, tags={p["Key"]: p["Value"] for p in _pairs(plan, "flow-log-group")}
+def _keys(aws: _Clients, plan: Plan) -> dict[str, str]:
+    arns = {}
+    for key in plan["keys"]:
+        purpose = key["purpose"]
+        pairs = [*_pairs(plan, f"key-{purpose}"), {"Key": "mutx:purpose", "Value": purpose}]
+        made = aws.kms.create_key(
+            Description=key["reason"],
+            Policy=plan["documents"]["keys"][purpose],
+            Tags=[{"TagKey": pair["Key"], "TagValue": pair["Value"]} for pair in pairs],
+        )["KeyMetadata"]
+        aws.kms.enable_key_rotation(KeyId=made["KeyId"])
+        aws.kms.create_alias(AliasName=key["alias"], TargetKeyId=made["KeyId"])
+        arns[purpose] = made["Arn"]
+    return arns
+
+
+def _with_key(document: str, keys: dict[str, str]) -> str:
+    return document.replace("KEY-PARAMETERS", keys["parameters"])
+
+
+def _policy(aws: _Clients, plan: Plan, keys: dict[str, str]) -> str:
+    made = aws.iam.create_policy(
+        PolicyName=f"mutx-{plan['tenant']}-boundary",
+        Path=_path(plan),
+        PolicyDocument=_with_key(plan["documents"]["boundary"], keys),
+        Tags=_pairs(plan, "boundary"),
     )
-    aws.logs.put_retention_policy(logGroupName=group, retentionInDays=plan["flow_log_retention_days"])
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
+    return str(made["Policy"]["Arn"])
+
+
+def _path(plan: Plan) -> str:
+    return f"/mutx/{plan['tenant']}/"
+
+
+def _log_groups(aws: _Clients, plan: Plan, keys: dict[str, str]) -> None:
+    for group in plan["log_groups"]:
+        aws.logs.create_log_group(
+            logGroupName=group["name"],
+            kmsKeyId=keys["logs"],
+            tags={p["Key"]: p["Value"] for p in _pairs(plan, f"{group['key']}-log-group")},
+        )
+        aws.logs.put_retention_policy(logGroupName=group["name"], retentionInDays=group["retention_days"])
+
+
+def _role(aws: _Clients, plan: Plan, name: str, trust: str, grant: tuple[str, str], boundary: str) -> str:
+    identity = f"mutx-{plan['tenant']}-{name}"
     made = aws.iam.create_role(
-        RoleName=role,
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        Tags=_pairs(plan, "flow-log-role"),
+        RoleName=identity,
+        Path=_path(plan),
+        AssumeRolePolicyDocument=trust,
+        PermissionsBoundary=boundary,
+        Tags=_pairs(plan, f"role-{name}"),
     )
-    grant = {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
-    aws.iam.put_role_policy(
-        RoleName=role,
-        PolicyName="write-flow-logs",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [grant]}),
-    )
+    aws.iam.put_role_policy(RoleName=identity, PolicyName=grant[0], PolicyDocument=grant[1])
+    return str(made["Role"]["Arn"])
+
+
+def _flow_log(aws: _Clients, plan: Plan, vpc: str, boundary: str) -> Ids:
+    documents = plan["documents"]
+    grant = ("write-flow-logs", documents["flow_grant"])
+    role = _role(aws, plan, "flow-logs", documents["flow_trust"], grant, boundary)
     flow_log = aws.ec2.create_flow_logs(
         ResourceIds=[vpc],
         ResourceType="VPC",
         TrafficType="ALL",
-        LogGroupName=group,
-        DeliverLogsPermissionArn=made["Role"]["Arn"],
+        LogGroupName=f"/mutx/{plan['tenant']}/vpc-flow-logs",
+        DeliverLogsPermissionArn=role,
         MaxAggregationInterval=60,
         **_tags(plan, "vpc-flow-log", "flow-log"),
     )["FlowLogIds"][0]
-    return {"log_group": group, "role": role, "flow_log": flow_log}
+    return {"role": f"mutx-{plan['tenant']}-flow-logs", "flow_log": flow_log}
+
+
+def _hosts(
+    aws: _Clients,
+    plan: Plan,
+    subnets: dict[str, str],
+    groups: dict[str, str],
+    keys: dict[str, str],
+    boundary: str,
+) -> Ids:
+    templates: dict[str, str] = {}
+    instances, volumes, profiles = [], [], []
+    for host in plan["hosts"]:
+        role, name = host["role"], host["key"]
+        if role not in templates:
+            templates[role] = _template(aws, plan, host, groups[role], keys)
+        identity = f"mutx-{plan['tenant']}-{name}"
+        grant = ("join-and-log", _with_key(plan["documents"]["hosts"][name], keys))
+        _role(aws, plan, name, plan["documents"]["host_trust"], grant, boundary)
+        aws.iam.create_instance_profile(
+            InstanceProfileName=identity, Path=_path(plan), Tags=_pairs(plan, f"profile-{name}")
+        )
+        aws.iam.add_role_to_instance_profile(InstanceProfileName=identity, RoleName=identity)
+        tags = [*_pairs(plan, name), {"Key": "mutx:host", "Value": name}]
+        made = aws.ec2.run_instances(
+            MinCount=1,
+            MaxCount=1,
+            LaunchTemplate={"LaunchTemplateId": templates[role], "Version": "1"},
+            SubnetId=subnets[host["subnet"]],
+            IamInstanceProfile={"Name": identity},
+            UserData=plan["documents"]["scripts"][name],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )["Instances"][0]["InstanceId"]
+        instances.append(made)
+        profiles.append(identity)
+        if host["data_gib"]:
+            volumes.append(_data_volume(aws, plan, host, keys, made))
+    aws.ec2.get_waiter("instance_running").wait(InstanceIds=instances)
+    return {
+        "templates": [*templates.values()], "instances": instances, "volumes": volumes, "profiles": profiles,
+    }  # fmt: skip
+
+
+def _template(aws: _Clients, plan: Plan, host: dict[str, Any], group: str, keys: dict[str, str]) -> str:
+    root = {
+        "Encrypted": True, "KmsKeyId": keys["volumes"], "VolumeSize": host["root_gib"], "VolumeType": "gp3",
+        "DeleteOnTermination": True,
+    }  # fmt: skip
+    made = aws.ec2.create_launch_template(
+        LaunchTemplateName=f"mutx-{plan['tenant']}-{host['role']}",
+        LaunchTemplateData={
+            "ImageId": f"resolve:ssm:{host['image_parameter']}",
+            "InstanceType": host["instance_type"],
+            "SecurityGroupIds": [group],
+            "MetadataOptions": {
+                "HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1,
+            },
+            "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": root}],
+            "TagSpecifications": [{"ResourceType": "volume", "Tags": _pairs(plan, host["role"])}],
+        },
+        **_tags(plan, "launch-template", f"template-{host['role']}"),
+    )  # fmt: skip
+    return str(made["LaunchTemplate"]["LaunchTemplateId"])
+
+
+def _data_volume(aws: _Clients, plan: Plan, host: dict[str, Any], keys: dict[str, str], instance: str) -> str:
+    made = aws.ec2.create_volume(
+        AvailabilityZone=host["zone"],
+        Size=host["data_gib"],
+        VolumeType="gp3",
+        Encrypted=True,
+        KmsKeyId=keys[host["data_key"]],
+        **_tags(plan, "volume", f"data-{host['key']}"),
+    )["VolumeId"]
+    aws.ec2.attach_volume(VolumeId=made, InstanceId=instance, Device="/dev/sdf")
+    return str(made)
+
+
+def _delete_hosts(aws: _Clients, ids: Ids) -> None:
+    aws.ec2.terminate_instances(InstanceIds=ids["instances"])
+    aws.ec2.get_waiter("instance_terminated").wait(InstanceIds=ids["instances"])
+    for volume in ids["volumes"]:
+        aws.ec2.delete_volume(VolumeId=volume)
+    for template in ids["templates"]:
+        aws.ec2.delete_launch_template(LaunchTemplateId=template)
+    for identity in ids["profiles"]:
+        aws.iam.remove_role_from_instance_profile(InstanceProfileName=identity, RoleName=identity)
+        aws.iam.delete_instance_profile(InstanceProfileName=identity)
+        aws.iam.delete_role_policy(RoleName=identity, PolicyName="join-and-log")
+        aws.iam.delete_role(RoleName=identity)
 
 
 if __name__ == "__main__":

@@ -142,14 +142,21 @@ class AwsCloud:
             )
 
     def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
-        """Tag what outlives its tenant with the day on which it goes; KMS takes no tags once deletion is scheduled."""
+        """Tag what outlives its tenant with the day on which it goes.
+
+        KMS takes no tags once a deletion is scheduled, so one that somebody else scheduled is scheduled anew.
+        """
+        kms = self._session.client("kms", region)
         until = (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
         for tombstone in self.tombstones(tenant, region):
-            if not tombstone.is_going:
-                with translated("tag a key that outlives its tenant"):
-                    self._session.client("kms", region).tag_resource(
-                        KeyId=tombstone.id, Tags=[{"TagKey": RETAINED_TAG, "TagValue": until}]
-                    )
+            if tombstone.retained_until is not None and tombstone.is_going:
+                continue
+            with translated("tag a key that outlives its tenant"):
+                if tombstone.is_going:
+                    kms.cancel_key_deletion(KeyId=tombstone.id)
+                kms.tag_resource(KeyId=tombstone.id, Tags=[{"TagKey": RETAINED_TAG, "TagValue": until}])
+                if tombstone.is_going:
+                    kms.schedule_key_deletion(KeyId=tombstone.id, PendingWindowInDays=days)
 
 
 def _tenant_filter(tenant: str) -> list[dict[str, Any]]:

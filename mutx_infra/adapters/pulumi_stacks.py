@@ -198,9 +198,10 @@ class PulumiStacks:
         """Take the protection off what holds data: all of it, or what is named with or without the tenant's id."""
         resources = (self._deployment(stack) or {}).get("resources") or []
         protected = {str(r["urn"]).rsplit("::", 1)[-1]: str(r["urn"]) for r in resources if r.get("protect")}
-        if names is None:
-            urns = list(protected.values())
-        else:
+        if not protected and names is None:
+            return
+        which = ["--all"]
+        if names is not None:
             found = {
                 name: protected.get(name) or protected.get(resource_name(tenant, name)) for name in names
             }
@@ -210,9 +211,9 @@ class PulumiStacks:
                     code="replace-unknown",
                     remedy=f"protected are: {', '.join(sorted(protected)) or 'none'}",
                 )
-            urns = [urn for urn in found.values() if urn is not None]
-        for urn in urns:
-            command = ["state", "unprotect", urn, "--yes", "--stack", stack.name]
+            which = [urn for urn in found.values() if urn is not None]
+        for one in which:
+            command = ["state", "unprotect", one, "--yes", "--stack", stack.name]
             self._run(
                 EventCollector(), tenant, lambda command=command: stack.workspace.pulumi_command.run(  # type: ignore[misc]
                     command, stack.workspace.work_dir, stack.workspace.env_vars

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mutx_infra.adapters.aws_lookup import AwsLookup, acl_entry_id, route_id
+from mutx_infra.adapters.aws_lookup import AwsLookup, acl_entry_id, attachment_id, route_id
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.environment import AwsEndpoint
 from mutx_infra.naming import NAME_TAG, TENANT_TAG
@@ -185,3 +185,77 @@ def test_every_type_of_the_program_can_be_looked_up(lookup: AwsLookup) -> None:
 
     assert len(kinds) >= 20
     assert [kind for kind in kinds if not lookup.knows(kind)] == []
+
+
+def a_launch(cloud: Any, tenant: str) -> tuple[str, str]:
+    """An instance and a volume that carry the tags."""
+    pairs = [{"Key": key, "Value": value} for key, value in tags(tenant, "host").items()]
+    kinds = [{"ResourceType": "instance", "Tags": pairs}]
+    instance = cloud.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1, TagSpecifications=kinds)
+    zone = instance["Instances"][0]["Placement"]["AvailabilityZone"]
+    volume = cloud.create_volume(
+        AvailabilityZone=zone, Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": pairs}]
+    )
+    return str(instance["Instances"][0]["InstanceId"]), str(volume["VolumeId"])
+
+
+def test_a_host_is_found_unless_it_ends_or_is_known(cloud: Any, lookup: AwsLookup, tenant: str) -> None:
+    kind, inputs = "aws:ec2/instance:Instance", {"tags": tags(tenant, "host")}
+    older, _ = a_launch(cloud, tenant)
+    newer, _ = a_launch(cloud, tenant)
+
+    assert lookup.find(kind, inputs, besides={older}) == newer
+    cloud.terminate_instances(InstanceIds=[newer])
+    assert lookup.find(kind, inputs, besides={older}) is None
+    assert lookup.find(kind, {"tags": {}}, besides=()) is None
+
+
+def test_an_attachment_has_the_provider_s_id(cloud: Any, lookup: AwsLookup, tenant: str) -> None:
+    instance, volume = a_launch(cloud, tenant)
+    kind = "aws:ec2/volumeAttachment:VolumeAttachment"
+    inputs = {"deviceName": "/dev/sdf", "volumeId": volume, "instanceId": instance}
+    assert lookup.find(kind, inputs, besides=()) is None
+
+    cloud.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+
+    assert lookup.find(kind, inputs, besides=()) == attachment_id("/dev/sdf", volume, instance)
+
+
+def test_a_key_is_found_by_its_tags_while_it_lives(cloud: Any, lookup: AwsLookup, tenant: str) -> None:
+    kms = boto3.client("kms", region_name=REGION)
+    pairs = [{"TagKey": key, "TagValue": value} for key, value in tags(tenant, "key").items()]
+    older, newer = (kms.create_key(Tags=pairs)["KeyMetadata"]["KeyId"] for _ in range(2))
+    kind, inputs = "aws:kms/key:Key", {"tags": tags(tenant, "key")}
+
+    assert lookup.find(kind, inputs, besides={older}) == newer
+    kms.schedule_key_deletion(KeyId=newer, PendingWindowInDays=7)
+    assert lookup.find(kind, inputs, besides={older}) is None
+    assert lookup.find(kind, {"tags": {NAME_TAG: "key"}}, besides=()) is None
+
+
+def test_alias_policy_and_profile_are_found_by_name(cloud: Any, lookup: AwsLookup, tenant: str) -> None:
+    kms, iam = boto3.client("kms", region_name=REGION), boto3.client("iam", region_name=REGION)
+    alias, path = f"alias/mutx/{tenant}/logs", f"/mutx/{tenant}/"
+    wanted = {
+        "aws:kms/alias:Alias": {"name": alias},
+        "aws:iam/policy:Policy": {"name": tenant, "path": path},
+        "aws:iam/instanceProfile:InstanceProfile": {"name": tenant},
+    }
+    before = {kind: lookup.find(kind, inputs, besides=()) for kind, inputs in wanted.items()}
+
+    kms.create_alias(AliasName=alias, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    policy = iam.create_policy(
+        PolicyName=tenant,
+        Path=path,
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+        ),
+    )["Policy"]["Arn"]
+    iam.create_instance_profile(InstanceProfileName=tenant)
+
+    assert before == dict.fromkeys(wanted)
+    assert {kind: lookup.find(kind, inputs, besides=()) for kind, inputs in wanted.items()} == {
+        "aws:kms/alias:Alias": alias,
+        "aws:iam/policy:Policy": policy,
+        "aws:iam/instanceProfile:InstanceProfile": tenant,
+    }

@@ -32,7 +32,7 @@ def offline_project(checkout: Checkout, tmp_path: Path) -> Path:
 def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
     checkout: Checkout, offline_project: Path, engine: Engine
 ) -> None:
-    def pulumi(*arguments: str) -> str:
+    def pulumi(*arguments: str, expect: int = 0) -> str:
         script = f'set -a; . "{offline_project}/env"; exec "$@"'
         done = subprocess.run(
             [
@@ -53,12 +53,16 @@ def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == expect, f"{done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
 
     seen = pulumi("preview", "--stack", "acme", "--expect-no-changes")
     pulumi("up", "--stack", "acme", "--yes", "--skip-preview", "--expect-no-changes")
+    refused = pulumi("destroy", "--stack", "acme", "--yes", expect=1)
+    pulumi("state", "unprotect", "--all", "--stack", "acme", "--yes")
     pulumi("destroy", "--stack", "acme", "--yes", "--skip-preview")
 
     assert "unchanged" in seen
+    assert "acme-data-vault-1" in refused
+    assert "protected" in refused
     checkout.run("tenant", "destroy", "acme", "--yes")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mutx_infra.naming import flow_log_group, flow_log_role
+from mutx_infra.naming import iam_path, log_group
 from tests.support.checkout import Checkout
 
 _LISTINGS = {
@@ -26,7 +26,13 @@ _LISTINGS = {
     "describe_addresses": "Addresses",
     "describe_flow_logs": "FlowLogs",
     "describe_network_interfaces": "NetworkInterfaces",
+    "describe_launch_templates": "LaunchTemplates",
 }
+_IDENTITIES = (
+    ("list_roles", "Roles", "RoleName"),
+    ("list_policies", "Policies", "PolicyName"),
+    ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+)
 _GONE = {"deleted", "deleting"}
 
 
@@ -44,10 +50,42 @@ def resources_of(checkout: Checkout, tenant: str) -> list[str]:
         for item in getattr(ec2, operation)()[key]
         if str(item.get("State", "")) not in _GONE
     ]
-    groups = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
-    roles = {role["RoleName"] for role in iam.list_roles()["Roles"]}
-    named = (groups & {flow_log_group(tenant)}) | (roles & {flow_log_role(tenant)})
-    return [*names_of(items, tenant), *named]
+    items += [
+        instance
+        for reservation in ec2.describe_instances()["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] not in {"terminated", "shutting-down"}
+    ]
+    # A root volume has its template's tags and goes with its instance.
+    items += [v for v in ec2.describe_volumes()["Volumes"] if "data-" in str(names_of([v], tenant))]
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    below = [
+        f"{key} {found['Path']}{found[name]}"
+        for operation, key, name in _IDENTITIES
+        for found in getattr(iam, operation)(**({"Scope": "Local"} if key == "Policies" else {}))[key]
+        if found["Path"] == iam_path(tenant)
+    ]
+    return [
+        *names_of(items, tenant),
+        *(group for group in groups if group.startswith(log_group(tenant, ""))),
+        *below,
+        *(f"key {purpose}" for purpose, state in keys_of(checkout, tenant) if state != "PendingDeletion"),
+    ]
+
+
+def keys_of(checkout: Checkout, tenant: str) -> list[tuple[str, str]]:
+    """The purpose and state of every KMS key that carries a tenant's tag."""
+    kms = checkout.aws("kms")
+    found = []
+    for page in kms.get_paginator("list_keys").paginate():
+        for entry in page["Keys"]:
+            tags = {
+                tag["TagKey"]: tag["TagValue"] for tag in kms.list_resource_tags(KeyId=entry["KeyId"])["Tags"]
+            }
+            if tags.get("mutx:tenant") == tenant:
+                state = kms.describe_key(KeyId=entry["KeyId"])["KeyMetadata"]["KeyState"]
+                found.append((tags["mutx:purpose"], state))
+    return sorted(found)
 
 
 def names_of(items: list[dict[str, Any]], tenant: str) -> list[str]:

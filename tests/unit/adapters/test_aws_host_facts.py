@@ -91,7 +91,9 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
         "volumes": volumes,
         "user_data": {f"i-{host.key}": _encoded(naming.join_script("acme", host.key)) for host in plan.hosts},
         "keys": [
-            KeyItem(f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p), rotates=True)
+            KeyItem(
+                f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p), rotates=True
+            )
             for p in Purpose
         ],
         "roles": [*roles, flow, bound],
