@@ -2,8 +2,9 @@
 
 Usage: boto3_script.py create|destroy PLAN.json ENDPOINT RECEIPT.json
 
-PLAN.json is what `mutx-infra tenant preview --json` prints, with the policy documents beside it. One rule is
-one call, as one rule is one resource of the stack. It keeps no state, compares nothing and cannot be run twice: what it lacks is what it is measured for.
+PLAN.json is what `mutx-infra tenant preview --json` prints, with the policy documents beside it. One rule is one
+call, as one rule is one resource of the stack. It keeps no state, compares nothing and cannot be run twice: what it
+lacks is what it is measured for.
 The receipt holds the ids that `destroy` needs and the number of calls.
 """
 
