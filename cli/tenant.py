@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli import guide
+from mutx_infra.cli import guide, history
 from mutx_infra.cli.output import ConsoleReporter, Format
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
@@ -26,6 +26,7 @@ from mutx_infra.cli.tenant_views import (
 )
 
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
+from mutx_infra.records import RunKind
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.spec_file import LoadedSpec
@@ -219,6 +220,63 @@ def status(
         out.data(status_json(tenant, record, run, lease))
         return
     out.table(("status", tenant), status_rows(record, run, lease))
+
+
+@app.command("history", epilog="Example: mutx-infra tenant history acme")
+def history_(
+    tenant: c.TenantArgument,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """List every update of a tenant; `mutx-infra history` shows, compares and verifies them."""
+    history.list_(tenant, environment, output, as_json)
+
+
+@app.command(epilog="Example: mutx-infra tenant rollback acme --to 3")
+def rollback(
+    tenant: c.TenantArgument,
+    to: Annotated[
+        int, typer.Option("--to", metavar="N", min=1, help="The history entry whose spec comes back.")
+    ],
+    file: SpecOption = None,
+    environment: c.EnvironmentOption = None,
+    yes: c.YesOption = False,
+    refresh: c.RefreshOption = True,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+    verbose: c.VerboseOption = False,
+) -> None:
+    """Bring an earlier spec back as a new plan, and write it into the spec's file."""
+    from mutx_infra.adapters.spec_file import SpecFolder  # noqa: PLC0415
+
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    onboarding = c.onboarding_for(environment)
+    onboarding.require(tenant)
+    spec = history.history_for(environment).spec(tenant, to)
+    files = SpecFolder(c.spec_path(tenant, file), tenant)
+    seen = onboarding.preview(spec, files, refresh=refresh)
+    if not yes:
+        for row in change_rows(seen.changes):
+            out.say("  " + "  ".join(row).rstrip())
+        out.say(f"This brings {tenant} back to the spec of entry {to}: {seen.changes.summary()}.")
+        _confirm(tenant, f"mutx-infra tenant rollback {tenant} --to {to} --yes")
+    outcome = onboarding.create(
+        spec,
+        files,
+        ConsoleReporter(out),
+        refresh=refresh,
+        digest=seen.plan.digest,
+        kind=RunKind.ROLLBACK,
+    )
+    files.write_spec(spec, to)
+    out.say(f"{files.spec_path} now holds that spec; commit it")
+    if out.format is Format.JSON:
+        out.data(outcome_json(outcome))
+        return
+    out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
 
 
 @app.command(epilog="Example: mutx-infra tenant destroy acme --yes")

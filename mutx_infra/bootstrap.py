@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from pydantic import ValidationError
 
+from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import SettingsError
+from mutx_infra.history import History
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.settings import Settings, resolve_settings
+
+if TYPE_CHECKING:
+    from mutx_infra.adapters.aws_session import AwsSession
+    from mutx_infra.adapters.sql_registry import SqlRegistry
 
 
 class SystemClock:
@@ -101,4 +108,39 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive)
+    chronicle = Chronicle(_history(environment, session, registry), registry, stacks, clock)
+    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle)
+
+
+def make_history(settings: Settings) -> History:
+    """Wire the history of the environment in force.
+
+    Raises:
+        SettingsError: its profile keeps none (code `history-missing`).
+    """
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
+    history = _history(environment, AwsSession(environment.aws), registry)
+    if history is None:
+        raise SettingsError(
+            f"the environment {environment.name} keeps no history",
+            code="history-missing",
+            remedy="set `history.url` in its profile",
+        )
+    return history
+
+
+def _history(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:
+    if environment.history is None:
+        return None
+    url = environment.history.url
+    if url.startswith("s3://"):
+        from mutx_infra.adapters.object_s3 import S3Objects  # noqa: PLC0415
+
+        return History(S3Objects(session, url), registry)
+    from mutx_infra.adapters.object_files import FileObjects  # noqa: PLC0415
+
+    return History(FileObjects(url), registry)

@@ -64,12 +64,23 @@ class AddressPool(_Part):
     network: Annotated[IPv4Network, Field(strict=False)] = IPv4Network("10.0.0.0/8")
 
 
+class HistoryStore(_Part):
+    """Where the history of configuration changes is kept.
+
+    Attributes:
+        url: `s3://BUCKET[/PREFIX][?region=REGION]` of a bucket with Object Lock, or `file:///DIRECTORY` in a
+            loopback profile.
+    """
+
+    url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
+
+
 class Environment(_Part):
     """One environment profile, as read from YAML.
 
     Raises:
         pydantic.ValidationError: an unknown field, a bad value, or a combination that is not allowed: SQLite,
-            attached providers or a plain-http endpoint in a profile whose endpoints are not all loopback.
+            attached providers, no locked history or a plain-http endpoint where endpoints are not all loopback.
     """
 
     version: Literal[1] = 1
@@ -78,6 +89,7 @@ class Environment(_Part):
     pulumi: PulumiBackend
     registry: RegistryStore
     pool: AddressPool = AddressPool()
+    history: HistoryStore | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -102,6 +114,10 @@ class Environment(_Part):
                 )
             if self.pulumi.attached_providers:
                 raise ValueError("pulumi.attached_providers is for loopback endpoints only")
+            if self.history is None or not self.history.url.startswith("s3://"):
+                raise ValueError(
+                    "history.url must be an s3:// bucket with Object Lock: changes are kept for seven years"
+                )
         for package, address in self.pulumi.attached_providers.items():
             if not is_loopback_url(f"tcp://{address}"):
                 raise ValueError(f"pulumi.attached_providers.{package} must be a loopback address")

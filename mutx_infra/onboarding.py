@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from mutx_infra.addressing import overlapping
 from mutx_infra.allocation import Allocator
 from mutx_infra.changes import ChangeSet
+from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
 from mutx_infra.hosts import KEY_DELETION_DAYS
@@ -65,6 +66,7 @@ class Onboarding:
     """Use cases over the ports.
 
     Args:
+        chronicle: writes down what each update changed.
         is_alive: True or False for a process of this machine, None where it cannot be told.
     """
 
@@ -77,7 +79,9 @@ class Onboarding:
         stacks: Stacks,
         owner: Owner,
         is_alive: Callable[[Owner], bool | None],
+        chronicle: Chronicle,
     ) -> None:
+        self._chronicle = chronicle
         self._environment, self._registry, self._journal = environment, registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner = owner
@@ -102,6 +106,7 @@ class Onboarding:
         refresh: bool,
         digest: str | None = None,
         replace: tuple[str, ...] = (),
+        kind: RunKind = RunKind.CREATE,
     ) -> Outcome:
         """Create the tenant, or converge it where it exists.
 
@@ -111,6 +116,7 @@ class Onboarding:
             report: told of each step.
             refresh: compare the engine's state with the cloud first, so that drift is seen.
             replace: names of what holds data and may be replaced all the same.
+            kind: what the history calls it.
             digest: the previewed plan's digest, or at least its first 8 hex digits; another plan is refused.
 
         Raises:
@@ -140,7 +146,7 @@ class Onboarding:
             plan = make_plan(spec, record.allocation)
             _check_digest(digest, lambda: plan)
             files.lock(record.allocation, spec, plan.digest)
-            return self._execute(spec, plan, report, refresh=refresh, replace=replace)
+            return self._execute(spec, plan, report, refresh=refresh, replace=replace, kind=kind)
 
     def resume(self, tenant: str, report: Reporter) -> Outcome | None:
         """Finish whatever the tenant's last run left: a create or a destroy (then None is returned).
@@ -169,13 +175,15 @@ class Onboarding:
         with self._leases.hold(tenant, "destroy", report):
             self._check_account(record.spec.account)
             self._registry.update(tenant, state=TenantState.DESTROYING)
+            self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
-            with self._closing(run):
+            with self._closing(run), self._chronicle.writing(run, record.spec, plan) as written:
                 with self._step(run, "mark", "mark what outlives the tenant", report) as done:
                     self._cloud.mark_tombstones(tenant, plan.region, days=KEY_DELETION_DAYS)
                     done.append(f"KMS keys go in {KEY_DELETION_DAYS} days")
                 with self._step(run, "stack", "delete hosts, keys and network", report) as done:
                     changes = self._stacks.destroy(plan, report=report)
+                    written.changes = changes
                     done.append(changes.summary())
                 with self._step(run, "prove", "prove that nothing else is left", report) as done:
                     tombstones = self._prove_gone(plan)
@@ -242,6 +250,7 @@ class Onboarding:
         *,
         refresh: bool,
         replace: tuple[str, ...] = (),
+        kind: RunKind = RunKind.CREATE,
     ) -> Outcome:
         was = self.require(spec.id)
         # A run that died is never trusted: its successor looks at the world first.
@@ -249,14 +258,16 @@ class Onboarding:
         self._registry.update(
             spec.id, spec=spec, state=was.state if was.state is TenantState.READY else TenantState.CREATING
         )
-        run = self._journal.begin(spec.id, RunKind.CREATE, plan.digest, self._owner)
+        self._chronicle.close_interrupted(self._journal.last_run(spec.id), was, plan)
+        run = self._journal.begin(spec.id, kind, plan.digest, self._owner)
         try:
-            with self._closing(run):
+            with self._closing(run), self._chronicle.writing(run, spec, plan) as written:
                 with self._step(run, "preflight", STEPS["preflight"], report) as done:
                     self._check_block_is_free(plan)
                     done.append(f"{plan.block} is free in {plan.region}")
                 with self._step(run, "stack", STEPS["stack"], report) as done:
                     changes = self._stacks.apply(plan, refresh=must_refresh, report=report, replace=replace)
+                    written.changes = changes
                     done.append(changes.summary())
                 with self._step(run, "verify", STEPS["verify"], report) as done:
                     checked = self._verify(plan)

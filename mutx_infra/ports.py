@@ -10,7 +10,16 @@ from typing import Protocol
 
 from mutx_infra.changes import ChangeSet
 from mutx_infra.plan import Allocation, TenantPlan
-from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState, Tombstone
+from mutx_infra.records import (
+    ChainHead,
+    Lease,
+    Owner,
+    RunKind,
+    RunRecord,
+    TenantRecord,
+    TenantState,
+    Tombstone,
+)
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import TenantFacts
 
@@ -93,6 +102,32 @@ class Registry(Protocol):
 
     def break_lease(self, lease: Lease) -> None:
         """Remove exactly this lease (compared by token), whoever holds it."""
+
+
+class ChainHeads(Protocol):
+    """The newest link of every tenant's history, kept apart from the history itself."""
+
+    def chain_head(self, tenant: str) -> ChainHead | None:
+        """Return the newest entry's sequence and hash, or None before the first. It outlives the tenant."""
+
+    def advance_chain(self, before: ChainHead, after: ChainHead) -> bool:
+        """Move on from `before` (sequence 0: from nothing) to `after`; False where it is not `before` any more."""
+
+
+class ObjectStore(Protocol):
+    """Objects by name, written once. Adapters raise `OutsideError` when the store cannot be used."""
+
+    def put_once(self, name: str, content: bytes) -> bool:
+        """Write an object, whole or not at all; False where one of that name exists, which stays as it is."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's content, or None."""
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Return the names that start with `prefix`, which ends with a slash; in no order."""
+
+    def retention_days(self) -> int | None:
+        """Return for how many days the store refuses deletion; None where it is a kind that never can."""
 
 
 class Journal(Protocol):
@@ -195,6 +230,9 @@ class Stacks(Protocol):
 
     def outputs(self, tenant: str) -> dict[str, object]:
         """Return the outputs of the last apply."""
+
+    def state(self, plan: TenantPlan) -> bytes | None:
+        """Return the stack's state as JSON, secrets sealed; None where there is no such stack."""
 
     def unlock(self, plan: TenantPlan) -> None:
         """Remove the state backend's lock on the stack, whoever holds it."""

@@ -36,6 +36,7 @@ class RunKind(StrEnum):
     """What a run sets out to do."""
 
     CREATE = "create"
+    ROLLBACK = "rollback"
     DESTROY = "destroy"
 
 
@@ -109,6 +110,14 @@ class Lease(_Record):
     purpose: str
     acquired_at: datetime
     expires_at: datetime
+
+
+class ChainHead(_Record):
+    """The newest entry of a tenant's history, as the registry knows it; sequence 0 before the first."""
+
+    tenant: str
+    sequence: int
+    hash: str
 
 
 class StepRecord(_Record):

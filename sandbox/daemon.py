@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
+from mutx_sandbox.buckets import HISTORY_BUCKET, HISTORY_REGION
 from mutx_sandbox.processes import module_command
 from pydantic import BaseModel, ConfigDict
 
@@ -232,6 +233,7 @@ class Sandbox:
                 "passphrase_file": str(self.passphrase_file),
                 "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
             },
+            "history": {"url": f"s3://{HISTORY_BUCKET}?region={HISTORY_REGION}"},
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }
         _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))

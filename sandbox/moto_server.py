@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from mutx_sandbox.processes import exit_without
 
-_WARM_SERVICES: tuple[Literal["sts", "ec2", "iam", "logs", "kms", "ssm"], ...] = (
-    "sts", "ec2", "iam", "logs", "kms", "ssm",
+_WARM_SERVICES: tuple[Literal["sts", "ec2", "iam", "logs", "kms", "ssm", "s3"], ...] = (
+    "sts", "ec2", "iam", "logs", "kms", "ssm", "s3",
 )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
         MotoRequestHandler,
         create_backend_app,
     )
+    from mutx_sandbox.buckets import keep_history  # noqa: PLC0415
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
     from werkzeug.serving import make_server as werkzeug_server  # noqa: PLC0415
@@ -55,6 +56,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     correct_moto()
     publish_images()
+    keep_history()
 
     class Handler(MotoRequestHandler):
         """Keeps connections open: a new one for each call costs a tenant's update a tenth of its time."""

@@ -7,6 +7,7 @@ keeps the running program's settings in process-wide state.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -165,6 +166,12 @@ class PulumiStacks:
     def outputs(self, tenant: str) -> dict[str, object]:
         """Return the outputs that the last `apply` of this process saw."""
         return self._outputs.get(tenant, {})
+
+    def state(self, plan: TenantPlan) -> bytes | None:
+        """Return the stack's state as JSON, secrets sealed; None where there is no such stack."""
+        with self._operation(plan.tenant):
+            deployment = self._deployment(self._stack(plan.tenant, plan))
+            return None if deployment is None else json.dumps(deployment, sort_keys=True).encode()
 
     def unlock(self, plan: TenantPlan) -> None:
         """Remove the state backend's lock, whoever holds it."""

@@ -71,6 +71,27 @@ class SpecFolder:
                 remedy="make its directory writable for you; the registry keeps the allocation meanwhile",
             ) from exc
 
+    def write_spec(self, spec: TenantSpec, entry: int) -> None:
+        """Write a spec that came out of the history into the spec's file, atomically.
+
+        Raises:
+            RefusedError: the file cannot be written (code `spec-unwritable`).
+        """
+        import yaml  # noqa: PLC0415 - only a rollback needs it
+
+        content = spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        text = f"# As of entry {entry} of the tenant's history.\n" + yaml.safe_dump(
+            content, sort_keys=False, allow_unicode=True
+        )
+        try:
+            _write_atomically(self.spec_path, text)
+        except OSError as exc:
+            raise RefusedError(
+                f"the tenant is as it was, but {self.spec_path} cannot be written: {exc.strerror}",
+                code="spec-unwritable",
+                remedy="make its directory writable for you, then run the same command again",
+            ) from exc
+
     def blocks_beside(self) -> tuple[IPv4Network, ...]:
         """Return the blocks of the other lock files in the directory; a broken one is its own tenant's trouble."""
         found = []

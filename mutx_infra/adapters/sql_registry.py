@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from mutx_infra.adapters.sql_schema import OVERLAP, leases, tenants
+from mutx_infra.adapters.sql_schema import OVERLAP, chain_heads, leases, tenants
 from mutx_infra.adapters.sql_store import SqlStore
 from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.plan import Allocation
 from mutx_infra.ports import Clock
-from mutx_infra.records import Lease, Owner, TenantRecord, TenantState
+from mutx_infra.records import ChainHead, Lease, Owner, TenantRecord, TenantState
 from mutx_infra.tenant import TenantSpec
 
 
@@ -155,6 +155,29 @@ class SqlRegistry:
     def break_lease(self, lease: Lease) -> None:
         """Remove exactly this lease, whoever holds it."""
         self.give_up(lease)
+
+    def chain_head(self, tenant: str) -> ChainHead | None:
+        """Return the newest entry of a tenant's history, or None before the first."""
+        wanted = sa.select(chain_heads).where(chain_heads.c.tenant == tenant)
+        row = self.store.read(lambda connection: connection.execute(wanted).one_or_none())
+        return None if row is None else ChainHead.model_validate(dict(row._mapping))
+
+    def advance_chain(self, before: ChainHead, after: ChainHead) -> bool:
+        """Move on from `before` to `after`; False where it is not `before` any more."""
+
+        def work(connection: sa.Connection) -> bool:
+            mine = chain_heads.c.tenant == after.tenant
+            found = connection.execute(sa.select(chain_heads).where(mine)).one_or_none()
+            now = (found.sequence, found.hash) if found is not None else (0, before.hash)
+            if now != (before.sequence, before.hash):
+                return False
+            if found is None:
+                connection.execute(chain_heads.insert().values(after.model_dump()))
+            else:
+                connection.execute(chain_heads.update().where(mine).values(after.model_dump()))
+            return True
+
+        return self.store.write(work)
 
 
 def _is_this(lease: Lease) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OVERLAP = "tenant_blocks_disjoint"
 """Name of the rule against overlaps; both databases put it into the error, which is how it is recognised."""
 
@@ -95,6 +95,23 @@ steps = sa.Table(
     sa.Column("ended_at", UtcTime),
     sa.Column("detail", sa.Text, nullable=False),
 )
+
+
+chain_heads = sa.Table(
+    "mutx_history_head",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+"""No foreign key to the tenant: its history outlives it."""
+
+
+def upgrade(connection: sa.Connection, found: int) -> None:
+    """Bring an older schema up to this version, in the caller's transaction."""
+    if found < 2:  # noqa: PLR2004 - the version that brought the table
+        chain_heads.create(connection)
+    connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
 
 
 def create(connection: sa.Connection) -> None:

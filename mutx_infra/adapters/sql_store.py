@@ -132,6 +132,8 @@ class SqlStore:
                     lambda connection: connection.exec_driver_sql("PRAGMA journal_mode = WAL"), begin=""
                 )
             found = self.write(_create_if_missing)
+        if found < sql_schema.SCHEMA_VERSION:
+            found = self.write(_upgrade_if_older)
         if found > sql_schema.SCHEMA_VERSION:
             raise SettingsError(
                 f"the registry has schema version {found}, this mutx-infra knows {sql_schema.SCHEMA_VERSION}",
@@ -211,6 +213,14 @@ def _create_if_missing(connection: sa.Connection) -> int:
     if found is None:
         sql_schema.create(connection)
     return found or sql_schema.SCHEMA_VERSION
+
+
+def _upgrade_if_older(connection: sa.Connection) -> int:
+    found = _found_version(connection) or sql_schema.SCHEMA_VERSION
+    if found < sql_schema.SCHEMA_VERSION:
+        sql_schema.upgrade(connection, found)
+        return sql_schema.SCHEMA_VERSION
+    return found
 
 
 def _is_busy(exc: Exception) -> bool:

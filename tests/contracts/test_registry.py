@@ -24,7 +24,7 @@ from mutx_infra.addressing import PoolExhaustedError
 from mutx_infra.errors import LockedError, OutsideError, RefusedError, SettingsError
 from mutx_infra.plan import Allocation
 from mutx_infra.ports import Registry
-from mutx_infra.records import TenantState
+from mutx_infra.records import ChainHead, TenantState
 from tests.contracts.conftest import Store
 from tests.support import reserve_many
 from tests.support.registry import HandClock
@@ -461,3 +461,28 @@ def _row_with(**values: object) -> list[sa.ColumnElement[object]]:
 
 def _start(url: str, *arguments: str, stdout: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(_SCRIPT), url, *arguments], stdout=stdout)
+
+
+def test_a_chain_head_is_kept_and_outlives_the_tenant(store: Store) -> None:
+    nothing = ChainHead(tenant="acme", sequence=0, hash="0")
+    first, second = (ChainHead(tenant="acme", sequence=n, hash=f"{n}") for n in (1, 2))
+    registry = store.open_registry()
+    before = registry.chain_head("acme")
+
+    moved = [registry.advance_chain(nothing, first), registry.advance_chain(first, second)]
+    registry.remove("acme")
+
+    assert (before, moved) == (None, [True, True])
+    assert store.open_registry().chain_head("acme") == second
+
+
+def test_a_chain_head_moves_on_from_where_it_is_only(store: Store) -> None:
+    nothing = ChainHead(tenant="acme", sequence=0, hash="0")
+    first, other = (ChainHead(tenant="acme", sequence=1, hash=text) for text in ("one", "other"))
+    registry = store.open_registry()
+    registry.advance_chain(nothing, first)
+
+    refused = [registry.advance_chain(nothing, other), registry.advance_chain(other, first)]
+
+    assert refused == [False, False]
+    assert registry.chain_head("acme") == first

@@ -12,6 +12,7 @@ from mutx_infra.errors import LockedError, RefusedError
 from mutx_infra.plan import Allocation
 from mutx_infra.ports import Clock
 from mutx_infra.records import (
+    ChainHead,
     Lease,
     Owner,
     RunKind,
@@ -44,6 +45,7 @@ class MemoryRegistry:
         self._clock = clock
         self._tenants: dict[str, TenantRecord] = {}
         self._leases: dict[str, Lease] = {}
+        self._heads: dict[str, ChainHead] = {}
         self._lock = RLock()
 
     def reserve(
@@ -139,6 +141,17 @@ class MemoryRegistry:
 
     def break_lease(self, lease: Lease) -> None:
         self.give_up(lease)
+
+    def chain_head(self, tenant: str) -> ChainHead | None:
+        return self._heads.get(tenant)
+
+    def advance_chain(self, before: ChainHead, after: ChainHead) -> bool:
+        with self._lock:
+            now = self._heads.get(after.tenant)
+            if ((now.sequence, now.hash) if now else (0, before.hash)) != (before.sequence, before.hash):
+                return False
+            self._heads[after.tenant] = after
+            return True
 
 
 class MemoryJournal:

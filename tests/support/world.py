@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
+from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
+from mutx_infra.history import RETENTION_DAYS, History
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.ports import Reporter
@@ -83,10 +85,11 @@ class MemoryStacks:
         self.calls.append(("apply", refresh))
         self.replaced += replace
         self._happen()
+        is_same = self.cloud.networks.get(plan.tenant) == expected_facts(plan)
         self.cloud.networks[plan.tenant] = expected_facts(plan)
         key = Tombstone(kind="KMS key", id=f"{plan.tenant}-1", purpose="vault", is_going=False)
         self.cloud.keys.setdefault(key.id, key)
-        return ChangeSet(changes=(VPC,))
+        return ChangeSet(unchanged=1) if is_same else ChangeSet(changes=(VPC,))
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         self.calls.append(("destroy", True))
@@ -98,6 +101,9 @@ class MemoryStacks:
 
     def outputs(self, tenant: str) -> dict[str, object]:
         return {"vpc_id": f"vpc-{tenant}"} if tenant in self.cloud.networks else {}
+
+    def state(self, plan: TenantPlan) -> bytes | None:
+        return b"{}" if plan.tenant in self.cloud.networks else None
 
     def unlock(self, plan: TenantPlan) -> None:
         self.unlocked.append(plan.tenant)
@@ -113,6 +119,26 @@ class MemoryStacks:
         self.meanwhile()
         if self.fails:
             raise self.fails.pop(0)
+
+
+@dataclass
+class MemoryObjects:
+    """`ports.ObjectStore` in a dictionary."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    days: int | None = RETENTION_DAYS
+
+    def put_once(self, name: str, content: bytes) -> bool:
+        return self.objects.setdefault(name, content) is content
+
+    def get(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        return tuple(name for name in self.objects if name.startswith(prefix))
+
+    def retention_days(self) -> int | None:
+        return self.days
 
 
 @dataclass
@@ -163,16 +189,18 @@ class World:
     clock: HandClock = field(default_factory=HandClock)
     cloud: MemoryCloud = field(default_factory=MemoryCloud)
     dead: set[int] = field(default_factory=set)
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
 
     def __post_init__(self) -> None:
         self.registry, self.journal = MemoryRegistry(self.clock), MemoryJournal(self.clock)
         self.stacks = MemoryStacks(self.cloud)
+        self.history = History(self.objects, self.registry)
 
     def onboarding(self, owner: Owner | None = None) -> Onboarding:
         """The workflow as one process runs it."""
         return Onboarding(
             self.environment, self.registry, self.journal, self.cloud, self.stacks,
-            owner or an_owner(), self._is_alive,
+            owner or an_owner(), self._is_alive, Chronicle(self.history, self.registry, self.stacks, self.clock),
         )  # fmt: skip
 
     def _is_alive(self, owner: Owner) -> bool | None:

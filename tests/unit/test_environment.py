@@ -12,6 +12,7 @@ PRODUCTION: dict[str, object] = {
     "aws": {"account_id": "123456789012"},
     "pulumi": {"backend_url": "s3://state", "secrets_provider": "awskms://alias/state?region=eu-west-1"},
     "registry": {"url": "postgresql://mutx@registry.internal/mutx"},
+    "history": {"url": "s3://mutx-history?region=eu-west-1"},
 }
 LOCAL: dict[str, object] = {
     "name": "local",
@@ -51,6 +52,12 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     ),
     "plain http elsewhere": (_with(PRODUCTION, "aws", endpoint_url="http://10.0.0.1:4566"), "https"),
     "passphrase without its file": (_with(LOCAL, "pulumi", passphrase_file=None), "passphrase_file"),
+    "no history with aws": ({key: value for key, value in PRODUCTION.items() if key != "history"}, "history"),
+    "history on this machine's disk with aws": (
+        _with(PRODUCTION, "history", url="file:///var/history"),
+        "history",
+    ),
+    "history of an unknown kind": (_with(LOCAL, "registry") | {"history": {"url": "ftp://x"}}, "history"),
     "no account": ({**PRODUCTION, "aws": {}}, "account_id"),
     "short account": (_with(PRODUCTION, "aws", account_id="1234"), "account_id"),
     "account as a number": (_with(PRODUCTION, "aws", account_id=123456789012), "account_id"),

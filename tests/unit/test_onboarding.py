@@ -16,7 +16,7 @@ from mutx_infra.errors import (
     VerificationError,
 )
 from mutx_infra.leases import LEASE_S
-from mutx_infra.records import StepState, TenantState
+from mutx_infra.records import RunKind, StepState, TenantState
 from mutx_infra.verification import TenantFacts
 from tests.support.specs import a_spec, an_allocation, an_owner
 from tests.support.world import Listener, MemoryFiles, World, a_world
@@ -347,3 +347,71 @@ def test_a_block_of_a_lock_file_beside_the_spec_is_left_alone(world: World, hear
     outcome = world.onboarding().create(a_spec(), files, heard, refresh=False)
 
     assert outcome.plan.block == "10.0.1.0/24"
+
+
+def test_every_update_that_changes_something_is_written_down(world: World) -> None:
+    onboarding = world.onboarding()
+    onboarding.create(a_spec(), MemoryFiles(), Listener(), refresh=True)
+    onboarding.destroy("acme", Listener())
+
+    entries = world.history.entries("acme")
+
+    assert [(e.kind, e.outcome, e.by) for e in entries] == [
+        ("create", "done", str(an_owner())),
+        ("destroy", "done", str(an_owner())),
+    ]
+    assert entries[0].spec == a_spec().model_dump(mode="json", exclude_none=True)
+    assert (entries[0].state != "", entries[1].state) == (True, "")
+
+
+def test_an_update_that_fails_is_written_down_with_its_error(world: World) -> None:
+    world.stacks.fails = [OutsideError("no quota", code="stack-failed", remedy="ask for more")]
+    with pytest.raises(OutsideError):
+        world.onboarding().create(a_spec(), MemoryFiles(), Listener(), refresh=True)
+
+    (entry,) = world.history.entries("acme")
+
+    assert (entry.outcome, entry.error) == ("failed", "stack-failed: no quota")
+
+
+def test_a_run_that_died_is_written_down_by_its_successor(world: World) -> None:
+    create(world, Listener())
+    world.journal.begin("acme", RunKind.CREATE, "sha256:0", an_owner(pid=7))
+
+    create(world, Listener())
+
+    assert [(e.outcome, e.by) for e in world.history.entries("acme")] == [
+        ("done", str(an_owner())),
+        ("interrupted", str(an_owner(pid=7))),
+        ("done", str(an_owner())),
+    ]
+
+
+def test_an_update_that_changes_nothing_is_not_written_down(world: World) -> None:
+    create(world, Listener())
+    create(world, Listener())
+
+    assert len(world.history.entries("acme")) == 1
+
+
+def test_a_history_that_cannot_be_kept_stops_an_update_before_anything_is_made(world: World) -> None:
+    world.objects.days = 30
+
+    with pytest.raises(RefusedError) as caught:
+        world.onboarding().create(a_spec(), MemoryFiles(), Listener(), refresh=True)
+
+    assert caught.value.code == "history-retention"
+    assert [call for call in world.stacks.calls if call[0] == "apply"] == []
+
+
+def test_a_broken_history_store_does_not_hide_why_an_update_failed(world: World) -> None:
+    def refuse(name: str, content: bytes) -> bool:
+        raise OutsideError("no space", code="history-unavailable", remedy="make some")
+
+    world.stacks.fails = [OutsideError("no quota", code="stack-failed", remedy="ask for more")]
+    world.objects.put_once = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(OutsideError) as caught:
+        world.onboarding().create(a_spec(), MemoryFiles(), Listener(), refresh=True)
+
+    assert caught.value.code == "stack-failed"

@@ -1,0 +1,62 @@
+"""Objects as files of one directory: for one machine, where nobody but root could be kept from deleting them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mutx_infra.errors import OutsideError
+
+
+class FileObjects:
+    """`ObjectStore` over a directory (`file:///…`); it cannot refuse a deletion, and says so."""
+
+    def __init__(self, url: str) -> None:
+        self._root = Path(unquote(urlsplit(url).path))
+
+    def put_once(self, name: str, content: bytes) -> bool:
+        """Write a file that does not exist yet, whole or not at all."""
+        path = self._root / name
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                return False
+            finally:
+                draft.unlink()
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+        return True
+
+    def get(self, name: str) -> bytes | None:
+        """Return a file's content."""
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Return the names that start with a prefix (a directory's)."""
+        directory = self._root / prefix
+        found = directory.iterdir() if directory.is_dir() else ()
+        return tuple(f"{prefix}{path.name}" for path in found if not path.name.startswith("."))
+
+    def retention_days(self) -> int | None:
+        """Return None: a file can be deleted by whoever can write its directory."""
+        return None
+
+    def _unusable(self, exc: OSError) -> OutsideError:
+        return OutsideError(
+            f"the history in {self._root} cannot be used: {exc.strerror}",
+            code="history-unavailable",
+            remedy="make the directory writable and free some space, then run the same command again",
+        )
