@@ -17,6 +17,7 @@ from mutx_infra.cli.tenant_views import (
     allocation_rows,
     change_rows,
     destruction_json,
+    estimate_rows,
     outcome_json,
     plan_rows,
     preview_json,
@@ -26,6 +27,7 @@ from mutx_infra.cli.tenant_views import (
 )
 
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
+from mutx_infra.prices import estimate
 from mutx_infra.records import RunKind
 
 if TYPE_CHECKING:
@@ -60,7 +62,10 @@ def preview(
         out.data(preview_json(seen))
     else:
         out.table(("plan", ""), plan_rows(seen.plan))
+        out.table(("a month, about", ""), estimate_rows(estimate(seen.plan, datetime.now(UTC).date())))
         out.table(("change", "resource", "type", "fields"), change_rows(seen.changes))
+        for shortage in seen.shortages:
+            out.say(f"missing: {shortage.text}; {shortage.remedy}")
         out.say(f"{seen.changes.summary()}; execute exactly this with `--plan {seen.plan.digest[:19]}`")
     if not seen.changes.is_empty:
         raise typer.Exit(CHANGES_PENDING)

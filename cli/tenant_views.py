@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from mutx_infra.changes import ChangeSet
 from mutx_infra.hosts import HostPlan
 from mutx_infra.onboarding import Destruction, Outcome, Preview
 from mutx_infra.plan import TenantPlan
+from mutx_infra.prices import Estimate, as_json, estimate
 from mutx_infra.records import Lease, RunRecord, TenantRecord
 
 Rows = list[tuple[str, ...]]
@@ -44,6 +46,21 @@ def plan_rows(plan: TenantPlan) -> Rows:
 
 def _data_of(host: HostPlan) -> str:
     return f", {host.data_gib} GiB of data under key {host.data_key}" if host.data_gib else ""
+
+
+def estimate_rows(found: Estimate) -> Rows:
+    """Return a month's costs, the sum first, with where the prices are from and how old they are."""
+    total = f"{found.total:,.2f} {found.currency}" if found.total is not None else "no prices for this region"
+    rows: Rows = [("total", total)]
+    rows += [
+        (f"{item.number:g} × {item.what}", "-" if item.monthly is None else f"{item.monthly:,.2f}")
+        for item in found.items
+    ]
+    return [
+        *rows,
+        ("prices", f"{found.source}, {found.as_of}, {found.age_days} days old"),
+        ("without", found.excluded),
+    ]
 
 
 def change_rows(changes: ChangeSet) -> Rows:
@@ -135,6 +152,8 @@ def preview_json(preview: Preview) -> dict[str, object]:
         "is_new": preview.is_new,
         "plan": preview.plan.model_dump(mode="json"),
         "changes": changes_json(preview.changes),
+        "estimate": as_json(estimate(preview.plan, datetime.now(UTC).date())),
+        "shortages": [shortage.model_dump(mode="json") for shortage in preview.shortages],
     }
 
 

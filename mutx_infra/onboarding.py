@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 
 from mutx_infra.addressing import overlapping
 from mutx_infra.allocation import Allocator
+from mutx_infra.capacity import Shortage, require, shortages
 from mutx_infra.changes import ChangeSet
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
@@ -37,11 +38,16 @@ STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `create` would execute: the plan and its digest, and the changes it makes to what exists."""
+    """What `create` would execute: the plan and its digest, and the changes it makes to what exists.
+
+    Attributes:
+        shortages: what the account or region lacks for a new tenant; `create` refuses until it is there.
+    """
 
     plan: TenantPlan
     changes: ChangeSet
     is_new: bool
+    shortages: tuple[Shortage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,8 @@ class Onboarding:
         taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
         allocation = record.allocation if record else self._allocator.chooser(spec, files)(taken)
         plan = make_plan(spec, allocation)
-        return Preview(plan, self._stacks.preview(plan, refresh=refresh), is_new=record is None)
+        missing = tuple(shortages(plan, self._cloud.capacity(plan))) if record is None else ()
+        return Preview(plan, self._stacks.preview(plan, refresh=refresh), record is None, missing)
 
     def create(
         self,
@@ -145,6 +152,8 @@ class Onboarding:
             check_allocation(spec, record.allocation)
             plan = make_plan(spec, record.allocation)
             _check_digest(digest, lambda: plan)
+            if record.state is TenantState.RESERVED:
+                self._require_capacity(plan, is_new=known is None)
             files.lock(record.allocation, spec, plan.digest)
             return self._execute(spec, plan, report, refresh=refresh, replace=replace, kind=kind)
 
@@ -280,6 +289,15 @@ class Onboarding:
             spec.id, state=TenantState.READY, plan_digest=plan.digest, outputs=outputs
         )
         return Outcome(record, plan, changes, checked)
+
+    def _require_capacity(self, plan: TenantPlan, *, is_new: bool) -> None:
+        """Refuse what the account cannot hold before anything is made, and give a new tenant's block back."""
+        try:
+            require(plan, self._cloud.capacity(plan))
+        except MutxInfraError:
+            if is_new:
+                self._registry.remove(plan.tenant)
+            raise
 
     def _check_account(self, account: str | None) -> None:
         """Refuse to work with credentials of another account than the profile (and the spec) name."""

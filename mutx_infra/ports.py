@@ -8,6 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Protocol
 
+from mutx_infra.capacity import Capacity
 from mutx_infra.changes import ChangeSet
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.records import (
@@ -167,6 +168,9 @@ class Cloud(Protocol):
         Raises:
             SpecError: the region does not exist or is not enabled (code `region-unknown`).
         """
+
+    def capacity(self, plan: TenantPlan) -> Capacity:
+        """Return what the account has for a plan in its region: quotas, what others use, types, images."""
 
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         """Return the CIDRs of live VPCs that do not carry the tenant tag of `besides`."""

@@ -51,12 +51,14 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     from mutx_sandbox.buckets import keep_history  # noqa: PLC0415
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
+    from mutx_sandbox.quotas import widen_quotas  # noqa: PLC0415
     from werkzeug.serving import make_server as werkzeug_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     correct_moto()
     publish_images()
     keep_history()
+    widen_quotas()
 
     class Handler(MotoRequestHandler):
         """Keeps connections open: a new one for each call costs a tenant's update a tenth of its time."""

@@ -240,7 +240,7 @@ def _tenant_spec() -> Iterator[str]:
     yield (
         "Each on its own launch template: no public address, no key pair, instance metadata by token only, volumes "
         "under the tenant's keys. Data volumes outlive their host and are replaced only when told by name "
-        "(`mutx-infra tenant create --replace`)."
+        "(`mutx-infra tenant create acme --replace data-vault-1`)."
     )
     yield _table(
         ("role", *map(str, TIERS)),

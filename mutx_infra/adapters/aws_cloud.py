@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Any
 
+from mutx_infra.adapters.aws_capacity import AwsCapacity
 from mutx_infra.adapters.aws_host_facts import GONE_STATES
 from mutx_infra.adapters.aws_listing import GLOBAL_REGION, AwsListing, tags_of, tenant_filter
 from mutx_infra.adapters.aws_observer import AwsObserver
 from mutx_infra.adapters.aws_session import AwsSession, translated
+from mutx_infra.capacity import Capacity
 from mutx_infra.errors import SpecError
 from mutx_infra.naming import PURPOSE_TAG, RETAINED_TAG, TENANT_TAG
 from mutx_infra.plan import TenantPlan
@@ -77,6 +79,10 @@ class AwsCloud:
         if not zones:
             raise _unknown(region)
         return tuple(zones)
+
+    def capacity(self, plan: TenantPlan) -> Capacity:
+        """Return what the account has for a plan in its region."""
+        return AwsCapacity(self._listing).look(plan)
 
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         """Return the CIDRs of live VPCs that do not carry the tenant tag of `besides`."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from mutx_infra.capacity import Capacity, Quota
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
@@ -32,12 +33,23 @@ class MemoryCloud:
     foreign_blocks: tuple[IPv4Network, ...] = ()
     left: tuple[str, ...] = ()
     keys: dict[str, Tombstone] = field(default_factory=dict)
+    limits: dict[Quota, float] = field(default_factory=dict)
 
     def account_id(self) -> str:
         return self.account
 
     def zones(self, region: str) -> tuple[str, ...]:
         return tuple(f"{region}{letter}" for letter in "abc")
+
+    def capacity(self, plan: TenantPlan) -> Capacity:
+        kinds = frozenset(host.instance_type for host in plan.hosts)
+        return Capacity(
+            limits=self.limits,
+            used={},
+            vcpus=dict.fromkeys(kinds, 2),
+            offered=dict.fromkeys(plan.zones, kinds),
+            images=frozenset(host.image_parameter for host in plan.hosts),
+        )
 
     def blocks_in_use(self, region: str, *, besides: str) -> tuple[IPv4Network, ...]:
         return self.foreign_blocks

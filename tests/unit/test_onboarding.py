@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from mutx_infra.capacity import Quota
 from mutx_infra.errors import (
     LockedError,
     MutxInfraError,
@@ -415,3 +416,29 @@ def test_a_broken_history_store_does_not_hide_why_an_update_failed(world: World)
         world.onboarding().create(a_spec(), MemoryFiles(), Listener(), refresh=True)
 
     assert caught.value.code == "stack-failed"
+
+
+def test_a_tenant_that_the_account_cannot_hold_is_refused_and_its_block_is_free_again(world: World) -> None:
+    world.cloud.limits = {Quota.VPCS: 0}
+
+    with pytest.raises(RefusedError) as caught:
+        create(world, Listener())
+
+    assert caught.value.code == "quota-exceeded"
+    assert world.registry.tenants() == ()
+    assert world.stacks.calls == []
+
+
+def test_a_preview_names_what_is_missing_and_goes_on(world: World) -> None:
+    world.cloud.limits = {Quota.VPCS: 0}
+
+    seen = world.onboarding().preview(a_spec(), MemoryFiles(), refresh=True)
+
+    assert [shortage.code for shortage in seen.shortages] == ["quota-exceeded"]
+
+
+def test_a_tenant_that_exists_is_not_asked_for_room_again(world: World) -> None:
+    create(world, Listener())
+    world.cloud.limits = {Quota.VPCS: 0}
+
+    create(world, Listener())
