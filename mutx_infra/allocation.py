@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Network
 
@@ -10,6 +11,7 @@ from mutx_infra.environment import Environment
 from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.plan import Allocation, check_allocation
 from mutx_infra.ports import Cloud, SpecFiles
+from mutx_infra.records import TenantRecord
 from mutx_infra.tenant import TenantSpec
 
 
@@ -19,22 +21,31 @@ class Allocator:
     def __init__(self, environment: Environment, cloud: Cloud) -> None:
         self._environment, self._cloud = environment, cloud
 
-    def chooser(self, spec: TenantSpec, files: SpecFiles) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
+    def chooser(
+        self, spec: TenantSpec, files: SpecFiles, tenants: tuple[TenantRecord, ...]
+    ) -> Callable[[tuple[IPv4Network, ...]], Allocation]:
         """Return the allocator for one spec; it asks the cloud beforehand, since it runs inside a transaction."""
-        account = spec.account or self._environment.aws.account_id
         locked = files.locked()
         if locked is not None:
             check_allocation(spec, locked)
-        zones = self._usable_zones(spec, locked.zones if locked else spec.zones)
+        account = locked.account if locked else spec.account or self._roomiest_account(tenants)
+        cloud = self._cloud.in_account(account)
+        zones = self._usable_zones(cloud, spec, locked.zones if locked else spec.zones)
         if locked is not None:
             return lambda _taken: locked
-        others = (*self._cloud.blocks_in_use(spec.region, besides=spec.id), *files.blocks_beside())
+        others = (*cloud.blocks_in_use(spec.region, besides=spec.id), *files.blocks_beside())
 
         def choose(taken: tuple[IPv4Network, ...]) -> Allocation:
             block = spec.cidr or self._free_block(len(zones), (*taken, *others))
             return Allocation(account=account, region=spec.region, block=block, zones=zones)
 
         return choose
+
+    def _roomiest_account(self, tenants: tuple[TenantRecord, ...]) -> str:
+        """Return the pool's account with the fewest tenants, the first of equals; the profile's own without a pool."""
+        held = Counter(record.allocation.account for record in tenants)
+        pool = self._environment.aws.tenant_accounts
+        return min(pool, key=lambda account: held[account]) if pool else self._environment.aws.account_id
 
     def _free_block(self, zone_count: int, taken: tuple[IPv4Network, ...]) -> IPv4Network:
         length = addressing.default_prefix_length(zone_count)
@@ -48,9 +59,9 @@ class Allocator:
                 remedy="destroy tenants that are not needed, or enlarge `pool.network` in the environment profile",
             ) from exc
 
-    def _usable_zones(self, spec: TenantSpec, named: tuple[str, ...] | None) -> tuple[str, ...]:
+    def _usable_zones(self, cloud: Cloud, spec: TenantSpec, named: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return the named zones if the region has them, else its first ones."""
-        zones = self._cloud.zones(spec.region)
+        zones = cloud.zones(spec.region)
         missing = sorted(set(named or ()) - set(zones))
         if missing:
             raise SpecError(

@@ -19,17 +19,32 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class TenantRole(_Part):
+    """The role by which the tenants' accounts are entered; it has one name in all of them.
+
+    Attributes:
+        external_id: must be in the role's trust policy (`sts:ExternalId`), against confused deputies.
+    """
+
+    name: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+=,.@-]+$")]
+    external_id: Annotated[str, Field(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")]
+
+
 class AwsEndpoint(_Part):
     """How AWS is reached.
 
     Attributes:
         account_id: the account this profile is pinned to; compared with STS before anything is done.
+        tenant_role: how the accounts of tenants are entered.
+        tenant_accounts: the pool: accounts that tenants may have. Empty: all share `account_id`.
         endpoint_url: replaces every service's endpoint; None means AWS itself.
         profile: name of a profile in the shared AWS configuration.
         credentials_file: shared credentials file (AWS_SHARED_CREDENTIALS_FILE).
     """
 
     account_id: AccountId
+    tenant_role: TenantRole | None = None
+    tenant_accounts: Annotated[tuple[AccountId, ...], Field(strict=False)] = ()
     endpoint_url: str | None = None
     profile: str | None = None
     credentials_file: str | None = None
@@ -100,6 +115,15 @@ class Environment(_Part):
             and is_loopback_url(self.pulumi.backend_url)
             and is_loopback_url(self.registry.url.get_secret_value())
         )
+
+    @model_validator(mode="after")
+    def _other_accounts_need_a_role(self) -> Environment:
+        others = set(self.aws.tenant_accounts) - {self.aws.account_id}
+        if others and self.aws.tenant_role is None:
+            raise ValueError(
+                "aws.tenant_role is required with aws.tenant_accounts: it says how they are entered"
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_loopback_may_use_local_means(self) -> Environment:

@@ -14,6 +14,9 @@ PROJECT = "mutx-tenant"
 
 TENANT_TAG = "mutx:tenant"
 NAME_TAG = "Name"
+SESSION_NAME = "mutx-infra"
+"""How the toolkit calls itself where it assumes a role; CloudTrail shows it."""
+
 LAYER_TAG = "mutx:layer"
 ROLE_TAG = "mutx:role"
 HOST_TAG = "mutx:host"
@@ -100,6 +103,11 @@ def join_unit(tenant: str, host: str) -> str:
 def join_script(tenant: str, host: str) -> str:
     """Return a host's user data: it starts `mutx-join` and holds no secret."""
     return f"#!/bin/sh\nexec systemctl start --no-block '{join_unit(tenant, host)}'\n"
+
+
+def role_arn(account: str, role: str, region: str) -> str:
+    """Return the ARN of a role without a path."""
+    return f"arn:{partition(region)}:iam::{account}:role/{role}"
 
 
 def partition(region: str) -> str:

@@ -98,10 +98,11 @@ class Onboarding:
         """Say what `create` would do; touches nothing, reserves nothing."""
         self._check_account(spec.account)
         record = self._registry.tenant(spec.id)
-        taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._allocator.chooser(spec, files)(taken)
-        plan = make_plan(spec, allocation)
-        missing = tuple(shortages(plan, self._cloud.capacity(plan))) if record is None else ()
+        plan = self.plan_for(spec, files)
+        self._check_account(plan.account)
+        missing: tuple[Shortage, ...] = ()
+        if record is None:
+            missing = tuple(shortages(plan, self._cloud.in_account(plan.account).capacity(plan)))
         return Preview(plan, self._stacks.preview(plan, refresh=refresh), record is None, missing)
 
     def create(
@@ -130,8 +131,8 @@ class Onboarding:
             MutxInfraError: each says which command resumes.
         """
         with self._leases.hold(spec.id, "create", report):
-            self._check_account(spec.account)
             known = self._registry.tenant(spec.id)
+            self._check_account(spec.account or (known.allocation.account if known else None))
             if known is not None and known.state is TenantState.DESTROYING:
                 raise RefusedError(
                     f"{spec.id} is being destroyed",
@@ -140,7 +141,9 @@ class Onboarding:
                 )
             if known is None:
                 _check_digest(digest, lambda: self.plan_for(spec, files))
-            record = known or self._registry.reserve(spec, self._allocator.chooser(spec, files))
+            record = known or self._registry.reserve(
+                spec, self._allocator.chooser(spec, files, self._registry.tenants())
+            )
             locked = files.locked()
             if locked is not None and locked != record.allocation:
                 raise RefusedError(
@@ -150,6 +153,8 @@ class Onboarding:
                     remedy="restore the lock file of this environment, or delete it and run the same command again",
                 )
             check_allocation(spec, record.allocation)
+            if known is None:
+                self._check_account(record.allocation.account)
             plan = make_plan(spec, record.allocation)
             _check_digest(digest, lambda: plan)
             if record.state is TenantState.RESERVED:
@@ -168,7 +173,7 @@ class Onboarding:
             self.destroy(tenant, report)
             return None
         with self._leases.hold(tenant, "resume", report):
-            self._check_account(record.spec.account)
+            self._check_account(record.allocation.account)
             plan = make_plan(record.spec, record.allocation)
             return self._execute(record.spec, plan, report, refresh=True)
 
@@ -182,13 +187,15 @@ class Onboarding:
         record = self.require(tenant)
         plan = make_plan(record.spec, record.allocation)
         with self._leases.hold(tenant, "destroy", report):
-            self._check_account(record.spec.account)
+            self._check_account(record.allocation.account)
             self._registry.update(tenant, state=TenantState.DESTROYING)
             self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
             with self._closing(run), self._chronicle.writing(run, record.spec, plan) as written:
                 with self._step(run, "mark", "mark what outlives the tenant", report) as done:
-                    self._cloud.mark_tombstones(tenant, plan.region, days=KEY_DELETION_DAYS)
+                    self._cloud.in_account(plan.account).mark_tombstones(
+                        tenant, plan.region, days=KEY_DELETION_DAYS
+                    )
                     done.append(f"KMS keys go in {KEY_DELETION_DAYS} days")
                 with self._step(run, "stack", "delete hosts, keys and network", report) as done:
                     changes = self._stacks.destroy(plan, report=report)
@@ -204,10 +211,12 @@ class Onboarding:
 
     def plan_for(self, spec: TenantSpec, files: SpecFiles) -> TenantPlan:
         """Return the plan as of now, allocating nothing."""
-        record = self._registry.tenant(spec.id)
-        taken = tuple(r.allocation.block for r in self._registry.tenants() if r.spec.id != spec.id)
-        allocation = record.allocation if record else self._allocator.chooser(spec, files)(taken)
-        return make_plan(spec, allocation)
+        tenants = self._registry.tenants()
+        for record in tenants:
+            if record.spec.id == spec.id:
+                return make_plan(spec, record.allocation)
+        choose = self._allocator.chooser(spec, files, tenants)
+        return make_plan(spec, choose(tuple(record.allocation.block for record in tenants)))
 
     def tenants(self) -> tuple[TenantRecord, ...]:
         """Return all tenants, by id."""
@@ -293,32 +302,39 @@ class Onboarding:
     def _require_capacity(self, plan: TenantPlan, *, is_new: bool) -> None:
         """Refuse what the account cannot hold before anything is made, and give a new tenant's block back."""
         try:
-            require(plan, self._cloud.capacity(plan))
+            require(plan, self._cloud.in_account(plan.account).capacity(plan))
         except MutxInfraError:
             if is_new:
                 self._registry.remove(plan.tenant)
             raise
 
     def _check_account(self, account: str | None) -> None:
-        """Refuse to work with credentials of another account than the profile (and the spec) name."""
-        pinned = self._environment.aws.account_id
-        if account is not None and account != pinned:
+        """Refuse an account that the profile does not have, and credentials of another one than it names."""
+        pinned, pool = self._environment.aws.account_id, self._environment.aws.tenant_accounts
+        if account is not None and account != pinned and account not in pool:
             raise RefusedError(
-                f"the spec names account {account}, environment {self._environment.name} is pinned to {pinned}",
+                f"account {account} is not one of environment {self._environment.name}, which is pinned to {pinned}",
                 code="account-mismatch",
-                remedy="use the environment profile of that account, or correct `account:` in the spec",
+                remedy="use the environment profile of that account, add it to `aws.tenant_accounts`, or correct "
+                "`account:` in the spec",
             )
-        live = self._cloud.account_id()
-        if live != pinned:
-            raise RefusedError(
-                f"the credentials belong to account {live}, environment {self._environment.name} is pinned to {pinned}",
-                code="account-mismatch",
-                remedy="sign in to the right account, or choose its environment profile",
-            )
+        expected = {pinned: self._cloud}
+        if account is not None:
+            expected[account] = self._cloud.in_account(account)
+        for wanted, cloud in expected.items():
+            live = cloud.account_id()
+            if live != wanted:
+                raise RefusedError(
+                    f"the credentials belong to account {live}, environment {self._environment.name} says {wanted}",
+                    code="account-mismatch",
+                    remedy="sign in to the right account, or choose its environment profile",
+                )
 
     def _check_block_is_free(self, plan: TenantPlan) -> None:
         block = IPv4Network(plan.block)
-        other = overlapping(block, self._cloud.blocks_in_use(plan.region, besides=plan.tenant))
+        other = overlapping(
+            block, self._cloud.in_account(plan.account).blocks_in_use(plan.region, besides=plan.tenant)
+        )
         if other is not None:
             raise RefusedError(
                 f"{plan.tenant}'s {block} overlaps the live VPC {other}, which is not this tenant's",
@@ -327,7 +343,7 @@ class Onboarding:
             )
 
     def _verify(self, plan: TenantPlan) -> int:
-        facts = self._cloud.observe(plan)
+        facts = self._cloud.in_account(plan.account).observe(plan)
         findings = compare(plan, facts)
         if findings:
             raise VerificationError(
@@ -341,9 +357,10 @@ class Onboarding:
 
     def _prove_gone(self, plan: TenantPlan) -> tuple[Tombstone, ...]:
         """Return the tombstones, once there is nothing else and each says when it goes."""
-        tombstones = self._cloud.tombstones(plan.tenant, plan.region)
+        cloud = self._cloud.in_account(plan.account)
+        tombstones = cloud.tombstones(plan.tenant, plan.region)
         living = [str(one) for one in tombstones if not one.is_going or one.retained_until is None]
-        left = (*self._cloud.residue(plan.tenant, plan.region), *living)
+        left = (*cloud.residue(plan.tenant, plan.region), *living)
         if left:
             raise VerificationError(
                 f"{plan.tenant} is not gone: {describe(left)}",

@@ -159,6 +159,9 @@ class Journal(Protocol):
 class Cloud(Protocol):
     """The AWS account as it is, read by other means than the stacks use to change it."""
 
+    def in_account(self, account: str) -> Cloud:
+        """Return the same for another account, entered by the profile's role."""
+
     def account_id(self) -> str:
         """Return the account of the credentials in use (sts:GetCallerIdentity)."""
 

@@ -48,7 +48,9 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
         MotoRequestHandler,
         create_backend_app,
     )
+    from mutx_sandbox.accounts import open_accounts  # noqa: PLC0415
     from mutx_sandbox.buckets import keep_history  # noqa: PLC0415
+    from mutx_sandbox.daemon import ACCOUNT_ID  # noqa: PLC0415
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
     from mutx_sandbox.quotas import widen_quotas  # noqa: PLC0415
@@ -58,6 +60,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     correct_moto()
     publish_images()
     keep_history()
+    open_accounts(ACCOUNT_ID)
     widen_quotas()
 
     class Handler(MotoRequestHandler):

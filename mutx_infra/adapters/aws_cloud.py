@@ -51,6 +51,10 @@ class AwsCloud:
     def __init__(self, session: AwsSession) -> None:
         self._session, self._listing = session, AwsListing(session)
 
+    def in_account(self, account: str) -> AwsCloud:
+        """Return the same for another account, entered by the profile's role."""
+        return AwsCloud(self._session.for_account(account))
+
     def account_id(self) -> str:
         """Return the account of the credentials in use."""
         with translated("say which account this is"):

@@ -14,22 +14,54 @@ from typing import TYPE_CHECKING, Any
 
 from mutx_infra.environment import AwsEndpoint
 from mutx_infra.errors import OutsideError, RefusedError
+from mutx_infra.naming import SESSION_NAME, role_arn
 
 if TYPE_CHECKING:
     from botocore.session import Session
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
+_STS_REGION = "us-east-1"
 ATTEMPTS = 5
 
 
 class AwsSession:
-    """Makes clients for one profile; clients are cached per service and region and may be shared by threads."""
+    """Makes clients for one profile; clients are cached per service and region and may be shared by threads.
 
-    def __init__(self, endpoint: AwsEndpoint) -> None:
-        self._endpoint = endpoint
+    Args:
+        endpoint: the profile's part about AWS.
+        account: entered by the profile's role; None for the profile's own.
+        source: the session whose credentials assume the role.
+    """
+
+    def __init__(
+        self, endpoint: AwsEndpoint, account: str | None = None, source: AwsSession | None = None
+    ) -> None:
+        self._endpoint, self._account, self._source = endpoint, account, source
+        self._others: dict[str, AwsSession] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = Lock()
+
+    def for_account(self, account: str) -> AwsSession:
+        """Return a session in another account, entered by the profile's role; this one where it is the profile's own.
+
+        Raises:
+            RefusedError: the profile has no role for it (code `account-mismatch`). Whether the role lets us in shows
+                at the first call.
+        """
+        if account in {self._endpoint.account_id, self._account}:
+            return self
+        role = self._endpoint.tenant_role
+        if role is None:
+            raise RefusedError(
+                f"account {account} is not the profile's own, and it says no role to enter it by",
+                code="account-mismatch",
+                remedy="set `aws.tenant_role` and `aws.tenant_accounts` in the environment profile",
+            )
+        with self._lock:
+            if account not in self._others:
+                self._others[account] = AwsSession(self._endpoint, account, self)
+            return self._others[account]
 
     def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds its classes at run time
         """Return a client; the first one of a service costs about 0.1 s of model loading."""
@@ -55,11 +87,33 @@ class AwsSession:
     def _session(self) -> Session:
         from botocore.session import Session  # noqa: PLC0415
 
+        if self._source is not None:
+            return self._assumed(Session())
         # An explicit profile also keeps botocore from preferring AWS_ACCESS_KEY_ID of the caller's shell.
         named = self._endpoint.profile or ("default" if self._endpoint.credentials_file else None)
         session = Session(profile=named)
         if self._endpoint.credentials_file:
             session.set_config_variable("credentials_file", self._endpoint.credentials_file)
+        return session
+
+    def _assumed(self, session: Session) -> Session:
+        """Give a session credentials that assume the role when they are first used, and again before they expire."""
+        from botocore.credentials import (  # noqa: PLC0415
+            AssumeRoleCredentialFetcher,
+            DeferredRefreshableCredentials,
+        )
+
+        assert self._source is not None  # noqa: S101 - asked only where there is one
+        assert self._account is not None  # noqa: S101
+        assert self._endpoint.tenant_role is not None  # noqa: S101
+        role, source = self._endpoint.tenant_role, self._source
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=lambda *_, **__: source.client("sts", _STS_REGION),
+            source_credentials=source._session.get_credentials(),
+            role_arn=role_arn(self._account, role.name, _STS_REGION),
+            extra_args={"ExternalId": role.external_id, "RoleSessionName": SESSION_NAME},
+        )
+        session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # type: ignore[attr-defined]
         return session
 
 
@@ -105,6 +159,15 @@ def _from_client_error(what: str, error: Mapping[str, Any], operation: str) -> R
             f"AWS could not {what}: the credentials are not accepted ({code})",
             code="aws-credentials",
             remedy="sign in again, then run the same command",
+        )
+    if (
+        code in {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
+        and operation == "AssumeRole"
+    ):
+        return RefusedError(
+            f"AWS could not {what}: the tenant's account cannot be entered: {text}",
+            code="role-denied",
+            remedy="make the role of `aws.tenant_role` there; its trust names this account and the external id",
         )
     if code in {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}:
         return RefusedError(

@@ -35,7 +35,7 @@ from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lo
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
 from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError
-from mutx_infra.naming import PROJECT, resource_name, stack_name
+from mutx_infra.naming import PROJECT, SESSION_NAME, resource_name, role_arn, stack_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import Owner
@@ -136,7 +136,7 @@ class PulumiStacks:
         with self._operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             packs = self._packs(stack, plan)
-            must_refresh = self._prepare(stack, plan.region, report)
+            must_refresh = self._prepare(stack, plan, report)
             if replace:
                 self._unprotect(stack, plan.tenant, replace)
             collector = EventCollector(report)
@@ -156,7 +156,7 @@ class PulumiStacks:
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
                 return ChangeSet()
-            must_refresh = self._prepare(stack, plan.region, report)
+            must_refresh = self._prepare(stack, plan, report)
             self._unprotect(stack, plan.tenant, None)
             collector = EventCollector(report)
             self._run(collector, plan.tenant, lambda: stack.destroy(on_event=collector, refresh=must_refresh))
@@ -186,7 +186,7 @@ class PulumiStacks:
         while time.monotonic() < deadline and _works_in(work_dir):
             self._sleep(0.1)
 
-    def _prepare(self, stack: auto.Stack, region: str, report: Reporter) -> bool:
+    def _prepare(self, stack: auto.Stack, plan: TenantPlan, report: Reporter) -> bool:
         """Make sure that the stack exists and that nothing in it is half-done; True where a refresh must follow."""
         deployment = self._deployment(stack)
         if deployment is None:
@@ -195,7 +195,9 @@ class PulumiStacks:
             return False
         if not has_pending(deployment):
             return False
-        recovery = recover(deployment, AwsLookup(self._session, region), self._sleep)
+        recovery = recover(
+            deployment, AwsLookup(self._session.for_account(plan.account), plan.region), self._sleep
+        )
         report.note(recovery.summary())
         whole = auto.Deployment(version=3, deployment=recovery.deployment)
         self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
@@ -297,6 +299,15 @@ class PulumiStacks:
     def _config(self, plan: TenantPlan) -> dict[str, object]:
         """Return the provider's settings; the account pin makes the provider itself refuse a wrong account."""
         config: dict[str, object] = {"aws:region": plan.region, "aws:allowedAccountIds": [plan.account]}
+        role = self._environment.aws.tenant_role
+        if role is not None and plan.account != self._environment.aws.account_id:
+            config["aws:assumeRoles"] = [
+                {
+                    "roleArn": role_arn(plan.account, role.name, plan.region),
+                    "externalId": role.external_id,
+                    "sessionName": SESSION_NAME,
+                }
+            ]
         if self._environment.aws.profile is not None:
             config["aws:profile"] = self._environment.aws.profile
         if (url := self._environment.aws.endpoint_url) is not None:

@@ -31,6 +31,7 @@ _IDLE_KEYS = frozenset(
 _KEYS = _IDLE_KEYS | {
     "accessKey",
     "allowedAccountIds",
+    "assumeRoles",
     "defaultTags",
     "endpoints",
     "forbiddenAccountIds",
@@ -43,7 +44,6 @@ _KEYS = _IDLE_KEYS | {
     "token",
 }
 _REFUSED = {
-    "assumeRoles": "the sandbox has no second account to enter; leave it out of the sandbox's profile",
     "assumeRoleWithWebIdentity": "the sandbox has no identity provider; leave it out of the sandbox's profile",
 }
 
@@ -146,6 +146,8 @@ class Sessions:
         caller = Caller(self._clients, self._account(config), str(region))
         if config.get("maxRetries") is not None:
             caller.attempts = int(config["maxRetries"]) + 1
+        for role in structured(config, "assumeRoles") or []:
+            caller.account = _assumed(caller, role)
         account_id = self._account_id(caller, config)
         tags = structured(config, "defaultTags") or {}
         return Session(caller, account_id, tags.get("tags") or {}, self._made)
@@ -176,6 +178,23 @@ class Sessions:
         if account in map(str, forbidden):
             raise ConfigurationError("forbiddenAccountIds", f"AWS account {account} is forbidden")
         return account
+
+
+def _assumed(caller: Caller, role: Properties) -> Account:
+    """Enter a role with the credentials at hand and return the account that calls are then made as."""
+    known = {"roleArn": "RoleArn", "externalId": "ExternalId", "sessionName": "RoleSessionName"}
+    if unknown := sorted(set(role) - set(known)):
+        raise ConfigurationError("assumeRoles", f"{', '.join(unknown)} is not supported by the sandbox")
+    request = {"RoleSessionName": "pulumi", **{known[key]: value for key, value in role.items()}}
+    try:
+        answer = caller.call("sts", "AssumeRole", request, Patience(_CONFIGURE_PATIENCE_S))["Credentials"]
+    except AwsError as exc:
+        raise ConfigurationError(
+            "assumeRoles", f"the role {role.get('roleArn')} cannot be entered: {exc}"
+        ) from exc
+    return Account(
+        caller.account.endpoint, answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"]
+    )
 
 
 def check_configuration(config: Properties) -> list[tuple[str, str]]:

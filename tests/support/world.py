@@ -35,6 +35,9 @@ class MemoryCloud:
     keys: dict[str, Tombstone] = field(default_factory=dict)
     limits: dict[Quota, float] = field(default_factory=dict)
 
+    def in_account(self, account: str) -> MemoryCloud:
+        return self
+
     def account_id(self) -> str:
         return self.account
 

@@ -1,0 +1,95 @@
+"""Tenants in accounts of their own, entered by a role with an external id; nothing is made where that fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from tests.support.checkout import Checkout
+
+TENANT_ACCOUNT, OTHER_ACCOUNT = "210987654321", "310987654321"
+ROLE = {"name": "mutx-deploy", "external_id": "mutx-sandbox"}
+
+
+def profile(checkout: Checkout, name: str, **aws: Any) -> str:
+    """Write the sandbox's profile with other accounts and return its name."""
+    content = yaml.safe_load((checkout.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8"))
+    content["aws"].update(aws)
+    path = checkout.root / "environments" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return name
+
+
+def vpcs_in(checkout: Checkout, account: str) -> list[str]:
+    """The tenants that have a VPC in an account, seen through the role."""
+    endpoint = checkout.json("sandbox", "status")["endpoints"]["aws"]
+    sts = checkout.aws("sts")
+    entered = sts.assume_role(
+        RoleArn=f"arn:aws:iam::{account}:role/mutx-deploy", RoleSessionName="test", ExternalId="mutx-sandbox"
+    )["Credentials"]
+    ec2 = boto3.client(
+        "ec2", region_name="eu-west-1", endpoint_url=endpoint, aws_access_key_id=entered["AccessKeyId"],
+        aws_secret_access_key=entered["SecretAccessKey"], aws_session_token=entered["SessionToken"],
+    )  # fmt: skip
+    tags = [tag for vpc in ec2.describe_vpcs()["Vpcs"] for tag in vpc.get("Tags") or []]
+    return sorted(tag["Value"] for tag in tags if tag["Key"] == "mutx:tenant")
+
+
+def test_a_tenant_lives_in_the_account_that_its_spec_names(checkout: Checkout, tenant: str) -> None:
+    environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=[TENANT_ACCOUNT])
+    checkout.write_spec(tenant, account=TENANT_ACCOUNT)
+
+    made = checkout.json("tenant", "create", tenant, "--environment", environment)
+    again = checkout.json("tenant", "create", tenant, "--environment", environment)
+    there, here = vpcs_in(checkout, TENANT_ACCOUNT), checkout.aws("ec2").describe_vpcs()["Vpcs"]
+    destroyed = checkout.json("tenant", "destroy", tenant, "--environment", environment, "--yes")
+
+    assert made["allocation"]["account"] == made["outputs"]["account"] == TENANT_ACCOUNT
+    assert again["changes"]["resources"] == []
+    assert there == [tenant]
+    assert tenant not in str(here)
+    assert vpcs_in(checkout, TENANT_ACCOUNT) == []
+    assert len(destroyed["tombstones"]) == 5
+
+
+def test_a_pool_gives_each_new_tenant_the_account_with_the_fewest(checkout: Checkout) -> None:
+    environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=[TENANT_ACCOUNT, OTHER_ACCOUNT])
+    accounts = []
+    for name in ("pooled-1", "pooled-2"):
+        checkout.write_spec(name)
+        made = checkout.json("tenant", "create", name, "--environment", environment)
+        accounts.append(made["allocation"]["account"])
+
+    for name in ("pooled-1", "pooled-2"):
+        checkout.run("tenant", "destroy", name, "--environment", environment, "--yes")
+    assert sorted(accounts) == [TENANT_ACCOUNT, OTHER_ACCOUNT]
+
+
+@pytest.mark.parametrize(
+    "role",
+    [{**ROLE, "external_id": "somebody-else"}, {**ROLE, "name": "no-such-role"}],
+    ids=["other external id", "no such role"],
+)
+def test_an_account_that_cannot_be_entered_is_refused_before_anything_is_made(
+    checkout: Checkout, tenant: str, role: dict[str, str]
+) -> None:
+    environment = profile(checkout, "refused", tenant_role=role, tenant_accounts=[TENANT_ACCOUNT])
+
+    refused = checkout.run("tenant", "create", tenant, "--environment", environment, expect=4).stderr
+
+    assert "error[role-denied]" in refused
+    assert "aws.tenant_role" in refused
+    assert tenant not in str(checkout.json("tenant", "list"))
+
+
+def test_an_account_outside_the_pool_is_refused(checkout: Checkout, tenant: str) -> None:
+    environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=[TENANT_ACCOUNT])
+    checkout.write_spec(tenant, account=OTHER_ACCOUNT)
+
+    refused = checkout.run("tenant", "create", tenant, "--environment", environment, expect=4).stderr
+
+    assert f"error[account-mismatch]: account {OTHER_ACCOUNT} is not one of environment sandbox" in refused
