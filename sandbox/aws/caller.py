@@ -61,9 +61,9 @@ class AwsError(Exception):
     def is_absence(self) -> bool:
         """True when the code says that the thing does not exist (any more)."""
         return (
-            self.code.endswith((".NotFound", "NotFoundException", "NotFound"))
+            self.code.endswith((".NotFound", "NotFoundException", "NotFound", "NotFoundError"))
             or self.code.startswith("NoSuch")
-            or self.code in {"ResourceNotFoundException", "InvalidGroup.NotFound"}
+            or self.code in {"ResourceNotFoundException", "InvalidGroup.NotFound", "404"}
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutx_sandbox.aws import (
     table_acls,
+    table_buckets,
     table_firewall,
     table_hosts,
     table_identity,
@@ -25,6 +26,7 @@ TABLE: dict[str, ResourceType] = {
         table_identity,
         table_keys,
         table_hosts,
+        table_buckets,
     )
     for kind in module.TYPES
 }

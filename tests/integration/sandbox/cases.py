@@ -29,6 +29,27 @@ KEY_POLICY = json.dumps(
 METADATA = {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1}
 
 
+CLOSED = dict.fromkeys(
+    ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True
+)
+
+
+def encrypted_by(key: str) -> Inputs:
+    """A bucket's encryption under a key, as programs spell it."""
+    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": key}
+    return {"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": True}
+
+
+def kept_for(days: int) -> Inputs:
+    """A bucket's default retention."""
+    return {"defaultRetention": {"mode": "COMPLIANCE", "days": days}}
+
+
+def expires_after(days: int) -> Inputs:
+    """A bucket's lifecycle rule."""
+    return {"id": "old", "status": "Enabled", "filter": {"prefix": "a/"}, "expiration": {"days": days}}
+
+
 def root_volume(size: int) -> Inputs:
     """A launch template's mapping of an encrypted root volume, as programs spell it."""
     ebs = {
@@ -96,6 +117,14 @@ class World:
 
     def _key(self, what: str) -> str:
         return self._create("aws:kms/key:Key", description=what, tags={"Name": f"{self.name}-{what}"})
+
+    def _bucket(self, what: str) -> str:
+        return self._create("aws:s3/bucket:Bucket", bucket=f"{self.name}-{what}")
+
+    def _locked(self, what: str) -> str:
+        name = f"{self.name}-{what}"
+        self._create("aws:s3/bucket:Bucket", bucket=name, objectLockEnabled=True)
+        return name
 
     def key_arn(self, what: str = "key") -> str:
         return f"arn:aws:kms:eu-west-1:123456789012:key/{self.the(what)}"
@@ -302,6 +331,20 @@ def _drift_template(world: World, resource: Resource) -> None:
 def _weaken_metadata(world: World, resource: Resource) -> None:
     world.ec2.modify_instance_metadata_options(
         InstanceId=resource.id, HttpTokens="optional", HttpEndpoint="enabled", HttpPutResponseHopLimit=2
+    )
+
+
+def _weaken_encryption(world: World, resource: Resource) -> None:
+    weak = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    world.boto("s3").put_bucket_encryption(
+        Bucket=resource.id, ServerSideEncryptionConfiguration={"Rules": [weak]}
+    )
+
+
+def _shorten_life(world: World, resource: Resource) -> None:
+    rule = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "a/"}, "Expiration": {"Days": 1}}
+    world.boto("s3").put_bucket_lifecycle_configuration(
+        Bucket=resource.id, LifecycleConfiguration={"Rules": [rule]}
     )
 
 
@@ -758,5 +801,88 @@ CASES = (
         ),
         unread=frozenset({"stopInstanceBeforeDetaching"}),
         import_id=lambda it: f"{it.inputs['deviceName']}:{it.inputs['volumeId']}:{it.inputs['instanceId']}",
+    ),
+    Case(
+        token="aws:s3/bucket:Bucket",
+        inputs=lambda world: {"bucket": f"{world.name}-own", "objectLockEnabled": True, "tags": TAGS},
+        creates="CreateBucket",
+        update=lambda world: {"tags": OTHER_TAGS},
+        replace=lambda world: {"bucket": f"{world.name}-other"},
+        drift=lambda world, it: world.boto("s3").put_bucket_tagging(
+            Bucket=it.id, Tagging={"TagSet": [{"Key": "Name", "Value": "changed"}]}
+        ),
+        remove=lambda world, it: world.boto("s3").delete_bucket(Bucket=it.id),
+    ),
+    Case(
+        token="aws:s3/bucketVersioning:BucketVersioning",
+        inputs=lambda world: {
+            "bucket": world.the("bucket"),
+            "versioningConfiguration": {"status": "Enabled"},
+        },
+        creates="",
+        update=lambda world: {"versioningConfiguration": {"status": "Suspended"}},
+        replace=lambda world: {"bucket": world.the("bucket2")},
+        drift=lambda world, it: world.boto("s3").put_bucket_versioning(
+            Bucket=it.id, VersioningConfiguration={"Status": "Suspended"}
+        ),
+        remove=None,
+        endures=True,
+    ),
+    Case(
+        token="aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        inputs=lambda world: {"bucket": world.the("bucket"), "rules": [encrypted_by(world.key_arn())]},
+        creates="",
+        update=lambda world: {"rules": [encrypted_by(world.key_arn("key2"))]},
+        replace=lambda world: {"bucket": world.the("bucket2")},
+        drift=_weaken_encryption,
+        remove=lambda world, it: world.boto("s3").delete_bucket_encryption(Bucket=it.id),
+    ),
+    Case(
+        token="aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        inputs=lambda world: {"bucket": world.the("bucket"), **CLOSED},
+        creates="",
+        update=lambda world: {"blockPublicPolicy": False},
+        replace=lambda world: {"bucket": world.the("bucket2")},
+        drift=lambda world, it: world.boto("s3").put_public_access_block(
+            Bucket=it.id,
+            PublicAccessBlockConfiguration={"BlockPublicAcls": True, "IgnorePublicAcls": True},
+        ),
+        remove=lambda world, it: world.boto("s3").delete_public_access_block(Bucket=it.id),
+    ),
+    Case(
+        token="aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+        inputs=lambda world: {"bucket": world.the("locked"), "rule": kept_for(2557)},
+        creates="",
+        update=lambda world: {"rule": kept_for(3000)},
+        replace=lambda world: {"bucket": world.the("locked2")},
+        drift=lambda world, it: world.boto("s3").put_object_lock_configuration(
+            Bucket=it.id,
+            ObjectLockConfiguration={
+                "ObjectLockEnabled": "Enabled",
+                "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
+            },
+        ),
+        remove=None,
+        endures=True,
+    ),
+    Case(
+        token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        inputs=lambda world: {"bucket": world.the("bucket"), "rules": [expires_after(400)]},
+        creates="",
+        update=lambda world: {"rules": [expires_after(500)]},
+        replace=lambda world: {"bucket": world.the("bucket2")},
+        drift=_shorten_life,
+        remove=lambda world, it: world.boto("s3").delete_bucket_lifecycle(Bucket=it.id),
+    ),
+    Case(
+        token="aws:s3/bucketPolicy:BucketPolicy",
+        inputs=lambda world: {"bucket": world.the("bucket"), "policy": grant("s3:GetObject")},
+        creates="",
+        update=lambda world: {"policy": grant("s3:PutObject")},
+        replace=lambda world: {"bucket": world.the("bucket2")},
+        drift=lambda world, it: world.boto("s3").put_bucket_policy(
+            Bucket=it.id, Policy=grant("s3:ListBucket")
+        ),
+        remove=lambda world, it: world.boto("s3").delete_bucket_policy(Bucket=it.id),
     ),
 )

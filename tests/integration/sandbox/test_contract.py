@@ -189,7 +189,15 @@ def test_server_errors_throttling_and_lost_requests_are_outlived(aws, world, cas
 @each(CASES)
 def test_creation_needs_few_calls(made, case, aws, world):
     aws.control.set_faults()
-    limits = {"Vpc": 5, "DefaultSecurityGroup": 6, "LaunchTemplate": 3, "Policy": 3, "Instance": 3, "Key": 3}
+    limits = {
+        "Vpc": 5,
+        "DefaultSecurityGroup": 6,
+        "LaunchTemplate": 3,
+        "Policy": 3,
+        "Instance": 3,
+        "Key": 3,
+        "Bucket": 4,
+    }
 
     aws.delete(made)
     aws.control.calls(reset=True)
