@@ -13,7 +13,7 @@ from mutx_infra.cli.tenant_views import plan_rows
 
 from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.onboarding import Preview
-from mutx_infra.tenant import TIERS, Tier
+from mutx_infra.tenant import TENANT_TIERS, Tier
 
 
 def is_possible() -> bool:
@@ -63,8 +63,8 @@ def confirm(seen: Preview) -> None:
 
 def _ask_tier() -> Tier:
     while True:
-        answer = _ask(f"Tier: {', '.join(TIERS)} [{Tier.STARTER}]", default=str(Tier.STARTER))
-        if answer in list(Tier):
+        answer = _ask(f"Tier: {', '.join(TENANT_TIERS)} [{Tier.STARTER}]", default=str(Tier.STARTER))
+        if answer in TENANT_TIERS:
             return Tier(answer)
         _tell(f"there is no tier {answer}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli import guide, history
-from mutx_infra.cli.output import ConsoleReporter, Format
+from mutx_infra.cli.output import ConsoleReporter, Format, Output
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
     change_rows,
@@ -29,6 +29,7 @@ from mutx_infra.cli.tenant_views import (
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
 from mutx_infra.prices import estimate
 from mutx_infra.records import RunKind
+from mutx_infra.tenant import PLATFORM_ID
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.spec_file import LoadedSpec
@@ -54,7 +55,15 @@ def preview(
     as_json: c.JsonOption = False,
 ) -> None:
     """Show the plan and what it would change; touch nothing. Exits 10 when something would change."""
-    loaded = _load(tenant, file)
+    spec = c.spec_path(tenant, file)
+    preview_spec(spec, environment, refresh=refresh, output=output, as_json=as_json)
+
+
+def preview_spec(
+    spec: Path, environment: str | None, *, refresh: bool, output: Format, as_json: bool
+) -> None:
+    """Show what a spec's file would change."""
+    loaded = _load(spec)
     with _located(loaded):
         seen = c.onboarding_for(environment).preview(loaded.spec, loaded.files, refresh=refresh)
     out = c.make_output(as_json=as_json, output=output)
@@ -104,21 +113,39 @@ def create(
         preview(tenant, file, environment, refresh, output, as_json)
         return
     is_guided = file is None and guide.is_possible() and not (tenant and c.spec_path(tenant, None).exists())
-    loaded = _load(tenant, guide.ask_for_spec(tenant) if is_guided else file)
+    spec = guide.ask_for_spec(tenant) if is_guided else c.spec_path(tenant, file)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    create_spec(
+        spec,
+        environment,
+        out,
+        refresh=refresh,
+        digest=plan,
+        replace=tuple(replace or ()),
+        must_confirm=is_guided and not yes,
+    )
+
+
+def create_spec(
+    spec: Path,
+    environment: str | None,
+    out: Output,
+    *,
+    refresh: bool,
+    digest: str | None,
+    replace: tuple[str, ...] = (),
+    must_confirm: bool = False,
+) -> None:
+    """Create what a spec's file describes, and show it."""
+    loaded = _load(spec)
     onboarding = c.onboarding_for(environment)
     with _located(loaded):
-        if is_guided and not yes:
+        if must_confirm:
             seen = onboarding.preview(loaded.spec, loaded.files, refresh=refresh)
             guide.confirm(seen)
-            plan = plan or seen.plan.digest
+            digest = digest or seen.plan.digest
         outcome = onboarding.create(
-            loaded.spec,
-            loaded.files,
-            ConsoleReporter(out),
-            refresh=refresh,
-            digest=plan,
-            replace=tuple(replace or ()),
+            loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=digest, replace=replace
         )
     if out.format is Format.JSON:
         out.data(outcome_json(outcome))
@@ -153,7 +180,7 @@ def list_(
 ) -> None:
     """List the tenants of the environment."""
     out = c.make_output(as_json=as_json, output=output)
-    records = c.onboarding_for(environment).tenants()
+    records = [r for r in c.onboarding_for(environment).tenants() if r.spec.id != PLATFORM_ID]
     if out.format is Format.JSON:
         out.data({"tenants": [record_json(record) for record in records]})
         return
@@ -347,10 +374,10 @@ def _located(loaded: LoadedSpec) -> Iterator[None]:
         raise loaded.located(exc) from exc
 
 
-def _load(tenant: str | None, file: Path | None) -> LoadedSpec:
+def _load(path: Path) -> LoadedSpec:
     from mutx_infra.adapters.spec_file import load_spec  # noqa: PLC0415
 
-    return load_spec(c.spec_path(tenant, file))
+    return load_spec(path)
 
 
 def _confirm(tenant: str, command: str) -> None:

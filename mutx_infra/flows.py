@@ -17,6 +17,8 @@ class Role(StrEnum):
     """What stands in a tenant's subnets; each has a security group `sg-<role>`."""
 
     AGENT = "agent"
+    CONTROL_PLANE = "control-plane"
+    """The platform's API; no tenant has one."""
     DATABASE = "database"
     ENDPOINT = "endpoint"
     """Interface endpoints of AWS services: network interfaces of AWS, no host."""
@@ -28,6 +30,7 @@ class Role(StrEnum):
 class Outside(StrEnum):
     """A party that is not a host of the tenant."""
 
+    CLIENTS = "clients"
     CONTROL_PLANE = "control-plane"
     OPERATORS = "operators"
     CONVERGE = "converge-account"
@@ -54,6 +57,7 @@ class Protocol(StrEnum):
 
 LAYER_OF: dict[Role, Layer] = {
     Role.AGENT: Layer.APP,
+    Role.CONTROL_PLANE: Layer.APP,
     Role.GUARD: Layer.APP,
     Role.DATABASE: Layer.DATA,
     Role.ENDPOINT: Layer.MGMT,
@@ -62,8 +66,10 @@ LAYER_OF: dict[Role, Layer] = {
 }
 """Where each role's hosts stand. Vault stands in mgmt: data has no route out and admits agents' ports only."""
 
-HOST_ROLES = tuple(role for role in Role if role is not Role.ENDPOINT)
-"""The roles that hosts have."""
+HOST_ROLES = (Role.AGENT, Role.DATABASE, Role.GUARD, Role.MGMT, Role.VAULT)
+"""The roles that a tenant's hosts have."""
+PLATFORM_ROLES = (Role.CONTROL_PLANE, Role.DATABASE, Role.MGMT, Role.VAULT)
+"""The roles that the platform's hosts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +184,69 @@ FLOWS: tuple[Flow, ...] = (
     ),
     *_each(HOST_ROLES, _R.ENDPOINT, _TCP, (443,), _C.VPC, "SSM, KMS and logs without leaving the VPC"),
 )
-"""Every row, whatever the tier.
+"""Every row of a tenant, whatever the tier.
 
 DNS, DHCP, instance metadata and time sync need no row: neither security groups nor ACLs filter them (VPC guide)."""
 
 
-def flows_of(*, interface_endpoints: bool) -> tuple[Flow, ...]:
-    """Return the rows that hold for a tenant; without interface endpoints nothing opens a port to them."""
-    return tuple(flow for flow in FLOWS if interface_endpoints or flow.destination is not Role.ENDPOINT)
+PLATFORM_FLOWS: tuple[Flow, ...] = (
+    Flow(_O.CLIENTS, _R.CONTROL_PLANE, _TCP, (443,), _C.TAILNET, "dashboards and programs call the API"),
+    *_each((_O.OPERATORS, _O.CONVERGE), _R.CONTROL_PLANE, _TCP, (22,), _C.TAILNET, "build and converge"),
+    *_each((_O.OPERATORS, _O.CONVERGE), _R.MGMT, _TCP, (22,), _C.TAILNET, "build and converge"),
+    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (5432,), _C.VPC, "PostgreSQL, TLS"),
+    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (6379,), _C.VPC, "Redis, TLS"),
+    *_each(
+        (_R.CONTROL_PLANE, _R.DATABASE),
+        _R.VAULT,
+        _TCP,
+        (8200,),
+        _C.VPC,
+        "Vault API for Vault Agent and for transit, mTLS",
+    ),
+    Flow(_R.VAULT, _R.VAULT, _TCP, (8201,), _C.VPC, "Vault raft between its nodes"),
+    *_each((_R.DATABASE, _R.VAULT), _R.MGMT, _TCP, (3128,), _C.VPC, "package proxy"),
+    Flow(_R.CONTROL_PLANE, _R.MGMT, _TCP, (3128,), _C.VPC, "package proxy, and identity providers by name"),
+    Flow(
+        _R.MGMT, _R.DATABASE, _TCP, (22,), _C.VPC, "SSH by ProxyJump, database hosts are not on the tailnet"
+    ),
+    Flow(_R.MGMT, _R.VAULT, _TCP, (22,), _C.VPC, "SSH by ProxyJump"),
+    Flow(
+        _R.MGMT,
+        _O.INTERNET,
+        _TCP,
+        (443,),
+        _C.NAT,
+        "package mirrors, identity providers and tailnet coordination behind the proxy",
+    ),
+    *_each(
+        (_R.CONTROL_PLANE, _R.MGMT, _R.VAULT),
+        _O.INTERNET,
+        _UDP,
+        (41641,),
+        _C.NAT,
+        "direct WireGuard to tailnet peers",
+    ),
+    Flow(
+        _R.MGMT,
+        _O.S3,
+        _TCP,
+        (443,),
+        _C.ENDPOINT,
+        "package and image objects, through the S3 gateway endpoint",
+    ),
+    *_each(PLATFORM_ROLES, _R.ENDPOINT, _TCP, (443,), _C.VPC, "SSM, KMS and logs without leaving the VPC"),
+)
+"""Every row of the platform's own network. It reaches tenants over the tailnet only, so no row leads to one."""
+
+
+def flows_of(*, interface_endpoints: bool, platform: bool = False) -> tuple[Flow, ...]:
+    """Return the rows that hold; without interface endpoints nothing opens a port to them."""
+    table = PLATFORM_FLOWS if platform else FLOWS
+    return tuple(flow for flow in table if interface_endpoints or flow.destination is not Role.ENDPOINT)
+
+
+def roles_of(flows: tuple[Flow, ...]) -> tuple[Role, ...]:
+    """Return the roles that take part in some rows, in the order of `Role`."""
+    # By kind, not by value alone: the outside's `control-plane` is not the role of that name.
+    parties = {p for flow in flows for p in (flow.source, flow.destination) if isinstance(p, Role)}
+    return tuple(role for role in Role if role in parties)

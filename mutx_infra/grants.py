@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mutx_infra import naming
+from mutx_infra.buckets import BucketPlan
 from mutx_infra.hosts import HostPlan, Purpose
 from mutx_infra.plan import TenantPlan
 
@@ -88,7 +89,7 @@ def flow_log_grants(plan: TenantPlan) -> tuple[Grant, ...]:
 def boundary_grants(plan: TenantPlan, key_arn: Callable[[Purpose], str]) -> tuple[Grant, ...]:
     """Return the most that any role of the tenant's stack may ever do, whatever is attached to it later."""
     hosts = [grant for host in plan.hosts for grant in host_grants(plan, host, key_arn)]
-    return tuple(
+    joined = tuple(
         Grant(
             sid,
             tuple(sorted({action for grant in hosts if grant.sid == sid for action in grant.actions})),
@@ -96,7 +97,46 @@ def boundary_grants(plan: TenantPlan, key_arn: Callable[[Purpose], str]) -> tupl
             "no more than all hosts of the tenant together",
         )
         for sid in ("Join", "OpenJoinKey", "WriteLogs")
-    ) + flow_log_grants(plan)
+    )
+    return (*joined, *flow_log_grants(plan), *(auditor_grants(key_arn) if plan.buckets else ()))
+
+
+def auditor_grants(key_arn: Callable[[Purpose], str]) -> tuple[Grant, ...]:
+    """Return what the auditor may do: sign, and show the key that signatures are checked with."""
+    return (
+        Grant(
+            "SignEvidence",
+            ("kms:Sign", "kms:GetPublicKey"),
+            (key_arn(Purpose.SIGNING),),
+            "evidence is signed by a key that never leaves KMS",
+        ),
+    )
+
+
+def auditor_trust(plan: TenantPlan) -> str:
+    """Let principals of the platform's account become the auditor, each with a second factor."""
+    root = f"arn:{naming.partition(plan.region)}:iam::{plan.account}:root"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": root},
+        "Action": "sts:AssumeRole",
+        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def bucket_policy(plan: TenantPlan, bucket: BucketPlan) -> str:
+    """Render a bucket's policy: nothing without TLS."""
+    arn = f"arn:{naming.partition(plan.region)}:s3:::{bucket.name}"
+    statement = {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def service_trust(service: str, conditions: Mapping[str, Mapping[str, str]] | None = None) -> str:

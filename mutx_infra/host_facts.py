@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from mutx_infra import naming
 from mutx_infra.flows import Role
 from mutx_infra.grants import (
+    auditor_grants,
+    auditor_trust,
     boundary_grants,
+    bucket_policy,
     document,
     endpoint_policy,
     flow_log_grants,
@@ -121,6 +124,40 @@ class RoleFact(_Fact):
         return f"role {self.name} for {'; '.join(self.trusts)}, {bound}{also}: {'; '.join(self.grants)}"
 
 
+class BucketFact(_Fact):
+    """A bucket of the platform; `missing` settings are in the words of S3."""
+
+    name: str
+    versioning: str
+    lock: str
+    key: str
+    expires_days: int
+    closed: bool
+    policy: tuple[str, ...]
+
+    def __str__(self) -> str:
+        life = f"expiring after {self.expires_days} days" if self.expires_days else "never expiring"
+        public = "closed to the world" if self.closed else "open to the world"
+        return (
+            f"bucket {self.name}, versioning {self.versioning or 'off'}, {self.lock or 'not locked'}, {self.key}, "
+            f"{life}, {public}, policy: {'; '.join(self.policy)}"
+        )
+
+
+def expected_buckets(plan: TenantPlan) -> Iterator[BucketFact]:
+    """Yield the buckets of the plan."""
+    for bucket in plan.buckets:
+        yield BucketFact(
+            name=bucket.name,
+            versioning="Enabled",
+            lock=f"COMPLIANCE {bucket.locked_days} days" if bucket.locked_days else "",
+            key=key_name(bucket.purpose),
+            expires_days=bucket.expire_days,
+            closed=True,
+            policy=statements(bucket_policy(plan, bucket)),
+        )
+
+
 def key_name(purpose: str) -> str:
     """Return the logical name of a key."""
     return f"key-{purpose}"
@@ -154,7 +191,7 @@ def expected_keys(plan: TenantPlan) -> Iterator[KeyFact]:
         yield KeyFact(
             purpose=key.purpose,
             state="Enabled",
-            rotates=True,
+            rotates=key.usage == "encrypt",
             policy=statements(key_policy(plan, key.purpose)),
         )
 
@@ -192,6 +229,13 @@ def expected_roles(plan: TenantPlan) -> Iterator[RoleFact]:
         boundary=BOUNDARY,
         grants=statements(document(flow_log_grants(plan))),
     )
+    if plan.buckets:
+        yield RoleFact(
+            name=naming.auditor_role(plan.tenant),
+            trusts=statements(auditor_trust(plan)),
+            boundary=BOUNDARY,
+            grants=statements(document(auditor_grants(key_name))),
+        )
     yield RoleFact(
         name=naming.boundary_name(plan.tenant),
         trusts=(),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mutx_infra import naming
-from mutx_infra.flows import HOST_ROLES, LAYER_OF, Role
+from mutx_infra.flows import LAYER_OF, Role
 from mutx_infra.tenant import Tier
 
 IMAGE_PARAMETERS = {Role.GUARD: "/mutx/images/gpu"}
@@ -22,9 +23,13 @@ DATA_DEVICE = "/dev/sdf"
 class Purpose(StrEnum):
     """What a KMS key of a tenant is for; keys are not shared between purposes, so that a grant names one of them."""
 
+    ARCHIVE = "archive"
     DATABASE = "database"
+    HISTORY = "history"
     LOGS = "logs"
     PARAMETERS = "parameters"
+    SIGNING = "signing"
+    STATE = "state"
     VAULT = "vault"
     VOLUMES = "volumes"
 
@@ -36,6 +41,17 @@ PURPOSES: dict[Purpose, str] = {
     Purpose.VAULT: "data volumes of the Vault hosts",
     Purpose.VOLUMES: "root volumes of all hosts",
 }
+PLATFORM_PURPOSES: dict[Purpose, str] = {
+    **PURPOSES,
+    Purpose.ARCHIVE: "the log archive",
+    Purpose.HISTORY: "the history of configuration changes",
+    Purpose.SIGNING: "signatures of evidence",
+    Purpose.STATE: "state of the stacks and the secrets in it",
+}
+KEPT_PURPOSES = frozenset(
+    {Purpose.ARCHIVE, Purpose.DATABASE, Purpose.HISTORY, Purpose.SIGNING, Purpose.STATE, Purpose.VAULT}
+)
+"""Keys without which something that must be kept is lost."""
 DATA_PURPOSES = {Role.DATABASE: Purpose.DATABASE, Role.VAULT: Purpose.VAULT}
 """Roles whose hosts hold data, and the key that it is under."""
 
@@ -77,6 +93,12 @@ SHAPES: dict[Tier, dict[Role, HostShape]] = {
         Role.MGMT: HostShape(instance_type="t3.small"),
         Role.VAULT: HostShape(instance_type="t3.medium", count=3, data_gib=20),
     },
+    Tier.PLATFORM: {
+        Role.CONTROL_PLANE: HostShape(instance_type="m6i.large", count=2),
+        Role.DATABASE: HostShape(instance_type="m6i.large", data_gib=100),
+        Role.MGMT: HostShape(instance_type="t3.small"),
+        Role.VAULT: HostShape(instance_type="t3.medium", count=3, data_gib=20),
+    },
     Tier.DEDICATED: {
         Role.AGENT: HostShape(instance_type="m6i.xlarge", count=3),
         Role.DATABASE: HostShape(instance_type="r6i.xlarge", data_gib=500),
@@ -114,13 +136,14 @@ class HostPlan(BaseModel):
 
 
 class KeyPlan(BaseModel):
-    """One KMS key and its alias; rotated by AWS every year."""
+    """One KMS key and its alias; AWS rotates those that encrypt every year, and cannot rotate those that sign."""
 
     model_config = ConfigDict(frozen=True)
 
     purpose: Purpose
     alias: str
     reason: str
+    usage: Literal["encrypt", "sign"] = "encrypt"
 
 
 class LogGroupPlan(BaseModel):
@@ -162,16 +185,22 @@ def host_plans(tenant: str, tier: Tier, zones: tuple[str, ...]) -> tuple[HostPla
     """Return the hosts of a tier, role by role, each role's spread over the zones in turn."""
     return tuple(
         _host(tenant, role, number, zones[number % len(zones)], SHAPES[tier][role])
-        for role in HOST_ROLES
+        for role in SHAPES[tier]
         for number in range(SHAPES[tier][role].count)
     )
 
 
-def key_plans(tenant: str) -> tuple[KeyPlan, ...]:
+def key_plans(tenant: str, tier: Tier) -> tuple[KeyPlan, ...]:
     """Return one key for each purpose."""
+    purposes = PLATFORM_PURPOSES if tier is Tier.PLATFORM else PURPOSES
     return tuple(
-        KeyPlan(purpose=purpose, alias=naming.key_alias(tenant, purpose), reason=reason)
-        for purpose, reason in PURPOSES.items()
+        KeyPlan(
+            purpose=purpose,
+            alias=naming.key_alias(tenant, purpose),
+            reason=reason,
+            usage="sign" if purpose is Purpose.SIGNING else "encrypt",
+        )
+        for purpose, reason in purposes.items()
     )
 
 

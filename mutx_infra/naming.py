@@ -12,6 +12,9 @@ from hashlib import sha256
 PROJECT = "mutx-tenant"
 """The Pulumi project of the tenant stacks; part of every URN, so it never changes."""
 
+PLATFORM_PROJECT = "mutx-platform"
+"""The Pulumi project of the platform's stack."""
+
 TENANT_TAG = "mutx:tenant"
 NAME_TAG = "Name"
 SESSION_NAME = "mutx-infra"
@@ -108,6 +111,26 @@ def join_script(tenant: str, host: str) -> str:
 def role_arn(account: str, role: str, region: str) -> str:
     """Return the ARN of a role without a path."""
     return f"arn:{partition(region)}:iam::{account}:role/{role}"
+
+
+def project_of(tenant: str) -> str:
+    """Return the Pulumi project that a stack belongs to."""
+    return PLATFORM_PROJECT if tenant == "platform" else PROJECT
+
+
+def bucket_name(key: str, account: str, region: str) -> str:
+    """Return one of the platform's buckets (63 characters, unique in the world by account and region)."""
+    return bounded(f"mutx-{key}-{account}-{region}", 63)
+
+
+def auditor_role(tenant: str) -> str:
+    """Return the role that signs evidence (64 characters)."""
+    return bounded(f"mutx-{tenant}-auditor", 64)
+
+
+def tailnet_tag(role: str) -> str:
+    """Return the tailnet tag that a platform host of a role joins with."""
+    return f"tag:mutx-{role}"
 
 
 def partition(region: str) -> str:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mutx_infra import firewall, naming
 from mutx_infra.addressing import BlockError, Layer, split_block
+from mutx_infra.buckets import BucketPlan, bucket_plans
 from mutx_infra.errors import SpecError
 from mutx_infra.firewall import AclEntry, GroupRule
-from mutx_infra.flows import FLOWS, LAYER_OF, Carrier, Outside, Role, flows_of
+from mutx_infra.flows import LAYER_OF, Carrier, Flow, Outside, Role, flows_of, roles_of
 from mutx_infra.hosts import (
     ENDPOINT_SERVICES,
     EndpointPlan,
@@ -28,7 +29,7 @@ from mutx_infra.hosts import (
     key_plans,
     log_group_plans,
 )
-from mutx_infra.tenant import TIERS, TenantSpec
+from mutx_infra.tenant import TIERS, TenantSpec, Tier
 
 PLAN_VERSION = 2
 
@@ -100,6 +101,7 @@ class TenantPlan(BaseModel):
     Attributes:
         areas: each layer's part of the block.
         roles: the security groups `sg-<role>`.
+        buckets: the platform's; a tenant has none.
         endpoints: interface endpoints; none where the tier reaches AWS by the proxy.
         tags: the operator's own tags, without the toolkit's.
     """
@@ -124,6 +126,7 @@ class TenantPlan(BaseModel):
     hosts: tuple[HostPlan, ...]
     keys: tuple[KeyPlan, ...]
     log_groups: tuple[LogGroupPlan, ...]
+    buckets: tuple[BucketPlan, ...] = ()
     tags: dict[str, str]
 
     @property
@@ -165,7 +168,8 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
     )
     profile = TIERS[spec.tier]
     nats = _nat_gateways(allocation.zones, per_zone=profile.nat_per_zone)
-    flows = flows_of(interface_endpoints=profile.interface_endpoints)
+    is_platform = spec.tier is Tier.PLATFORM
+    flows = flows_of(interface_endpoints=profile.interface_endpoints, platform=is_platform)
     endpoints = _endpoints(subnets) if profile.interface_endpoints else ()
     return TenantPlan(
         tenant=spec.id,
@@ -177,14 +181,15 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         areas={layer: str(area) for layer, area in layout.areas.items()},
         subnets=subnets,
         nat_gateways=nats,
-        route_tables=tuple(table for layer in Layer for table in _route_tables(layer, subnets, nats)),
-        roles=tuple(role for role in Role if endpoints or role is not Role.ENDPOINT),
+        route_tables=tuple(table for layer in Layer for table in _route_tables(layer, subnets, nats, flows)),
+        roles=roles_of(flows),
         group_rules=firewall.group_rules(flows),
         acl_entries=firewall.acl_entries(flows, layout),
         endpoints=endpoints,
         hosts=host_plans(spec.id, spec.tier, allocation.zones),
-        keys=key_plans(spec.id),
+        keys=key_plans(spec.id, spec.tier),
         log_groups=log_group_plans(spec.id),
+        buckets=bucket_plans(allocation.account, allocation.region) if is_platform else (),
         tags=dict(sorted(spec.tags.items())),
     )
 
@@ -219,33 +224,44 @@ def check_allocation(spec: TenantSpec, allocation: Allocation) -> None:
 
 
 def _route_tables(
-    layer: Layer, subnets: tuple[SubnetPlan, ...], nats: tuple[NatPlan, ...]
+    layer: Layer, subnets: tuple[SubnetPlan, ...], nats: tuple[NatPlan, ...], flows: tuple[Flow, ...]
 ) -> tuple[RouteTablePlan, ...]:
     """One table for a layer; one per zone where the layer leaves by a NAT gateway of its zone."""
     own = [subnet for subnet in subnets if subnet.layer is layer]
-    has_nat = _leaves_by(layer, Carrier.NAT)
+    has_nat = _leaves_by(flows, layer, Carrier.NAT)
+    by_s3 = _leaves_by(flows, layer, Carrier.ENDPOINT, Outside.S3)
     if layer is Layer.EGRESS:
         routes = (_route(layer, "internet-gateway", "internet-gateway"),)
-        return (_table(f"routes-{layer}", layer, own, routes),)
+        return (_table(f"routes-{layer}", layer, own, routes, s3_endpoint=by_s3),)
     if not has_nat:
-        return (_table(f"routes-{layer}", layer, own, ()),)
+        return (_table(f"routes-{layer}", layer, own, (), s3_endpoint=by_s3),)
     if len(nats) == 1:
-        return (_table(f"routes-{layer}", layer, own, (_route(layer, "nat-gateway", nats[0].key),)),)
+        return (
+            _table(
+                f"routes-{layer}", layer, own, (_route(layer, "nat-gateway", nats[0].key),), s3_endpoint=by_s3
+            ),
+        )
     return tuple(
-        _table(f"routes-{subnet.key}", layer, [subnet], (_route(subnet.key, "nat-gateway", nat.key),))
+        _table(
+            f"routes-{subnet.key}",
+            layer,
+            [subnet],
+            (_route(subnet.key, "nat-gateway", nat.key),),
+            s3_endpoint=by_s3,
+        )
         for subnet, nat in zip(own, nats, strict=True)
     )
 
 
 def _table(
-    key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[RoutePlan, ...]
+    key: str, layer: Layer, subnets: list[SubnetPlan], routes: tuple[RoutePlan, ...], *, s3_endpoint: bool
 ) -> RouteTablePlan:
     return RouteTablePlan(
         key=key,
         layer=layer,
         subnets=tuple(subnet.key for subnet in subnets),
         routes=routes,
-        s3_endpoint=_leaves_by(layer, Carrier.ENDPOINT, Outside.S3),
+        s3_endpoint=s3_endpoint,
     )
 
 
@@ -255,14 +271,16 @@ def _route(name: str, kind: Literal["internet-gateway", "nat-gateway"], target: 
     )
 
 
-def _leaves_by(layer: Layer, carrier: Carrier, destination: Outside | None = None) -> bool:
+def _leaves_by(
+    flows: tuple[Flow, ...], layer: Layer, carrier: Carrier, destination: Outside | None = None
+) -> bool:
     """Say whether the flow table lets a role of this layer out over that carrier; only then it gets a route."""
     return any(
         flow.carrier is carrier
         and isinstance(flow.source, Role)
         and LAYER_OF[flow.source] is layer
         and destination in (None, flow.destination)
-        for flow in FLOWS
+        for flow in flows
     )
 
 

@@ -31,6 +31,8 @@ class Tier(StrEnum):
     STARTER = "starter"
     STANDARD = "standard"
     DEDICATED = "dedicated"
+    PLATFORM = "platform"
+    """Of the platform's own stack, and of no tenant."""
 
 
 class TierProfile(BaseModel):
@@ -52,8 +54,14 @@ class TierProfile(BaseModel):
 TIERS: dict[Tier, TierProfile] = {
     Tier.STARTER: TierProfile(zone_count=1, nat_per_zone=False, interface_endpoints=False),
     Tier.STANDARD: TierProfile(zone_count=2, nat_per_zone=False, interface_endpoints=True),
+    Tier.PLATFORM: TierProfile(zone_count=2, nat_per_zone=False, interface_endpoints=True),
     Tier.DEDICATED: TierProfile(zone_count=3, nat_per_zone=True, interface_endpoints=True),
 }
+
+
+TENANT_TIERS = tuple(tier for tier in Tier if tier is not Tier.PLATFORM)
+PLATFORM_ID = "platform"
+"""The platform is built like a tenant, with a tier of its own; no tenant may be called so."""
 
 
 class ContactRole(StrEnum):
@@ -147,7 +155,9 @@ class TenantSpec(BaseModel):
     id: TenantId
     region: Region
     tier: Tier = Field(
-        default=Tier.STARTER, description="starter: 1 zone; standard: 2; dedicated: 3, NAT in each."
+        default=Tier.STARTER,
+        validate_default=True,
+        description="starter: 1 zone; standard: 2; dedicated: 3, NAT in each; platform: the shared stack alone.",
     )
     name: DisplayName | None = Field(default=None, description="How people call the tenant; any script.")
     account: AccountId | None = Field(
@@ -173,6 +183,16 @@ class TenantSpec(BaseModel):
     def zone_count(self) -> int:
         """Number of availability zones that the tenant's network spans."""
         return len(self.zones) if self.zones else TIERS[self.tier].zone_count
+
+    @field_validator("tier")
+    @classmethod
+    def _tier_fits_the_id(cls, tier: Tier, info: ValidationInfo) -> Tier:
+        is_platform = info.data.get("id") == PLATFORM_ID
+        if is_platform is not (tier is Tier.PLATFORM):
+            raise ValueError(
+                f"the tier {Tier.PLATFORM} and the id {PLATFORM_ID} belong together: the shared stack, no tenant"
+            )
+        return tier
 
     @field_validator("zones")
     @classmethod

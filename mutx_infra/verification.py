@@ -12,12 +12,14 @@ from mutx_infra.addressing import Layer
 from mutx_infra.firewall import AclEntry, GroupRule
 from mutx_infra.flows import Role
 from mutx_infra.host_facts import (
+    BucketFact,
     EndpointFact,
     HostFact,
     KeyFact,
     LogGroupFact,
     RoleFact,
     VolumeFact,
+    expected_buckets,
     expected_endpoints,
     expected_hosts,
     expected_keys,
@@ -133,6 +135,7 @@ class TenantFacts(_Fact):
     keys: frozenset[KeyFact] = frozenset()
     log_groups: frozenset[LogGroupFact] = frozenset()
     roles: frozenset[RoleFact] = frozenset()
+    buckets: frozenset[BucketFact] = frozenset()
 
 
 class Finding(_Fact):
@@ -165,6 +168,7 @@ CONTROLS = {
     "keys": "PRIN-2",
     "log_groups": "AUDIT-1",
     "roles": "PRIN-3",
+    "buckets": "AUDIT-1",
 }
 """Which requirement each kind of fact proves."""
 
@@ -222,6 +226,7 @@ def expected_facts(plan: TenantPlan) -> TenantFacts:
         keys=frozenset(expected_keys(plan)),
         log_groups=frozenset(expected_log_groups(plan)),
         roles=frozenset(expected_roles(plan)),
+        buckets=frozenset(expected_buckets(plan)),
     )
 
 

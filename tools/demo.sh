@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two tenants in the sandbox, from nothing. `make demo` calls this; it asks nothing and stops at the first failure.
+# The platform and two tenants in the sandbox, from nothing. `make demo` calls this; it asks nothing and stops at the first failure.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -12,11 +12,14 @@ run() {
 }
 
 run mutx-infra sandbox up
+run mutx-infra platform create
 run mutx-infra tenant create -f tenants/acme.yaml
 run mutx-infra tenant create -f tenants/globex.yaml
 run mutx-infra tenant list
 run mutx-infra tenant show acme
 run mutx-infra tenant show globex
+run mutx-infra platform show
+run mutx-infra tenant history acme
 
 cat <<'END'
 

@@ -18,10 +18,10 @@ from mutx_infra.cli.app import app
 
 from mutx_infra import addressing, firewall
 from mutx_infra.adapters.spec_file import LockFile, spec_skeleton
-from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, Role
+from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, PLATFORM_FLOWS, Flow, roles_of
 from mutx_infra.hosts import ENDPOINT_SERVICES, PURPOSES, SHAPES, HostShape, log_group_plans
 from mutx_infra.naming import security_group_name
-from mutx_infra.tenant import TIERS, Contact, TenantSpec, Tier
+from mutx_infra.tenant import TENANT_TIERS, TIERS, Contact, TenantSpec, Tier
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 EXAMPLE_BLOCK = IPv4Network("10.0.1.0/24")
@@ -138,29 +138,19 @@ def _flow_table() -> Iterator[str]:
         "generated from the rows; *planned*: UFW rules, tailnet grants, Vault listeners. A change to a row is a "
         "decision with a record: see [decision 0003](../decisions/0003-flow-table-additions.md)."
     )
-    yield _table(
-        ("from", "to", "port", "over", "reason", "until"),
-        [
-            (
-                flow.source,
-                flow.destination,
-                f"{', '.join(map(str, flow.ports))} {flow.protocol.upper()}",
-                flow.carrier,
-                flow.reason,
-                "hand-over" if flow.before_hand_over_only else "",
-            )
-            for flow in FLOWS
-        ],
-    )
+    yield _rows(FLOWS)
     yield (
         "Rows over the tailnet make no security group rule and no ACL entry: the tailnet's own policy carries them "
         "(*planned*). DNS, DHCP, instance metadata and time sync need no row, since neither security groups nor "
         "network ACLs filter them."
     )
+    yield "## The platform's rows"
+    yield "The platform's own network; it reaches tenants over the tailnet alone."
+    yield _rows(PLATFORM_FLOWS)
     yield "## Where the roles stand"
     yield _table(
         ("role", "layer", "security group of tenant `acme`"),
-        [(role, LAYER_OF[role], _code(security_group_name("acme", role))) for role in Role],
+        [(role, LAYER_OF[role], _code(security_group_name("acme", role))) for role in roles_of(FLOWS)],
     )
     yield "## Security group rules"
     yield (
@@ -231,6 +221,7 @@ def _tenant_spec() -> Iterator[str]:
                 f"/{addressing.smallest_prefix_length(profile.zone_count)}",
             )
             for tier, profile in TIERS.items()
+            if tier in TENANT_TIERS
         ],
     )
     yield (
@@ -243,12 +234,12 @@ def _tenant_spec() -> Iterator[str]:
         "(`mutx-infra tenant create acme --replace data-vault-1`)."
     )
     yield _table(
-        ("role", *map(str, TIERS)),
-        [(str(role), *(_shape(SHAPES[tier][role]) for tier in TIERS)) for role in HOST_ROLES],
+        ("role", *map(str, TENANT_TIERS)),
+        [(str(role), *(_shape(SHAPES[tier][role]) for tier in TENANT_TIERS)) for role in HOST_ROLES],
     )
     yield _table(
-        ("", *map(str, TIERS)),
-        [("interface endpoints", *(_services(tier) for tier in TIERS))],
+        ("", *map(str, TENANT_TIERS)),
+        [("interface endpoints", *(_services(tier) for tier in TENANT_TIERS))],
     )
     yield "Where there is no interface endpoint, hosts reach AWS through the proxy in mgmt."
     yield "## Keys and logs"
@@ -340,6 +331,23 @@ def _shown_default(value: object) -> str:
     return "" if value in (None, {}, [], ()) else _code(str(value))
 
 
+def _rows(flows: tuple[Flow, ...]) -> str:
+    return _table(
+        ("from", "to", "port", "over", "reason", "until"),
+        [
+            (
+                flow.source,
+                flow.destination,
+                f"{', '.join(map(str, flow.ports))} {flow.protocol.upper()}",
+                flow.carrier,
+                flow.reason,
+                "hand-over" if flow.before_hand_over_only else "",
+            )
+            for flow in flows
+        ],
+    )
+
+
 def _shape(shape: HostShape) -> str:
     data = f", {shape.data_gib} GiB data" if shape.data_gib else ""
     return f"{shape.count} × {_code(shape.instance_type)}{data}"
@@ -350,7 +358,7 @@ def _services(tier: Tier) -> str:
 
 
 def _roles_in(layer: addressing.Layer) -> str:
-    roles = [role for role in Role if LAYER_OF[role] is layer]
+    roles = [role for role in roles_of(FLOWS) if LAYER_OF[role] is layer]
     return ", ".join(roles) if roles else "NAT gateways only"
 
 

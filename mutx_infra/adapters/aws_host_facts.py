@@ -10,6 +10,7 @@ from typing import Any
 from mutx_infra import naming
 from mutx_infra.host_facts import (
     BOUNDARY,
+    BucketFact,
     EndpointFact,
     HostFact,
     KeyFact,
@@ -48,6 +49,19 @@ class KeyItem:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketItem:
+    """One bucket: each setting as its own call gives it, {} where there is none."""
+
+    name: str
+    versioning: Mapping[str, Any]
+    encryption: Mapping[str, Any]
+    public_access: Mapping[str, Any]
+    lock: Mapping[str, Any]
+    lifecycle: Mapping[str, Any]
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """What stands in a tenant's VPC and below its names, in AWS's words.
 
@@ -63,6 +77,7 @@ class HostInventory:
     roles: Sequence[RoleItem]
     endpoints: Items
     log_groups: Items
+    buckets: Sequence[BucketItem]
     names: Mapping[str, str]
 
 
@@ -91,6 +106,7 @@ def host_facts(plan: TenantPlan, seen: HostInventory) -> dict[str, frozenset[Any
             for group in seen.log_groups
         ),
         "roles": frozenset(_roles(plan, seen, keys)),
+        "buckets": frozenset(_bucket(bucket, keys) for bucket in seen.buckets),
     }
 
 
@@ -193,6 +209,28 @@ def _roles(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> It
             grants=tuple(sorted(text for policy in role.policies for text in statements(policy, keys))),
             attached=role.attached,
         )
+
+
+def _bucket(bucket: BucketItem, keys: Mapping[str, str]) -> BucketFact:
+    rules = bucket.encryption.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
+    key = rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
+    retention = bucket.lock.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+    kept = f"{retention['Days']} days" if retention.get("Days") else f"{retention.get('Years')} years"
+    blocks = bucket.public_access.get("PublicAccessBlockConfiguration", {})
+    life = [rule for rule in bucket.lifecycle.get("Rules") or [] if rule["Status"] == "Enabled"]
+    return BucketFact(
+        name=bucket.name,
+        versioning=bucket.versioning.get("Status", ""),
+        lock=f"{retention.get('Mode')} {kept}" if retention else "",
+        key=keys.get(key, key or "no key of its own"),
+        expires_days=min((rule.get("Expiration", {}).get("Days", 0) for rule in life), default=0),
+        closed=len(blocks) == _BLOCKS and all(blocks.values()),
+        policy=statements(bucket.policy or "{}"),
+    )
+
+
+_BLOCKS = 4
+"""Public ACLs and policies, each blocked when new and ignored when old."""
 
 
 def _tags(item: Mapping[str, Any]) -> dict[str, str]:

@@ -34,6 +34,13 @@ _BY_TAG: dict[str, tuple[str, str, str]] = {
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": (
         "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
 }  # fmt: skip
+_BUCKET_SETTINGS = tuple(
+    f"aws:s3/bucket{name}:Bucket{name}"
+    for name in (
+        "Versioning", "ServerSideEncryptionConfiguration", "PublicAccessBlock", "ObjectLockConfiguration",
+        "LifecycleConfiguration", "Policy",
+    )
+)  # fmt: skip
 _FILTER_ARGUMENT = {"describe_flow_logs": "Filter"}
 _GONE = {"deleted", "deleting", "failed"}
 
@@ -45,6 +52,7 @@ class AwsLookup:
         self._ec2 = session.client("ec2", region)
         self._logs = session.client("logs", region)
         self._iam = session.client("iam", region)
+        self._s3 = session.client("s3", region)
         self._kms = session.client("kms", region)
         self._natural: dict[str, Callable[[Inputs], str | None]] = {
             "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": self._default_group,
@@ -59,6 +67,8 @@ class AwsLookup:
             "aws:iam/instanceProfile:InstanceProfile": self._profile,
             "aws:ec2/volumeAttachment:VolumeAttachment": self._attachment,
             "aws:kms/alias:Alias": self._alias,
+            "aws:s3/bucket:Bucket": self._bucket,
+            **dict.fromkeys(_BUCKET_SETTINGS, self._bucket),
         }
         self._alike: dict[str, Callable[[Inputs], Iterator[str]]] = {
             "aws:ec2/instance:Instance": self._instances,
@@ -218,6 +228,11 @@ class AwsLookup:
                 is_ours = {tag: found.get(tag) for tag in wanted} == wanted
                 if is_ours and self._kms.describe_key(**key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
                     yield str(entry["KeyId"])
+
+    def _bucket(self, inputs: Inputs) -> str | None:
+        """Return the bucket's name where it is ours; so is a setting, since setting it twice does no harm."""
+        names = {bucket["Name"] for bucket in self._s3.list_buckets()["Buckets"]}
+        return str(inputs["bucket"]) if inputs["bucket"] in names else None
 
     def _alias(self, inputs: Inputs) -> str | None:
         pages = self._kms.get_paginator("list_aliases").paginate()

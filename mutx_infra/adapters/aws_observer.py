@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from mutx_infra.adapters.aws_facts import Inventory, facts_of, logical_names
-from mutx_infra.adapters.aws_host_facts import HostInventory, KeyItem, RoleItem, host_facts
+from mutx_infra.adapters.aws_host_facts import BucketItem, HostInventory, KeyItem, RoleItem, host_facts
 from mutx_infra.adapters.aws_listing import GLOBAL_REGION, AwsListing, tenant_filter
 from mutx_infra.adapters.aws_session import translated
 from mutx_infra.naming import key_alias
@@ -100,6 +100,7 @@ class AwsObserver:
             "user_data": user_data,
             "keys": lambda: self._keys(plan.tenant, plan.region, pool),
             "roles": lambda: self._roles(plan, pool),
+            "buckets": lambda: self._buckets(plan, pool),
         }
 
     def _keys(self, tenant: str, region: str, pool: ThreadPoolExecutor) -> list[KeyItem]:
@@ -123,6 +124,37 @@ class AwsObserver:
             )
 
         return list(pool.map(look, aliases))
+
+    def _buckets(self, plan: TenantPlan, pool: ThreadPoolExecutor) -> list[BucketItem]:
+        """Return the plan's buckets that exist, with every setting."""
+        if not plan.buckets:
+            return []
+        s3 = self._listing.session.client("s3", plan.region)
+
+        def asked(operation: str, bucket: str) -> dict[str, Any]:
+            try:
+                return dict(getattr(s3, operation)(Bucket=bucket))
+            except s3.exceptions.ClientError as exc:
+                if (
+                    exc.response["Error"]["Code"].startswith("NoSuch")
+                    or "NotFound" in exc.response["Error"]["Code"]
+                ):
+                    return {}
+                raise
+
+        def look(bucket: str) -> BucketItem:
+            return BucketItem(
+                name=bucket,
+                versioning=asked("get_bucket_versioning", bucket),
+                encryption=asked("get_bucket_encryption", bucket),
+                public_access=asked("get_public_access_block", bucket),
+                lock=asked("get_object_lock_configuration", bucket),
+                lifecycle=asked("get_bucket_lifecycle_configuration", bucket),
+                policy=asked("get_bucket_policy", bucket).get("Policy", ""),
+            )
+
+        existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        return list(pool.map(look, [b.name for b in plan.buckets if b.name in existing]))
 
     def _roles(self, plan: TenantPlan, pool: ThreadPoolExecutor) -> list[RoleItem]:
         """Return the roles below the tenant's IAM path with every document, and the boundary policy."""

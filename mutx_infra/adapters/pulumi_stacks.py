@@ -35,14 +35,14 @@ from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lo
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
 from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError
-from mutx_infra.naming import PROJECT, SESSION_NAME, resource_name, role_arn, stack_name
+from mutx_infra.naming import SESSION_NAME, project_of, resource_name, role_arn, stack_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import Owner
 
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
-_SERVICES = ("ec2", "iam", "kms", "logs", "sts")
+_SERVICES = ("ec2", "iam", "kms", "logs", "s3", "sts")
 _NO_STACK = "no stack named"
 _PROTECTED = re.compile(r"unable to (?:replace|delete) resource \"[^\"]*::([^:\"]+)\"")
 _TORN_STATE = "failed to load checkpoint"
@@ -250,7 +250,7 @@ class PulumiStacks:
             raise self._failure(stack.name, EventCollector(), exc) from exc
 
     def _state_file(self, stack: str) -> StateFile | None:
-        return StateFile.of(self._environment.pulumi.backend_url, PROJECT, stack)
+        return StateFile.of(self._environment.pulumi.backend_url, project_of(stack), stack)
 
     def _preview_absent(self, plan: TenantPlan) -> ChangeSet:
         with tempfile.TemporaryDirectory(prefix="mutx-preview-") as scratch:
@@ -282,7 +282,8 @@ class PulumiStacks:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         backend = without_sidecars(backend or self._environment.pulumi.backend_url)
         _write_yaml(
-            work_dir / "Pulumi.yaml", {"name": PROJECT, "runtime": "python", "backend": {"url": backend}}
+            work_dir / "Pulumi.yaml",
+            {"name": project_of(tenant), "runtime": "python", "backend": {"url": backend}},
         )
         _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
         provider = self._environment.pulumi.secrets_provider

@@ -50,6 +50,14 @@ def _to_property(value: Value) -> Value:
     return [_to_property(item) for item in value] if isinstance(value, list) else value
 
 
+def _without_empty(value: Value) -> Value:
+    """Drop what says nothing, deeply: a filter for the prefix "" is no filter."""
+    if isinstance(value, dict):
+        kept = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in (None, "", {}, [])}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value
+
+
 def _make_bucket(work: Work) -> Properties:
     request: Properties = {
         "Bucket": work.inputs["bucket"],
@@ -276,7 +284,7 @@ LOCK = _setting(
 
 LIFECYCLE = _setting(
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-    {"rules": _member(Kind.OBJECTS, "rules", required=True)},
+    {"rules": _member(Kind.OBJECTS, "rules", required=True, normal=_without_empty)},
     "BucketLifecycleConfiguration",
     "LifecycleConfiguration",
     (Call("DeleteBucketLifecycle", {"Bucket": "$bucket"}),),

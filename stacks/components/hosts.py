@@ -46,8 +46,8 @@ class Boundary(pulumi.ComponentResource):
             name=boundary_name(plan.tenant),
             path=iam_path(plan.tenant),
             description="The most that a role of this tenant's stack may do",
-            policy=pulumi.Output.from_input(args.key_arns[Purpose.PARAMETERS]).apply(
-                lambda arn: document(boundary_grants(plan, lambda _: arn))
+            policy=pulumi.Output.all(**{str(purpose): arn for purpose, arn in args.key_arns.items()}).apply(
+                lambda arns: document(boundary_grants(plan, lambda purpose: arns[str(purpose)]))
             ),
             tags=plan.tags_of("boundary"),
             opts=pulumi.ResourceOptions(parent=self),

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from mutx_infra.grants import key_policy
-from mutx_infra.hosts import DATA_PURPOSES, KEY_DELETION_DAYS, KeyPlan, Purpose
+from mutx_infra.hosts import KEPT_PURPOSES, KEY_DELETION_DAYS, KeyPlan, Purpose
 from mutx_infra.naming import PURPOSE_TAG, resource_name
 from mutx_infra.plan import TenantPlan
 
@@ -41,10 +41,12 @@ class TenantKeys(pulumi.ComponentResource):
             resource_name(self._name, logical),
             description=f"{self._plan.tenant}: {key.reason}",
             policy=key_policy(self._plan, key.purpose),
-            enable_key_rotation=True,
+            key_usage="SIGN_VERIFY" if key.usage == "sign" else "ENCRYPT_DECRYPT",
+            customer_master_key_spec="ECC_NIST_P384" if key.usage == "sign" else "SYMMETRIC_DEFAULT",
+            enable_key_rotation=key.usage == "encrypt",
             deletion_window_in_days=KEY_DELETION_DAYS,
             tags={**self._plan.tags_of(logical), PURPOSE_TAG: str(key.purpose)},
-            opts=pulumi.ResourceOptions(parent=self, protect=key.purpose in DATA_PURPOSES.values()),
+            opts=pulumi.ResourceOptions(parent=self, protect=key.purpose in KEPT_PURPOSES),
         )
         aws.kms.Alias(
             resource_name(self._name, f"alias-{key.purpose}"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pulumi
 import pulumi_aws as aws
+from mutx_infra.stacks.components.auditor import Auditor, AuditorArgs
+from mutx_infra.stacks.components.buckets import PlatformBuckets, PlatformBucketsArgs
 from mutx_infra.stacks.components.endpoints import ServiceEndpoints, ServiceEndpointsArgs
 from mutx_infra.stacks.components.flow_logs import FlowLogs, FlowLogsArgs
 from mutx_infra.stacks.components.hosts import Boundary, BoundaryArgs, TenantHosts, TenantHostsArgs
@@ -15,13 +17,15 @@ from mutx_infra.stacks.components.security_groups import TenantFirewall, TenantF
 
 from mutx_infra.addressing import Layer
 from mutx_infra.flows import Role
+from mutx_infra.hosts import Purpose
+from mutx_infra.naming import tailnet_tag
 from mutx_infra.plan import TenantPlan
 
 
 def load_vendor() -> None:
     """Load the modules that `build` touches; pulumi_aws would load each at its first use, 0.3 s in all."""
     _ = aws.ec2.Vpc, aws.vpc.SecurityGroupIngressRule, aws.iam.Role, aws.cloudwatch.LogGroup
-    _ = aws.kms.Key, aws.ebs.Volume
+    _ = aws.kms.Key, aws.ebs.Volume, aws.s3.Bucket
 
 
 def build(plan: TenantPlan) -> None:
@@ -48,6 +52,8 @@ def build(plan: TenantPlan) -> None:
     hosts = TenantHosts(
         name, TenantHostsArgs(plan, network.subnet_ids, firewall.group_ids, keys.arns, boundary.arn)
     )
+    if plan.buckets:
+        _build_shared(plan, keys, boundary)
     for key, value in {
         "account": plan.account,
         "region": plan.region,
@@ -64,6 +70,20 @@ def build(plan: TenantPlan) -> None:
         "plan_digest": plan.digest,
     }.items():
         pulumi.export(key, value)
+
+
+def _build_shared(plan: TenantPlan, keys: TenantKeys, boundary: Boundary) -> None:
+    """Register what the platform has and no tenant.
+
+    Exports: `buckets` (key → name), `signing_key_arn`, `auditor_role_arn`, `tailnet_tags` (role → tag).
+    """
+    buckets = PlatformBuckets(plan.tenant, PlatformBucketsArgs(plan, keys.arns))
+    signing_key = keys.arns[Purpose.SIGNING]
+    auditor = Auditor(plan.tenant, AuditorArgs(plan, signing_key, boundary.arn))
+    pulumi.export("buckets", buckets.names)
+    pulumi.export("signing_key_arn", signing_key)
+    pulumi.export("auditor_role_arn", auditor.role_arn)
+    pulumi.export("tailnet_tags", {str(Role.CONTROL_PLANE): tailnet_tag(Role.CONTROL_PLANE)})
 
 
 def _by_zone(plan: TenantPlan, layer: Layer, network: TenantNetwork) -> dict[str, pulumi.Output[str]]:

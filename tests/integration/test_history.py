@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.checkout import Checkout
+from tests.support.checkout import Checkout, make_checkout
 from tests.support.tenants import create
 
 BUCKET = "mutx-history-sandbox"
@@ -140,3 +141,16 @@ def test_a_bucket_without_a_lock_is_refused_before_anything_is_made(checkout: Ch
     assert "error[history-retention]" in refused
     assert checkout.json("tenant", "preview", tenant, expect=10)["changes"]["unchanged"] == 0
     shutil.rmtree(other.parent)
+
+
+def test_a_reset_of_the_sandbox_leaves_a_history_that_can_be_kept(tmp_path: Path) -> None:
+    own = make_checkout(tmp_path / "own")
+    own.run("sandbox", "up")
+    own.write_spec("acme")
+    create(own, "acme")
+
+    own.run("sandbox", "reset")
+    create(own, "acme")
+
+    assert own.json("history", "verify", "acme")["entries"] == 1
+    own.run("sandbox", "down")

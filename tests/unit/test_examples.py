@@ -15,6 +15,13 @@ SPECS = [path for path in TENANTS if not path.name.endswith(LOCK_SUFFIX)]
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
 
 
+def test_the_platform_s_lock_file_holds_its_plan_of_today() -> None:
+    spec = CHECKOUT / "platform" / "platform.yaml"
+    lock = yaml.safe_load(spec.with_name(spec.stem + LOCK_SUFFIX).read_text(encoding="utf-8"))
+
+    assert lock["plan"] == load_plan(spec).digest
+
+
 def test_there_are_examples() -> None:
     assert len(SPECS) >= 2
 

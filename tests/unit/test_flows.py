@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from ipaddress import IPv4Network
 from itertools import combinations, product
 
@@ -17,8 +18,19 @@ from mutx_infra.firewall import (
     acl_entries,
     group_rules,
 )
-from mutx_infra.flows import FLOWS, LAYER_OF, Carrier, Flow, Outside, Protocol, Role
+from mutx_infra.flows import (
+    FLOWS,
+    LAYER_OF,
+    PLATFORM_FLOWS,
+    Carrier,
+    Flow,
+    Outside,
+    Protocol,
+    Role,
+    roles_of,
+)
 from tests.support.acl import Packet, admits, passes
+from tests.support.specs import a_plan
 
 LAYOUT = split_block(IPv4Network("10.0.4.0/22"), 3)
 ENTRIES = acl_entries(FLOWS, LAYOUT)
@@ -256,3 +268,38 @@ def test_every_size_of_tenant_keeps_to_the_quota(block: str, zones: int) -> None
 
     for one, other in combinations(entries, 2):
         assert (one.layer, one.egress, one.number) != (other.layer, other.egress, other.number)
+
+
+class TestPlatform:
+    """The platform's table keeps to what the tenants' does."""
+
+    def test_no_row_of_one_table_names_a_role_of_the_other_alone(self) -> None:
+        tenants, platform = set(roles_of(FLOWS)), set(roles_of(PLATFORM_FLOWS))
+
+        assert tenants - platform == {Role.AGENT, Role.GUARD}
+        assert platform - tenants == {Role.CONTROL_PLANE}
+
+    def test_only_the_api_and_mgmt_reach_data(self) -> None:
+        reaching = {(flow.source, flow.ports) for flow in PLATFORM_FLOWS if flow.destination is Role.DATABASE}
+
+        assert reaching == {
+            (Role.CONTROL_PLANE, (5432,)),
+            (Role.CONTROL_PLANE, (6379,)),
+            (Role.MGMT, (22,)),
+        }
+
+    def test_clients_and_operators_come_over_the_tailnet_alone(self) -> None:
+        outside = {Outside.CLIENTS, Outside.OPERATORS, Outside.CONVERGE}
+
+        assert {flow.carrier for flow in PLATFORM_FLOWS if flow.source in outside} == {Carrier.TAILNET}
+
+    def test_database_has_no_way_out(self) -> None:
+        leaving = {Carrier.NAT, Carrier.ENDPOINT}
+
+        assert [f for f in PLATFORM_FLOWS if f.source is Role.DATABASE and f.carrier in leaving] == []
+
+    def test_its_acls_fit_into_the_quota_in_two_zones(self) -> None:
+        plan = a_plan("platform", tier="platform")
+
+        counted = Counter((entry.layer, entry.egress) for entry in plan.acl_entries)
+        assert max(counted.values()) <= 20

@@ -20,7 +20,7 @@ from mutx_infra.grants import (
 )
 from mutx_infra.hosts import Purpose
 from mutx_infra.plan import TenantPlan
-from mutx_infra.tenant import Tier
+from mutx_infra.tenant import TENANT_TIERS, Tier
 from tests.support.specs import a_plan
 
 MANAGED_POLICY_LIMIT = 6144
@@ -28,7 +28,7 @@ INLINE_POLICY_LIMIT = 10240
 """Characters without white space. Source: IAM user guide, "IAM object quotas"."""
 LONG = "a" * 63
 
-every_tier = pytest.mark.parametrize("tier", Tier)
+every_tier = pytest.mark.parametrize("tier", TENANT_TIERS)
 
 
 def key_arn(purpose: Purpose) -> str:

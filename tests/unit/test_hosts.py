@@ -7,15 +7,15 @@ from collections import Counter
 import pytest
 
 from mutx_infra.flows import HOST_ROLES, LAYER_OF, Role
-from mutx_infra.hosts import DATA_PURPOSES, SHAPES, Purpose
+from mutx_infra.hosts import DATA_PURPOSES, PURPOSES, SHAPES
 from mutx_infra.plan import TenantPlan
-from mutx_infra.tenant import TIERS, Tier
+from mutx_infra.tenant import TENANT_TIERS, TIERS, Tier
 from tests.support.specs import a_plan
 
 VALID_RETENTION_DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557}
 """Source: CloudWatch Logs API, PutRetentionPolicy."""
 
-every_tier = pytest.mark.parametrize("tier", Tier)
+every_tier = pytest.mark.parametrize("tier", TENANT_TIERS)
 
 
 def plan_of(tier: Tier, tenant: str = "acme") -> TenantPlan:
@@ -88,7 +88,7 @@ def test_a_host_keeps_its_name_when_others_come() -> None:
 
 
 def test_every_purpose_has_one_key() -> None:
-    assert [key.purpose for key in plan_of(Tier.STARTER).keys] == list(Purpose)
+    assert [key.purpose for key in plan_of(Tier.STARTER).keys] == list(PURPOSES)
 
 
 def test_retention_is_what_the_requirements_say_and_what_aws_can_do() -> None:

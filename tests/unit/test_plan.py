@@ -64,6 +64,7 @@ class TestDigest:
             "acl_entries",
             "areas",
             "block",
+            "buckets",
             "endpoints",
             "group_rules",
             "hosts",

@@ -13,7 +13,7 @@ from mutx_infra.adapters.spec_errors import slug
 from mutx_infra.adapters.spec_file import LoadedSpec, load_plan, load_spec, spec_skeleton, tenant_schema
 from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.plan import make_plan
-from mutx_infra.tenant import Tier
+from mutx_infra.tenant import TENANT_TIERS, Tier
 from tests.support.specs import a_plan, a_spec, an_allocation
 
 CHECKOUT = Path(__file__).parents[2]
@@ -416,7 +416,7 @@ class TestLoadPlan:
 
 
 class TestSkeletonAndSchema:
-    @pytest.mark.parametrize("tier", Tier)
+    @pytest.mark.parametrize("tier", TENANT_TIERS)
     def test_a_skeleton_is_a_valid_spec(self, path: Path, tier: Tier) -> None:
         spec = _load(path, spec_skeleton("acme", "eu-west-1", tier)).spec
 

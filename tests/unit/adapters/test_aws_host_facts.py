@@ -19,7 +19,7 @@ from mutx_infra.grants import (
     host_trust,
     key_policy,
 )
-from mutx_infra.hosts import Purpose
+from mutx_infra.hosts import PURPOSES
 from mutx_infra.plan import TenantPlan
 from mutx_infra.verification import TenantFacts, compare, expected_facts
 from tests.support.specs import a_plan
@@ -68,7 +68,7 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
                     "Tags": tags(Name=f"acme-data-{host.key}"),
                 }
             )
-    by_purpose = {purpose: ARN.format(purpose) for purpose in Purpose}
+    by_purpose = {purpose: ARN.format(purpose) for purpose in PURPOSES}
     roles = [
         RoleItem(
             name=f"mutx-acme-{host.key}",
@@ -94,10 +94,11 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
             KeyItem(
                 f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p), rotates=True
             )
-            for p in Purpose
+            for p in PURPOSES
         ],
         "roles": [*roles, flow, bound],
         "endpoints": [],
+        "buckets": [],
         "log_groups": [
             {"logGroupName": g.name, "retentionInDays": g.retention_days, "kmsKeyId": ARN.format("logs")}
             for g in plan.log_groups

@@ -1,0 +1,102 @@
+"""`mutx-infra platform …`: what all tenants share. It is built, verified and recorded like a tenant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mutx_infra.cli import context as c
+from mutx_infra.cli import tenant
+from mutx_infra.cli.output import Format
+from mutx_infra.cli.tenant_views import allocation_rows, record_json
+
+from mutx_infra.records import TenantRecord
+from mutx_infra.tenant import PLATFORM_ID
+
+app = typer.Typer(
+    no_args_is_help=True, help="What all tenants share: API host, database, Vault, buckets, keys."
+)
+
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", "-f", metavar="SPEC", help="The platform's spec. Default: platform/platform.yaml."
+    ),
+]
+
+
+@app.command(epilog="Example: mutx-infra platform preview")
+def preview(
+    file: FileOption = None,
+    environment: c.EnvironmentOption = None,
+    refresh: c.RefreshOption = True,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show the plan and what it would change; touch nothing. Exits 10 when something would change."""
+    tenant.preview_spec(_spec(file), environment, refresh=refresh, output=output, as_json=as_json)
+
+
+@app.command(epilog="Example: mutx-infra platform create")
+def create(
+    file: FileOption = None,
+    environment: c.EnvironmentOption = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse any plan but the one previewed.")
+    ] = None,
+    refresh: c.RefreshOption = True,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+    verbose: c.VerboseOption = False,
+) -> None:
+    """Create the platform from its spec, or converge it; ends in a check of what is there."""
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
+    tenant.create_spec(_spec(file), environment, out, refresh=refresh, digest=plan)
+
+
+@app.command(epilog="Example: mutx-infra platform show")
+def show(
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show the platform: hosts, buckets, keys, and what an environment profile takes from it."""
+    out = c.make_output(as_json=as_json, output=output)
+    record = c.onboarding_for(environment).require(PLATFORM_ID)
+    if out.format is Format.JSON:
+        out.data({**record_json(record), "profile": _profile(record)})
+        return
+    out.table(("platform", record.spec.region), [*allocation_rows(record), *_shared_rows(record)])
+
+
+def _spec(file: Path | None) -> Path:
+    return file or (c.current_settings().project or Path()) / "platform" / "platform.yaml"
+
+
+def _shared_rows(record: TenantRecord) -> list[tuple[str, ...]]:
+    outputs = record.outputs
+    buckets = outputs.get("buckets")
+    rows: list[tuple[str, ...]] = [
+        (f"bucket {key}", str(name))
+        for key, name in sorted(buckets.items() if isinstance(buckets, dict) else ())
+    ]
+    rows += [
+        ("signing key", str(outputs.get("signing_key_arn", "-"))),
+        ("auditor", str(outputs.get("auditor_role_arn", "-"))),
+    ]
+    return [*rows, *((f"profile {field}", value) for field, value in _profile(record).items())]
+
+
+def _profile(record: TenantRecord) -> dict[str, str]:
+    """Return the fields of an environment profile that the platform's buckets and keys are for."""
+    buckets, region = record.outputs.get("buckets"), record.spec.region
+    if not isinstance(buckets, dict):
+        return {}
+    return {
+        "history.url": f"s3://{buckets['history']}?region={region}",
+        "pulumi.backend_url": f"s3://{buckets['state']}?region={region}",
+        "pulumi.secrets_provider": f"awskms://alias/mutx/platform/state?region={region}",
+    }
