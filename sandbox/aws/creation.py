@@ -30,7 +30,7 @@ def make(work: Work) -> Properties:
     surroundings = f"{work.session.caller.account!r} {work.region} {work.type.name}"
     with work.session.made.alone(f"{surroundings} {canonical(request)}"):
         item = _create_or_find(work, request)
-        work.session.made.add(work.id)
+        work.session.made.add(_as_made(work, work.id))
     return item
 
 
@@ -139,8 +139,13 @@ def _unclaimed(work: Work) -> list[Properties]:
         for item in (describe.search(work) if describe.search is not None else candidates(work, template))
         if not (describe.gone and search(describe.gone, item))
         and not (describe.given and search(describe.given, item))
-        and not (work.type.make_id is None and work.session.made.knows(identity(work, item)))
+        and not (work.type.make_id is None and work.session.made.knows(_as_made(work, identity(work, item))))
     ]
+
+
+def _as_made(work: Work, identifier: str) -> str:
+    """Return what a made resource is remembered by: a role and a profile may have one name."""
+    return f"{work.type.name} {identifier}"
 
 
 def _is_as_requested(work: Work, item: Properties) -> bool:

@@ -68,7 +68,9 @@ def _make_bucket(work: Work) -> Properties:
     try:
         return work.call_once("CreateBucket", request)
     except AwsError as exc:
-        if exc.code != "BucketAlreadyOwnedByYou" or not work.session.made.knows(work.inputs["bucket"]):
+        if exc.code != "BucketAlreadyOwnedByYou" or not work.session.made.knows(
+            f"{work.type.name} {work.inputs['bucket']}"
+        ):
             raise
         return {}
 

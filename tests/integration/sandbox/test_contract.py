@@ -10,7 +10,7 @@ import pytest
 from mutx_sandbox.aws.table import TABLE
 from mutx_sandbox.aws.values import has_unknown
 
-from tests.integration.sandbox.cases import CASES, Case, World
+from tests.integration.sandbox.cases import CASES, Case, World, trust
 from tests.integration.sandbox.engine_client import Engine, Resource
 
 pytestmark = pytest.mark.integration
@@ -204,3 +204,14 @@ def test_creation_needs_few_calls(made, case, aws, world):
     aws.create(case.token, **case.inputs(world))
 
     assert sum(aws.control.calls().values()) <= limits.get(case.title, 2)
+
+
+def test_a_lost_answer_is_found_where_another_type_has_the_same_name(aws, world):
+    """A role and an instance profile of one name: the role's is not the profile's."""
+    name = f"{world.name}-same"
+    aws.create("aws:iam/role:Role", name=name, assumeRolePolicy=trust("ec2"))
+    aws.control.set_faults("drop-response:operation=CreateInstanceProfile,times=1")
+
+    made = aws.create("aws:iam/instanceProfile:InstanceProfile", name=name, role=name)
+
+    assert made.id == name
