@@ -54,6 +54,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
     from mutx_sandbox.quotas import widen_quotas  # noqa: PLC0415
+    from mutx_sandbox.recorder import Recorder  # noqa: PLC0415
     from werkzeug.serving import make_server as werkzeug_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -76,7 +77,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     return werkzeug_server(
         "127.0.0.1",
         port,
-        DomainDispatcherApplication(create_backend_app),
+        Recorder(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         request_handler=Handler,
     )

@@ -24,8 +24,10 @@ VIOLATED = {
     "tags": "untagged",
     "flow-logs": "unlogged",
     "no-data-route-out": "way-out",
+    "encryption-at-rest": "plain",
+    "imds-v2": "tokenless",
 }
-"""Rule → the planted resource. The sandbox has no hosts and volumes: the other two rules are unit-tested only."""
+"""Rule → the planted resource."""
 
 
 def pulumi(engine: Engine, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

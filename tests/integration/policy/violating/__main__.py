@@ -44,3 +44,13 @@ aws.iam.RolePolicy(
     role=role.name,
     policy=json.dumps({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}),
 )
+aws.ebs.Volume("plain", availability_zone="eu-west-1a", size=1, tags={**TAGS, "Name": "plain"})
+aws.ec2.LaunchTemplate(
+    "tokenless",
+    image_id="ami-00000000000000ba5",
+    metadata_options={"http_endpoint": "enabled", "http_tokens": "optional"},
+    block_device_mappings=[
+        {"device_name": "/dev/xvda", "ebs": {"encrypted": "true", "volume_size": 8, "volume_type": "gp3"}}
+    ],
+    tags={**TAGS, "Name": "tokenless"},
+)

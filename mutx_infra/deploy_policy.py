@@ -1,0 +1,169 @@
+"""What the role that deploys may do in an account, and what it may no longer do to a tenant's hosts after hand-over.
+
+The grants are exactly what the toolkit was seen to call (`tests/integration/test_deploy_policy.py` compares both ways),
+and what AWS demands beside those calls.
+"""
+
+from __future__ import annotations
+
+import json
+
+from mutx_infra import naming
+from mutx_infra.grants import Grant, document
+
+DEPENDENT: dict[str, tuple[str, str]] = {
+    "iam:PassRole": ("ec2:RunInstances", "a host is given its role, and flow logs theirs"),
+    "kms:CreateGrant": ("ec2:RunInstances", "EC2 opens encrypted volumes by a grant of the caller's"),
+    "kms:Decrypt": ("ec2:AttachVolume", "EC2 unwraps a data volume's key as the caller"),
+    "kms:GenerateDataKey": ("s3:PutObject", "the history's bucket encrypts under a key"),
+    "kms:GenerateDataKeyWithoutPlaintext": (
+        "ec2:CreateVolume",
+        "EC2 makes a data volume's key as the caller",
+    ),
+}
+"""Actions that AWS demands of the caller without an API call of ours: which call needs it, and why."""
+
+RARE: dict[str, str] = {
+    "ec2:ModifyVolume": "a data volume grows when its tier's size does",
+    "kms:CancelKeyDeletion": "a key that a pipeline destroyed is tagged before it goes",
+}
+"""Actions outside an ordinary life, each with when it is needed."""
+
+_READ_ONLY = (
+    "ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones", "ec2:DescribeFlowLogs",
+    "ec2:DescribeInstanceAttribute", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeLaunchTemplateVersions",
+    "ec2:DescribeLaunchTemplates", "ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls",
+    "ec2:DescribePrefixLists", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcAttribute",
+    "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs", "iam:ListInstanceProfiles", "iam:ListPolicies",
+    "iam:ListRoles", "kms:ListAliases", "kms:ListKeys", "logs:DescribeLogGroups", "servicequotas:GetServiceQuota",
+    "sts:GetCallerIdentity",
+)  # fmt: skip
+_NETWORK = (
+    "ec2:AllocateAddress", "ec2:AssociateRouteTable", "ec2:AttachInternetGateway",
+    "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateFlowLogs",
+    "ec2:CreateInternetGateway", "ec2:CreateNatGateway", "ec2:CreateNetworkAcl", "ec2:CreateNetworkAclEntry",
+    "ec2:CreateRoute", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup", "ec2:CreateSubnet", "ec2:CreateTags",
+    "ec2:CreateVpc", "ec2:CreateVpcEndpoint", "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway",
+    "ec2:DeleteNatGateway", "ec2:DeleteNetworkAcl", "ec2:DeleteNetworkAclEntry", "ec2:DeleteRoute",
+    "ec2:DeleteRouteTable", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags", "ec2:DeleteVpc",
+    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:DisassociateRouteTable",
+    "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute",
+    "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress", "ec2:ReplaceNetworkAclAssociation", "ec2:ReplaceRoute",
+    "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+)  # fmt: skip
+_HOSTS = (
+    "ec2:AttachVolume", "ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion", "ec2:CreateVolume",
+    "ec2:DeleteLaunchTemplate", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:ModifyLaunchTemplate",
+    "ec2:ModifyVolume", "ec2:RunInstances", "ec2:TerminateInstances",
+)  # fmt: skip
+_BOUNDED = ("iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy")
+_ROLES = (
+    "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+    "iam:ListRolePolicies", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
+)  # fmt: skip
+_PROFILES = (
+    "iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:DeleteInstanceProfile",
+    "iam:GetInstanceProfile", "iam:RemoveRoleFromInstanceProfile", "iam:TagInstanceProfile",
+    "iam:UntagInstanceProfile",
+)  # fmt: skip
+_POLICIES = (
+    "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:GetPolicy",
+    "iam:GetPolicyVersion", "iam:ListPolicyVersions", "iam:TagPolicy", "iam:UntagPolicy",
+)  # fmt: skip
+_KEYS = (
+    "kms:CancelKeyDeletion", "kms:DescribeKey", "kms:EnableKey", "kms:EnableKeyRotation", "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus", "kms:ListResourceTags", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion",
+    "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
+)  # fmt: skip
+_ALIASES = ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias")
+_BY_SERVICES = (
+    "kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+)  # fmt: skip
+_LOGS = (
+    "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:ListTagsForResource", "logs:PutRetentionPolicy",
+    "logs:TagResource", "logs:UntagResource",
+)  # fmt: skip
+_HISTORY = ("s3:GetBucketObjectLockConfiguration", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+
+AFTER_HAND_OVER = (
+    "ec2-instance-connect:SendSSHPublicKey", "ec2:AssociateIamInstanceProfile", "ec2:AttachVolume",
+    "ec2:CreateImage", "ec2:CreateSnapshot", "ec2:CreateSnapshots", "ec2:DetachVolume",
+    "ec2:GetConsoleScreenshot", "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute",
+    "ec2:ModifyInstanceMetadataOptions", "ec2:ModifySnapshotAttribute",
+    "ec2:ReplaceIamInstanceProfileAssociation", "kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext", "kms:PutKeyPolicy", "kms:ReEncryptFrom", "kms:ReEncryptTo",
+    "ssm:SendCommand", "ssm:StartSession",
+)  # fmt: skip
+"""What would let the platform into a host, or to its data, once the tenant has it: denied by its boundary."""
+
+
+def deploy_grants(account: str, region: str, history_bucket: str) -> tuple[Grant, ...]:
+    """Return what the deploying role needs in one account and region.
+
+    Args:
+        account: AWS account id.
+        region: the region of the tenants.
+        history_bucket: the bucket of the history, in whichever account.
+    """
+    partition = naming.partition(region)
+
+    def arn(service: str, resource: str) -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    def iam(resource: str) -> str:
+        return f"arn:{partition}:iam::{account}:{resource}"
+
+    bounded = {"ArnLike": {"iam:PermissionsBoundary": iam("policy/mutx/*")}}
+    ours = {"StringLike": {"aws:ResourceTag/mutx:tenant": "*"}}
+    used_by = {"StringLike": {"kms:ViaService": f"*.{region}.amazonaws.com"}}
+    passed_to = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
+    machines = (arn("ec2", "*/*"), f"arn:{partition}:ec2:{region}::image/*")
+    bucket = f"arn:{partition}:s3:::{history_bucket}"
+    return (
+        Grant("Look", _READ_ONLY, ("*",), "IAM cannot limit these to resources"),
+        Grant("Network", _NETWORK, (arn("ec2", "*/*"),), "what a tenant's packets pass"),
+        Grant("Hosts", _HOSTS, machines, "hosts, their templates and volumes"),
+        Grant(
+            "BoundedRoles", _BOUNDED, (iam("role/mutx/*"),), "no role without a tenant's boundary", bounded
+        ),
+        Grant("Roles", _ROLES, (iam("role/mutx/*"),), "roles of hosts and flow logs"),
+        Grant("Profiles", _PROFILES, (iam("instance-profile/mutx/*"),), "what carries a role to a host"),
+        Grant("Policies", _POLICIES, (iam("policy/mutx/*"),), "the tenants' boundaries"),
+        Grant("Pass", ("iam:PassRole",), (iam("role/mutx/*"),), DEPENDENT["iam:PassRole"][1], passed_to),
+        Grant("NewKeys", ("kms:CreateKey",), ("*",), "a key that does not exist yet has no ARN"),
+        Grant("Keys", _KEYS, (arn("kms", "key/*"),), "keys that carry a tenant's tag", ours),
+        Grant("Aliases", _ALIASES, (arn("kms", "alias/mutx/*"), arn("kms", "key/*")), "names of keys"),
+        Grant("KeysByServices", _BY_SERVICES, (arn("kms", "key/*"),), "volumes and history", used_by),
+        Grant("Logs", _LOGS, (arn("logs", "log-group:/mutx/*"),), "log groups and their retention"),
+        Grant("Images", ("ssm:GetParameters",), (arn("ssm", "parameter/mutx/images/*"),), "baked images"),
+        Grant("History", _HISTORY, (bucket, f"{bucket}/*"), "who changed what, written once"),
+    )
+
+
+def deploy_documents(account: str, region: str, history_bucket: str) -> dict[str, str]:
+    """Render the grants as managed policies, by name; IAM takes 6,144 characters in each."""
+    grants = deploy_grants(account, region, history_bucket)
+    network = tuple(grant for grant in grants if grant.sid in {"Look", "Network"})
+    rest = tuple(grant for grant in grants if grant not in network)
+    return {"mutx-deploy-network": document(network), "mutx-deploy": document(rest)}
+
+
+def after_hand_over(tenant: str) -> str:
+    """Render the boundary that the tenant puts on the platform's roles in its account at hand-over.
+
+    A boundary grants nothing: what it allows is what other policies may still grant. Denied is every way to a host of
+    the tenant, to its volumes and to its keys.
+    """
+    statements = [
+        {"Sid": "WhatIsGrantedElsewhere", "Effect": "Allow", "Action": "*", "Resource": "*"},
+        {
+            "Sid": "NotTheTenantsHosts",
+            "Effect": "Deny",
+            "Action": list(AFTER_HAND_OVER),
+            "Resource": "*",
+            "Condition": {"StringEquals": {f"aws:ResourceTag/{naming.TENANT_TAG}": tenant}},
+        },
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
