@@ -191,3 +191,42 @@ def test_the_sandboxs_page_names_every_type_that_it_serves() -> None:
 @pytest.mark.parametrize("path", [*PAGES, *PICTURES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_page_shows_a_path_of_somebodys_machine(path: Path) -> None:
     assert _MACHINE_PATH.findall(path.read_text(encoding="utf-8")) == []
+
+
+WORKFLOW = ROOT / "docs" / "how-to" / "workflows" / "tenant-stack.yml"
+
+
+def test_every_command_of_the_example_workflow_exists() -> None:
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    lines = [
+        line for job in jobs.values() for step in job["steps"] for line in step.get("run", "").splitlines()
+    ]
+    ours = [line.replace('"$STACK"', "acme") for line in lines if "mutx-infra " in line]
+
+    assert len(ours) == 4
+    for line in ours:
+        parse(line.partition("bin/")[2].partition(" >")[0])
+
+
+def test_the_example_workflow_trusts_nobody_more_than_it_must() -> None:
+    """YAML 1.1 reads the key `on` as true."""
+    content = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    steps = [step for job in content["jobs"].values() for step in job["steps"]]
+    text = WORKFLOW.read_text(encoding="utf-8")
+
+    assert set(content[True]) == {"pull_request", "push", "schedule"}
+    assert content["permissions"] == {"contents": "read"}
+    assert content["jobs"]["up"]["environment"] == "production"
+    assert "pull-requests" not in content["jobs"]["up"]["permissions"]
+    assert all(s["with"]["persist-credentials"] is False for s in steps if "checkout" in s.get("uses", ""))
+    assert "aws-access-key-id" not in text
+    assert "secrets." not in text
+    assert not [step["run"] for step in steps if "${{" in step.get("run", "")]
+    assert "--policy-pack stacks/policy" in text
+
+
+def test_the_example_workflow_takes_the_engine_that_is_locked() -> None:
+    locked = re.search(r"^pulumi==(\S+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+
+    assert locked is not None
+    assert f"pulumi-version: {locked[1]}" in WORKFLOW.read_text(encoding="utf-8")
