@@ -57,16 +57,18 @@ def test_a_tenant_lives_in_the_account_that_its_spec_names(checkout: Checkout, t
 
 
 def test_a_pool_gives_each_new_tenant_the_account_with_the_fewest(checkout: Checkout) -> None:
-    environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=[TENANT_ACCOUNT, OTHER_ACCOUNT])
-    accounts = []
+    pool = [TENANT_ACCOUNT, OTHER_ACCOUNT]
+    environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=pool)
     for name in ("pooled-1", "pooled-2"):
         checkout.write_spec(name)
-        made = checkout.json("tenant", "create", name, "--environment", environment)
-        accounts.append(made["allocation"]["account"])
+    before = checkout.json("tenant", "preview", "pooled-2", "--environment", environment, expect=10)
 
-    for name in ("pooled-1", "pooled-2"):
-        checkout.run("tenant", "destroy", name, "--environment", environment, "--yes")
-    assert sorted(accounts) == [TENANT_ACCOUNT, OTHER_ACCOUNT]
+    made = checkout.json("tenant", "create", "pooled-1", "--environment", environment)
+    after = checkout.json("tenant", "preview", "pooled-2", "--environment", environment, expect=10)
+
+    checkout.run("tenant", "destroy", "pooled-1", "--environment", environment, "--yes")
+    assert made["allocation"]["account"] == before["plan"]["account"] == TENANT_ACCOUNT
+    assert after["plan"]["account"] == OTHER_ACCOUNT
 
 
 @pytest.mark.parametrize(

@@ -6,36 +6,38 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support import postgres
 from tests.support.checkout import Checkout, make_checkout
 from tests.support.tenants import assert_each_exists_once, create, resources_of
 
-TENANTS = [f"crowd-{number}" for number in range(10)]
 PROCESSES = 4
 DESTROYED = 2
 
 
-def test_ten_tenants_by_four_processes_do_not_meet(checkout: Checkout) -> None:
-    for name in TENANTS:
+@pytest.mark.parametrize("number", [5, pytest.param(10, marks=pytest.mark.full)])
+def test_many_tenants_by_four_processes_do_not_meet(checkout: Checkout, number: int) -> None:
+    tenants = [f"crowd-{number}-{member}" for member in range(number)]
+    for name in tenants:
         checkout.write_spec(name)
 
     with ThreadPoolExecutor(PROCESSES) as pool:
-        made = list(pool.map(lambda name: create(checkout, name), TENANTS))
+        made = list(pool.map(lambda name: create(checkout, name), tenants))
         gone = list(
-            pool.map(lambda name: checkout.json("tenant", "destroy", name, "--yes"), TENANTS[:DESTROYED])
+            pool.map(lambda name: checkout.json("tenant", "destroy", name, "--yes"), tenants[:DESTROYED])
         )
 
     blocks = [ip_network(outcome["allocation"]["block"]) for outcome in made]
     vpcs = {outcome["outputs"]["vpc_id"] for outcome in made}
     assert {outcome["state"] for outcome in made} == {"ready"}
     assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[:i])
-    assert len(vpcs) == len(TENANTS)
+    assert len(vpcs) == len(tenants)
     assert {outcome["deleted"] for outcome in gone} == {len(made[0]["changes"]["resources"])}
-    for name in TENANTS[:DESTROYED]:
+    for name in tenants[:DESTROYED]:
         assert resources_of(checkout, name) == []
-    for name in TENANTS[DESTROYED:]:
+    for name in tenants[DESTROYED:]:
         assert_each_exists_once(checkout, name)
 
 
