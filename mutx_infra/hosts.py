@@ -60,6 +60,10 @@ KEY_DELETION_DAYS = 30
 """AWS's longest window: until then a key that was deleted by mistake can be brought back."""
 
 
+FLOW_LOGS_KEY = "flow"
+"""Logical name of the log group that VPC flow logs write to."""
+
+
 class HostShape(BaseModel):
     """What the hosts of a role are like in a tier.
 
@@ -207,7 +211,9 @@ def key_plans(tenant: str, tier: Tier) -> tuple[KeyPlan, ...]:
 def log_group_plans(tenant: str) -> tuple[LogGroupPlan, ...]:
     """Return the log groups with their retention (AUDIT-1)."""
     return (
-        LogGroupPlan(key="flow", name=naming.flow_log_group(tenant), retention_days=30, control="ZTNA-6"),
+        LogGroupPlan(
+            key=FLOW_LOGS_KEY, name=naming.flow_log_group(tenant), retention_days=30, control="ZTNA-6"
+        ),
         LogGroupPlan(
             key="hosts", name=naming.log_group(tenant, "hosts"), retention_days=365, control="AUDIT-1"
         ),

@@ -27,6 +27,7 @@ from mutx_infra.host_facts import (
     expected_roles,
     expected_volumes,
 )
+from mutx_infra.hosts import FLOW_LOGS_KEY
 from mutx_infra.naming import flow_log_group
 from mutx_infra.plan import RouteTablePlan, TenantPlan
 
@@ -231,7 +232,7 @@ def expected_facts(plan: TenantPlan) -> TenantFacts:
 
 
 def _flow_log_retention(plan: TenantPlan) -> int:
-    return next(group.retention_days for group in plan.log_groups if group.key == "flow")
+    return next(group.retention_days for group in plan.log_groups if group.key == FLOW_LOGS_KEY)
 
 
 def acl_key(layer: Layer) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from mutx_infra.hosts import Purpose
+from mutx_infra.hosts import FLOW_LOGS_KEY, Purpose
 from mutx_infra.naming import resource_name
 from mutx_infra.plan import TenantPlan
 
@@ -39,10 +39,18 @@ class TenantLogs(pulumi.ComponentResource):
                 retention_in_days=group.retention_days,
                 kms_key_id=args.key_arns[Purpose.LOGS],
                 tags=plan.tags_of(f"{group.key}-log-group"),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(
+                    parent=self, aliases=_former(name) if group.key == FLOW_LOGS_KEY else None
+                ),
             )
             for group in plan.log_groups
         }
         self.arns: dict[str, pulumi.Output[str]] = {key: group.arn for key, group in groups.items()}
         self.names: dict[str, pulumi.Output[str]] = {key: group.name for key, group in groups.items()}
         self.register_outputs({"names": self.names})
+
+
+def _former(name: str) -> list[pulumi.Input[str | pulumi.Alias]]:
+    """Return where the flow logs' group stood before it had others beside it: below the flow logs themselves."""
+    urn = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::mutx:network:FlowLogs::{name}"
+    return [pulumi.Alias(parent=urn)]

@@ -17,7 +17,7 @@ from mutx_infra.stacks.components.security_groups import TenantFirewall, TenantF
 
 from mutx_infra.addressing import Layer
 from mutx_infra.flows import Role
-from mutx_infra.hosts import Purpose
+from mutx_infra.hosts import FLOW_LOGS_KEY, Purpose
 from mutx_infra.naming import tailnet_tag
 from mutx_infra.plan import TenantPlan
 
@@ -48,7 +48,7 @@ def build(plan: TenantPlan) -> None:
     keys = TenantKeys(name, TenantKeysArgs(plan))
     boundary = Boundary(name, BoundaryArgs(plan, keys.arns))
     logs = TenantLogs(name, TenantLogsArgs(plan, keys.arns))
-    FlowLogs(name, FlowLogsArgs(plan, network.vpc_id, logs.arns["flow"], boundary.arn))
+    FlowLogs(name, FlowLogsArgs(plan, network.vpc_id, logs.arns[FLOW_LOGS_KEY], boundary.arn))
     hosts = TenantHosts(
         name, TenantHostsArgs(plan, network.subnet_ids, firewall.group_ids, keys.arns, boundary.arn)
     )
