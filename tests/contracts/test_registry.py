@@ -369,6 +369,24 @@ class TestDatabase:
 
         assert refused.value.code == "registry-too-new"
 
+    def test_a_schema_of_the_first_version_is_upgraded_and_keeps_what_it_has(
+        self, url: str, clock: HandClock
+    ) -> None:
+        first = SqlRegistry(url, clock)
+        first.reserve(a_spec(), first_fit(a_spec()))
+        first.store.write(sql_schema.chain_heads.drop)
+        older = sql_schema.schema_version.update().values(version=1)
+        first.store.write(lambda connection: connection.execute(older))
+        first.store.close()
+
+        upgraded = SqlRegistry(url, clock)
+
+        assert upgraded.tenant("acme") is not None
+        assert upgraded.chain_head("acme") is None
+        found = sa.select(sa.func.max(sql_schema.schema_version.c.version))
+        assert upgraded.store.read(lambda c: c.execute(found).scalar()) == sql_schema.SCHEMA_VERSION
+        upgraded.store.close()
+
 
 @pytest.mark.integration
 class TestFiles:
