@@ -23,7 +23,7 @@ from mutx_infra.leases import Leases
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
 from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
 from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState, Tombstone
-from mutx_infra.tenant import TenantSpec
+from mutx_infra.tenant import TenantSpec, Tier
 from mutx_infra.verification import compare, count_facts
 
 SHORTEST_DIGEST = 8
@@ -181,10 +181,16 @@ class Onboarding:
         """Delete everything of a tenant, prove that nothing but tombstones is left, then free its block.
 
         Raises:
-            RefusedError: the tenant is unknown.
+            RefusedError: the tenant is unknown, or is the platform.
             VerificationError: something is left; the tenant stays registered.
         """
         record = self.require(tenant)
+        if record.spec.tier is Tier.PLATFORM:
+            raise RefusedError(
+                "the platform is not destroyed: what it keeps must outlive it",
+                code="platform-stays",
+                remedy="destroy its tenants; what is left of it is taken down by hand, once its locks have run out",
+            )
         plan = make_plan(record.spec, record.allocation)
         with self._leases.hold(tenant, "destroy", report):
             self._check_account(record.allocation.account)

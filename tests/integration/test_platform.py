@@ -130,6 +130,13 @@ def test_the_platform_s_tier_is_for_the_platform_alone(checkout: Checkout) -> No
     assert "belong together" in refused
 
 
+def test_it_cannot_be_destroyed(checkout: Checkout, platform: Any) -> None:
+    refused = checkout.run("tenant", "destroy", "platform", "--yes", expect=4).stderr
+
+    assert "error[platform-stays]" in refused
+    assert checkout.json("platform", "show")["state"] == "ready"
+
+
 def test_a_tenant_beside_the_platform_is_none_of_its_business(
     checkout: Checkout, platform: Any, tenant: str
 ) -> None:

@@ -442,3 +442,14 @@ def test_a_tenant_that_exists_is_not_asked_for_room_again(world: World) -> None:
     world.cloud.limits = {Quota.VPCS: 0}
 
     create(world, Listener())
+
+
+def test_the_platform_is_not_destroyed(world: World) -> None:
+    spec = a_spec("platform", tier="platform")
+    world.onboarding().create(spec, MemoryFiles(), Listener(), refresh=False)
+
+    with pytest.raises(RefusedError) as caught:
+        world.onboarding().destroy("platform", Listener())
+
+    assert caught.value.code == "platform-stays"
+    assert state_of(world, "platform") is TenantState.READY
