@@ -10,6 +10,7 @@ from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format
 
 from mutx_infra import bootstrap
+from mutx_infra.errors import RefusedError
 from mutx_infra.history import Entry, History, difference
 
 app = typer.Typer(no_args_is_help=True, help="Who changed what of a tenant, and when.")
@@ -29,6 +30,12 @@ def list_(
     out = c.make_output(as_json=as_json, output=output)
     history = history_for(environment)
     entries = history.entries(tenant)
+    if not entries:
+        raise RefusedError(
+            f"nothing was written down about {tenant} in this environment",
+            code="history-unknown",
+            remedy="`mutx-infra tenant list` shows the tenants; check `--environment`",
+        )
     if out.format is Format.JSON:
         out.data(
             {

@@ -11,6 +11,7 @@ from mutx_infra.cli import tenant
 from mutx_infra.cli.output import Format
 from mutx_infra.cli.tenant_views import allocation_rows, record_json
 
+from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.records import TenantRecord
 from mutx_infra.tenant import PLATFORM_ID
 
@@ -65,7 +66,14 @@ def show(
 ) -> None:
     """Show the platform: hosts, buckets, keys, and what an environment profile takes from it."""
     out = c.make_output(as_json=as_json, output=output)
-    record = c.onboarding_for(environment).require(PLATFORM_ID)
+    onboarding = c.onboarding_for(environment)
+    record = next((found for found in onboarding.tenants() if found.spec.id == PLATFORM_ID), None)
+    if record is None:
+        raise RefusedError(
+            "this environment has no platform yet",
+            code="platform-missing",
+            remedy="make it: `mutx-infra platform create`",
+        )
     if out.format is Format.JSON:
         out.data({**record_json(record), "profile": _profile(record)})
         return
@@ -73,7 +81,14 @@ def show(
 
 
 def _spec(file: Path | None) -> Path:
-    return file or (c.current_settings().project or Path()) / "platform" / "platform.yaml"
+    path = file or (c.current_settings().project or Path()) / "platform" / "platform.yaml"
+    if not path.exists():
+        raise SpecError(
+            f"the platform's spec {path} does not exist",
+            code="spec-not-found",
+            remedy=f"make one: `mutx-infra spec init {PLATFORM_ID} --region REGION --tier platform -f {path}`",
+        )
+    return path
 
 
 def _shared_rows(record: TenantRecord) -> list[tuple[str, ...]]:

@@ -144,6 +144,14 @@ def test_a_bucket_without_a_lock_is_refused_before_anything_is_made(checkout: Ch
     shutil.rmtree(other.parent)
 
 
+def test_what_was_never_written_down_is_said(checkout: Checkout, changed: str) -> None:
+    nobody = checkout.run("history", "list", "nobody", expect=4).stderr
+    beyond = checkout.run("history", "show", changed, "99", expect=4).stderr
+
+    assert "error[history-unknown]: nothing was written down about nobody" in nobody
+    assert "entries are 1 to 2" in beyond
+
+
 def test_a_reset_of_the_sandbox_leaves_a_bucket_that_keeps(tmp_path: Path) -> None:
     own = make_checkout(tmp_path / "own")
     own.run("sandbox", "up")

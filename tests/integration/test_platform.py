@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.checkout import ROOT, Checkout
+from tests.support.checkout import ROOT, Checkout, make_checkout
 from tests.support.tenants import create
 
 
@@ -120,6 +121,31 @@ def test_a_tenant_s_history_goes_into_the_platform_s_bucket(
     assert (seen["entries"], seen["retention_days"]) == (1, 2557)
     keys = checkout.aws("s3").list_objects_v2(Bucket=bucket_of(platform, "history"))["Contents"]
     assert f"{tenant}/entries/00000001.json" in [entry["Key"] for entry in keys]
+
+
+def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> None:
+    own = make_checkout(tmp_path / "own")
+    own.run("sandbox", "up")
+
+    missing = own.run("platform", "show", expect=4).stderr
+    nowhere = own.run("platform", "preview", expect=3).stderr
+    own.run(
+        "spec",
+        "init",
+        "platform",
+        "--region",
+        "eu-west-1",
+        "--tier",
+        "platform",
+        "-f",
+        "platform/platform.yaml",
+    )
+    seen = own.json("platform", "preview", expect=10)
+
+    own.run("sandbox", "down")
+    assert "error[platform-missing]" in missing
+    assert "mutx-infra spec init platform --region REGION --tier platform" in nowhere
+    assert seen["plan"]["tier"] == "platform"
 
 
 def test_the_platform_s_tier_is_for_the_platform_alone(checkout: Checkout) -> None:
