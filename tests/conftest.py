@@ -27,7 +27,7 @@ TIER_OF_DIRECTORY = {
 }
 # The design wants 240 s for the network alone; hosts, history, platform, accounts, contracts, sandbox, policy pack and
 # packaging share its pytest call. The gate is to catch a test that grew, not a machine that is slow.
-BUDGET_S = {"unit": 60.0, "integration": 1080.0}
+BUDGET_S = {"unit": 60.0, "integration": 1500.0}
 TIME_FACTOR_VARIABLE = "MUTX_TEST_TIME_FACTOR"
 
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")
