@@ -5,11 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
-from typing import Any
 
 from mutx_infra.adapters.aws_capacity import AwsCapacity
-from mutx_infra.adapters.aws_host_facts import GONE_STATES
-from mutx_infra.adapters.aws_listing import GLOBAL_REGION, AwsListing, tags_of, tenant_filter
+from mutx_infra.adapters.aws_listing import (
+    GLOBAL_REGION,
+    GONE_STATES,
+    AwsListing,
+    key_tags,
+    tags_of,
+    tenant_filter,
+)
 from mutx_infra.adapters.aws_observer import AwsObserver
 from mutx_infra.adapters.aws_session import AwsSession, translated
 from mutx_infra.capacity import Capacity
@@ -41,8 +46,6 @@ _IAM_KINDS = {
     "policy": ("list_policies", "Policies", "PolicyName"),
 }
 _AT_ONCE = 12
-_GONE_STATES = {"deleted", "deleting"}
-"""NAT gateways and endpoints stay listed for an hour after their deletion."""
 
 
 class AwsCloud:
@@ -110,7 +113,7 @@ class AwsCloud:
                 f"{kind} {item[id_key]}"
                 for kind, (operation, key, id_key) in _TAGGED.items()
                 for item in self._listing.tagged(tenant, region, operation, key)
-                if str(item.get("State", "")) not in _GONE_STATES
+                if str(item.get("State", "")) not in GONE_STATES
             ]
             left += [
                 f"instance {instance['InstanceId']}"
@@ -132,11 +135,7 @@ class AwsCloud:
         with translated("list the tenant's keys"), ThreadPoolExecutor(_AT_ONCE) as pool:
             kms = self._session.client("kms", region)
             keys = [entry["KeyId"] for entry in self._listing.all("kms", region, "list_keys", "Keys")]
-            tags = pool.map(lambda key: kms.list_resource_tags(KeyId=key).get("Tags") or [], keys)
-            ours = {
-                key: {tag["TagKey"]: tag["TagValue"] for tag in found}
-                for key, found in zip(keys, tags, strict=True)
-            }
+            ours = dict(zip(keys, pool.map(lambda key: key_tags(kms, key), keys), strict=True))
             mine = [key for key, found in ours.items() if found.get(TENANT_TAG) == tenant]
             states = pool.map(lambda key: kms.describe_key(KeyId=key)["KeyMetadata"], mine)
             return tuple(
@@ -167,14 +166,6 @@ class AwsCloud:
                 kms.tag_resource(KeyId=tombstone.id, Tags=[{"TagKey": RETAINED_TAG, "TagValue": until}])
                 if tombstone.is_going:
                     kms.schedule_key_deletion(KeyId=tombstone.id, PendingWindowInDays=days)
-
-
-def _tenant_filter(tenant: str) -> list[dict[str, Any]]:
-    return [{"Name": f"tag:{TENANT_TAG}", "Values": [tenant]}]
-
-
-def _tags(item: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags") or []}
 
 
 def _unknown(region: str) -> SpecError:

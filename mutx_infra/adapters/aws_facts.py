@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mutx_infra.adapters.aws_listing import GONE_STATES, tags_of
 from mutx_infra.naming import NAME_TAG, TENANT_TAG
 from mutx_infra.verification import (
     S3_PREFIX_LIST,
@@ -79,7 +80,7 @@ def logical_names(tenant: str, seen: Inventory) -> dict[str, str]:
     names = {entry["PrefixListId"]: _service(entry["PrefixListName"]) for entry in seen.prefix_lists}
     for key, items in ids.items():
         for item in items:
-            tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags") or []}
+            tags = tags_of(item)
             named = tags.get(TENANT_TAG) == tenant and tags.get(NAME_TAG, "").startswith(f"{tenant}-")
             names[item[key]] = (
                 tags[NAME_TAG].removeprefix(f"{tenant}-").removeprefix("subnet-") if named else item[key]
@@ -135,7 +136,7 @@ def _routes(seen: Inventory, names: Mapping[str, str]) -> Iterator[RouteFact]:
 def _endpoint_routes(seen: Inventory, names: Mapping[str, str]) -> Iterator[RouteFact]:
     """A gateway endpoint routes in each of its tables; not every EC2 endpoint also lists it among the routes."""
     for endpoint in seen.endpoints:
-        if str(endpoint.get("State", "")).lower() in {"deleted", "deleting"}:
+        if str(endpoint.get("State", "")).lower() in GONE_STATES:
             continue
         for table in endpoint.get("RouteTableIds", []):
             yield RouteFact(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mutx_infra import naming
+from mutx_infra.adapters.aws_listing import GONE_STATES, tags_of
 from mutx_infra.host_facts import (
     BOUNDARY,
     BucketFact,
@@ -23,8 +24,6 @@ from mutx_infra.host_facts import (
 from mutx_infra.plan import TenantPlan
 
 Items = Sequence[Mapping[str, Any]]
-
-GONE_STATES = frozenset({"terminated", "shutting-down", "deleted", "deleting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def _hosts(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> It
     for instance in seen.instances:
         if instance["State"]["Name"] in GONE_STATES:
             continue
-        tags = _tags(instance)
+        tags = tags_of(instance)
         is_ours = tags.get(naming.TENANT_TAG) == plan.tenant
         name = str((is_ours and tags.get(naming.HOST_TAG)) or instance["InstanceId"])
         profile = (instance.get("IamInstanceProfile") or {}).get("Arn", "")
@@ -165,7 +164,7 @@ def _flaws(
 
 
 def _volumes(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> Iterator[VolumeFact]:
-    hosts = {i["InstanceId"]: _tags(i).get(naming.HOST_TAG, i["InstanceId"]) for i in seen.instances}
+    hosts = {i["InstanceId"]: tags_of(i).get(naming.HOST_TAG, i["InstanceId"]) for i in seen.instances}
     roots = {
         mapping["Ebs"]["VolumeId"]
         for instance in seen.instances
@@ -173,7 +172,7 @@ def _volumes(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> 
         if mapping["DeviceName"] == instance.get("RootDeviceName")
     }
     for volume in seen.volumes:
-        tags = _tags(volume)
+        tags = tags_of(volume)
         if volume["VolumeId"] in roots or tags.get(naming.TENANT_TAG) != plan.tenant:
             continue
         attached = [hosts.get(a["InstanceId"], a["InstanceId"]) for a in volume.get("Attachments") or []]
@@ -231,7 +230,3 @@ def _bucket(bucket: BucketItem, keys: Mapping[str, str]) -> BucketFact:
 
 _BLOCKS = 4
 """Public ACLs and policies, each blocked when new and ignored when old."""
-
-
-def _tags(item: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags") or []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mutx_infra.adapters.aws_session import AwsSession
@@ -9,6 +10,9 @@ from mutx_infra.naming import TENANT_TAG, iam_path, log_group
 
 GLOBAL_REGION = "us-east-1"
 """Where IAM and STS are asked."""
+
+GONE_STATES = frozenset({"terminated", "shutting-down", "deleted", "deleting"})
+"""What is deleted stays listed for a while: NAT gateways, endpoints and instances for an hour."""
 
 Item = dict[str, Any]
 
@@ -66,6 +70,11 @@ def tenant_filter(tenant: str) -> list[Item]:
     return [{"Name": f"tag:{TENANT_TAG}", "Values": [tenant]}]
 
 
-def tags_of(item: Item) -> dict[str, str]:
+def tags_of(item: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of an item, as EC2 lists them."""
     return {tag["Key"]: tag["Value"] for tag in item.get("Tags") or []}
+
+
+def key_tags(kms: Any, key: str) -> dict[str, str]:  # noqa: ANN401 - botocore builds its clients at run time
+    """Return the tags of a KMS key, which KMS tells of one key at a time and spells in its own way."""
+    return {tag["TagKey"]: tag["TagValue"] for tag in kms.list_resource_tags(KeyId=key).get("Tags") or []}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
+from mutx_infra.adapters.aws_listing import GONE_STATES, key_tags, tags_of
 from mutx_infra.adapters.aws_session import AwsSession, translated
 from mutx_infra.naming import NAME_TAG, TENANT_TAG
 
@@ -118,8 +119,7 @@ class AwsLookup:
             item
             for item in answer[key]
             # Not every EC2 endpoint honours a tag filter everywhere: another tenant's resource must never be taken.
-            if {(tag, tags[tag]) for tag in (TENANT_TAG, NAME_TAG)}
-            <= {(tag["Key"], tag["Value"]) for tag in item.get("Tags") or []}
+            if {(tag, tags[tag]) for tag in (TENANT_TAG, NAME_TAG)} <= tags_of(item).items()
             and str(item.get("State", "")).lower() not in _GONE
         )
         return next((str(item[id_key]) for item in found if item[id_key] not in besides), None)
@@ -204,7 +204,7 @@ class AwsLookup:
         filters = [{"Name": f"tag:{tag}", "Values": [tags[tag]]} for tag in (TENANT_TAG, NAME_TAG)]
         for reservation in self._ec2.describe_instances(Filters=filters)["Reservations"]:
             for instance in reservation["Instances"]:
-                if instance["State"]["Name"] not in {"terminated", "shutting-down"}:
+                if instance["State"]["Name"] not in GONE_STATES:
                     yield str(instance["InstanceId"])
 
     def _attachment(self, inputs: Inputs) -> str | None:
@@ -223,8 +223,7 @@ class AwsLookup:
         for page in self._kms.get_paginator("list_keys").paginate():
             for entry in page["Keys"]:
                 key = {"KeyId": entry["KeyId"]}
-                tags = self._kms.list_resource_tags(**key).get("Tags") or []
-                found = {tag["TagKey"]: tag["TagValue"] for tag in tags}
+                found = key_tags(self._kms, entry["KeyId"])
                 is_ours = {tag: found.get(tag) for tag in wanted} == wanted
                 if is_ours and self._kms.describe_key(**key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
                     yield str(entry["KeyId"])

@@ -81,8 +81,10 @@ class AwsObserver:
         ec2 = self._listing.session.client("ec2", plan.region)
         inside = [{"Name": "vpc-id", "Values": vpcs}]
 
+        listed = pool.submit(self._listing.instances, plan.region, inside)
+
         def user_data() -> dict[str, str]:
-            instances = [host["InstanceId"] for host in self._listing.instances(plan.region, inside)]
+            instances = [host["InstanceId"] for host in listed.result()]
             answers = pool.map(
                 lambda identity: ec2.describe_instance_attribute(InstanceId=identity, Attribute="userData"),
                 instances,
@@ -93,7 +95,7 @@ class AwsObserver:
             }
 
         return {
-            "instances": lambda: self._listing.instances(plan.region, inside),
+            "instances": listed.result,
             "volumes": lambda: self._listing.all(
                 "ec2", plan.region, "describe_volumes", "Volumes", tenant_filter(plan.tenant)
             ),
@@ -135,10 +137,8 @@ class AwsObserver:
             try:
                 return dict(getattr(s3, operation)(Bucket=bucket))
             except s3.exceptions.ClientError as exc:
-                if (
-                    exc.response["Error"]["Code"].startswith("NoSuch")
-                    or "NotFound" in exc.response["Error"]["Code"]
-                ):
+                code = exc.response["Error"]["Code"]
+                if code.startswith("NoSuch") or "NotFound" in code:
                     return {}
                 raise
 
