@@ -92,7 +92,7 @@ def diff(
     """Show where the specs and plans of two updates differ."""
     out = c.make_output(as_json=as_json, output=output)
     history = history_for(environment)
-    entries = [history.entry(tenant, number) for number in (one, other)]
+    entries = history.chosen(tenant, one, other)
     before, after = ({"spec": entry.spec, "plan": history.plan(entry)} for entry in entries)
     found = list(difference(before, after))
     if out.format is Format.JSON:

@@ -108,7 +108,7 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    chronicle = Chronicle(_history(environment, session, registry), registry, stacks, clock)
+    chronicle = Chronicle(_history(environment, session, registry), stacks, clock)
     return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle)
 
 

@@ -10,7 +10,7 @@ from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.history import Draft, History, Outcome
 from mutx_infra.plan import Allocation, TenantPlan
-from mutx_infra.ports import Clock, Registry, Stacks
+from mutx_infra.ports import Clock, Stacks
 from mutx_infra.records import RunKind, RunRecord, TenantRecord
 from mutx_infra.tenant import TenantSpec
 
@@ -27,16 +27,17 @@ class Chronicle:
 
     Args:
         history: where entries go; None in a loopback profile without one.
-        registry: knows the tenant's allocation.
         stacks: gives the state after an update.
         clock: says when an update ended.
     """
 
-    def __init__(self, history: History | None, registry: Registry, stacks: Stacks, clock: Clock) -> None:
-        self._history, self._registry, self._stacks, self._clock = history, registry, stacks, clock
+    def __init__(self, history: History | None, stacks: Stacks, clock: Clock) -> None:
+        self._history, self._stacks, self._clock = history, stacks, clock
 
     @contextmanager
-    def writing(self, run: RunRecord, spec: TenantSpec, plan: TenantPlan) -> Iterator[Written]:
+    def writing(
+        self, run: RunRecord, spec: TenantSpec, allocation: Allocation, plan: TenantPlan
+    ) -> Iterator[Written]:
         """Check that the history can be kept before anything is done, and write the entry at the end.
 
         A create that changed nothing and whose plan the last entry has is not written: nothing was configured.
@@ -45,8 +46,6 @@ class Chronicle:
             yield Written()
             return
         self._history.require_retention()
-        record = self._registry.tenant(spec.id)
-        assert record is not None  # noqa: S101 - a run is of a tenant that is registered
         written = Written()
         try:
             yield written
@@ -55,7 +54,7 @@ class Chronicle:
             self._append(
                 run,
                 spec,
-                record.allocation,
+                allocation,
                 plan,
                 written.changes,
                 outcome=Outcome.FAILED if known else Outcome.INTERRUPTED,
@@ -63,7 +62,7 @@ class Chronicle:
             )
             raise
         if run.kind is RunKind.DESTROY or not written.changes.is_empty or self._is_news(spec.id, plan):
-            self._append(run, spec, record.allocation, plan, written.changes)
+            self._append(run, spec, allocation, plan, written.changes)
 
     def close_interrupted(self, last: RunRecord | None, record: TenantRecord, plan: TenantPlan) -> None:
         """Write the entry of a run that died without a word: its successor finds it still open."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -17,6 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mutx_infra.buckets import SEVEN_YEARS_DAYS
+from mutx_infra.canonical import canonical_json
 from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import OutsideError, RefusedError, VerificationError
 from mutx_infra.plan import TenantPlan
@@ -24,8 +26,8 @@ from mutx_infra.ports import ChainHeads, ObjectStore
 from mutx_infra.records import ChainHead
 from mutx_infra.tenant import TenantSpec
 
-RETENTION_DAYS = 2557
-"""Seven years (AUDIT-1, configuration changes), two leap days included."""
+RETENTION_DAYS = SEVEN_YEARS_DAYS
+"""AUDIT-1, configuration changes."""
 FIRST_LINK = "0" * 64
 
 
@@ -110,7 +112,7 @@ class History:
         """
         head = self._settled_head(draft.tenant)
         plan_name = f"{draft.tenant}/plans/{plan.digest.removeprefix('sha256:')}.json"
-        self._put_same(plan_name, _canonical(plan.model_dump(mode="json")))
+        self._put_same(plan_name, canonical_json(plan.model_dump(mode="json")))
         state_name = ""
         if state is not None:
             packed = gzip.compress(state, mtime=0)
@@ -126,7 +128,7 @@ class History:
         content = {**body, "hash": _hash(body)}
         entry = Entry.model_validate_json(json.dumps(content))
         name = _name(entry.tenant, entry.sequence)
-        if not self._store.put_once(name, _canonical(content)):
+        if not self._store.put_once(name, canonical_json(content)):
             raise OutsideError(
                 f"another process has written {name}",
                 code="history-conflict",
@@ -141,7 +143,8 @@ class History:
         Raises:
             VerificationError: it is not (code `history-broken`); the detail lists what is wrong.
         """
-        problems = self.problems(tenant)
+        read = list(self._read(tenant))
+        problems = list(self._problems(tenant, read))
         if problems:
             raise VerificationError(
                 f"the history of {tenant} was changed by somebody: {problems[0]}",
@@ -149,23 +152,28 @@ class History:
                 remedy="keep the store and the registry as they are, and find out who wrote to them",
                 detail="\n".join(problems[1:]),
             )
-        return tuple(found[0] for found in self._read(tenant) if not isinstance(found, str))
+        return tuple(found[0] for found in read if not isinstance(found, str))
 
     def entry(self, tenant: str, sequence: int) -> Entry:
-        """Return one entry.
+        """Return one entry; see `chosen`."""
+        return self.chosen(tenant, sequence)[0]
+
+    def chosen(self, tenant: str, *sequences: int) -> tuple[Entry, ...]:
+        """Return entries by number, the chain proved whole once for all of them.
 
         Raises:
-            RefusedError: there is none of that number (code `history-unknown`).
+            RefusedError: there is none of such a number (code `history-unknown`).
         """
         found = {entry.sequence: entry for entry in self.entries(tenant)}
-        if sequence not in found:
-            known = f"1 to {max(found)}" if found else "none"
-            raise RefusedError(
-                f"{tenant} has no history entry {sequence}",
-                code="history-unknown",
-                remedy=f"entries are {known}; `mutx-infra history list {tenant}` shows them",
-            )
-        return found[sequence]
+        for sequence in sequences:
+            if sequence not in found:
+                known = f"1 to {max(found)}" if found else "none"
+                raise RefusedError(
+                    f"{tenant} has no history entry {sequence}",
+                    code="history-unknown",
+                    remedy=f"entries are {known}; `mutx-infra history list {tenant}` shows them",
+                )
+        return tuple(found[sequence] for sequence in sequences)
 
     def spec(self, tenant: str, sequence: int) -> TenantSpec:
         """Return an entry's spec as one of today.
@@ -202,11 +210,11 @@ class History:
 
     def problems(self, tenant: str) -> tuple[str, ...]:
         """Return what is wrong with a tenant's chain, in words; nothing for a whole one."""
-        return tuple(self._problems(tenant))
+        return tuple(self._problems(tenant, self._read(tenant)))
 
-    def _problems(self, tenant: str) -> Iterator[str]:
-        expected, last = 1, ChainHead(tenant=tenant, sequence=0, hash=FIRST_LINK)
-        for found in self._read(tenant):
+    def _problems(self, tenant: str, read: Iterable[tuple[Entry, bool] | str]) -> Iterator[str]:
+        expected, last = 1, _beginning(tenant)
+        for found in read:
             if isinstance(found, str):
                 yield found
                 expected += 1
@@ -220,9 +228,9 @@ class History:
             if not is_unchanged:
                 yield f"entry {entry.sequence} was changed"
             yield from self._wrong_with(entry)
-            last = ChainHead(tenant=tenant, sequence=entry.sequence, hash=entry.hash)
+            last = _head_at(entry)
             expected += 1
-        head = self._heads.chain_head(tenant) or ChainHead(tenant=tenant, sequence=0, hash=FIRST_LINK)
+        head = self._heads.chain_head(tenant) or _beginning(tenant)
         if head.sequence > last.sequence:
             yield f"entries {last.sequence + 1} to {head.sequence} are missing"
         elif head.sequence == last.sequence and head.hash != last.hash:
@@ -250,7 +258,7 @@ class History:
 
     def _settled_head(self, tenant: str) -> ChainHead:
         """Return the chain's end; an entry whose writer died before the registry knew it is acknowledged first."""
-        head = self._heads.chain_head(tenant) or ChainHead(tenant=tenant, sequence=0, hash=FIRST_LINK)
+        head = self._heads.chain_head(tenant) or _beginning(tenant)
         content = self._store.get(_name(tenant, head.sequence + 1))
         if content is None:
             return head
@@ -264,7 +272,7 @@ class History:
         return self._advance(head, entry)
 
     def _advance(self, head: ChainHead, entry: Entry) -> ChainHead:
-        now = ChainHead(tenant=entry.tenant, sequence=entry.sequence, hash=entry.hash)
+        now = _head_at(entry)
         if not self._heads.advance_chain(head, now):
             raise OutsideError(
                 f"another process has written to the history of {entry.tenant}",
@@ -276,6 +284,14 @@ class History:
     def _put_same(self, name: str, content: bytes) -> None:
         """Write an object that is named by its content; one that stands there already is the same."""
         self._store.put_once(name, content)
+
+
+def _beginning(tenant: str) -> ChainHead:
+    return ChainHead(tenant=tenant, sequence=0, hash=FIRST_LINK)
+
+
+def _head_at(entry: Entry) -> ChainHead:
+    return ChainHead(tenant=entry.tenant, sequence=entry.sequence, hash=entry.hash)
 
 
 def _parse(content: bytes) -> tuple[Entry, bool]:
@@ -323,9 +339,5 @@ def _name(tenant: str, sequence: int) -> str:
     return f"{tenant}/entries/{sequence:08d}.json"
 
 
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 def _hash(body: object) -> str:
-    return sha256(_canonical(body)).hexdigest()
+    return sha256(canonical_json(body)).hexdigest()

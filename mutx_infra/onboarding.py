@@ -197,7 +197,10 @@ class Onboarding:
             self._registry.update(tenant, state=TenantState.DESTROYING)
             self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
-            with self._closing(run), self._chronicle.writing(run, record.spec, plan) as written:
+            with (
+                self._closing(run),
+                self._chronicle.writing(run, record.spec, record.allocation, plan) as written,
+            ):
                 with self._step(run, "mark", "mark what outlives the tenant", report) as done:
                     self._cloud.in_account(plan.account).mark_tombstones(
                         tenant, plan.region, days=KEY_DELETION_DAYS
@@ -285,7 +288,7 @@ class Onboarding:
         self._chronicle.close_interrupted(self._journal.last_run(spec.id), was, plan)
         run = self._journal.begin(spec.id, kind, plan.digest, self._owner)
         try:
-            with self._closing(run), self._chronicle.writing(run, spec, plan) as written:
+            with self._closing(run), self._chronicle.writing(run, spec, was.allocation, plan) as written:
                 with self._step(run, "preflight", STEPS["preflight"], report) as done:
                     self._check_block_is_free(plan)
                     done.append(f"{plan.block} is free in {plan.region}")

@@ -6,7 +6,6 @@ verification compares the live network with it. Its digest names it.
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mutx_infra import firewall, naming
 from mutx_infra.addressing import BlockError, Layer, split_block
 from mutx_infra.buckets import BucketPlan, bucket_plans
+from mutx_infra.canonical import canonical_json
 from mutx_infra.errors import SpecError
 from mutx_infra.firewall import AclEntry, GroupRule
 from mutx_infra.flows import LAYER_OF, Carrier, Flow, Outside, Role, flows_of, roles_of
@@ -132,10 +132,7 @@ class TenantPlan(BaseModel):
     @property
     def digest(self) -> str:
         """`sha256:` and the SHA-256 of the plan's canonical JSON (sorted keys, no white space)."""
-        canonical = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        return f"sha256:{sha256(canonical.encode()).hexdigest()}"
+        return f"sha256:{sha256(canonical_json(self.model_dump(mode='json'))).hexdigest()}"
 
     def tags_of(self, logical_name: str) -> dict[str, str]:
         """Return the tags of one resource of this tenant."""
