@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 
 import jmespath
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
@@ -34,6 +35,13 @@ def fit(operation: OperationModel, parameters: Mapping[str, Value]) -> Propertie
 def upper_camel(name: str) -> str:
     """Return the member name that most APIs use for a property: `vpcId` becomes `VpcId`."""
     return name[:1].upper() + name[1:]
+
+
+def to_api(value: Value, odd: Mapping[str, str] = MappingProxyType({})) -> Value:
+    """Turn property names into the API's, deeply (`httpTokens`: `HttpTokens`); `odd` holds those spelt otherwise."""
+    if isinstance(value, dict):
+        return {odd.get(key, upper_camel(key)): to_api(item, odd) for key, item in value.items()}
+    return [to_api(item, odd) for item in value] if isinstance(value, list) else value
 
 
 def lower_camel(value: Value) -> Value:

@@ -22,7 +22,7 @@ from mutx_sandbox.aws.resource import (
     document,
     string,
 )
-from mutx_sandbox.aws.shapes import upper_camel
+from mutx_sandbox.aws.shapes import to_api
 from mutx_sandbox.aws.tags import REGION, TAGS, pairs
 from mutx_sandbox.aws.values import Properties, Value
 
@@ -34,12 +34,6 @@ _FIRST_REGION = "us-east-1"
 _ODD_NAMES = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID", "id": "ID"}
 """Where S3's spelling is not the property's in UpperCamel."""
 _PROPERTY_NAMES = {odd: name for name, odd in _ODD_NAMES.items()}
-
-
-def _to_api(value: Value) -> Value:
-    if isinstance(value, dict):
-        return {_ODD_NAMES.get(key, upper_camel(key)): _to_api(item) for key, item in value.items()}
-    return [_to_api(item) for item in value] if isinstance(value, list) else value
 
 
 def _to_property(value: Value) -> Value:
@@ -65,14 +59,7 @@ def _make_bucket(work: Work) -> Properties:
     }
     if work.region != _FIRST_REGION:
         request["CreateBucketConfiguration"] = {"LocationConstraint": work.region}
-    try:
-        return work.call_once("CreateBucket", request)
-    except AwsError as exc:
-        if exc.code != "BucketAlreadyOwnedByYou" or not work.session.made.knows(
-            f"{work.type.name} {work.inputs['bucket']}"
-        ):
-            raise
-        return {}
+    return work.call_once("CreateBucket", request)
 
 
 def _extend_bucket(work: Work, item: Properties, new: bool) -> Properties:
@@ -186,11 +173,8 @@ def _setting(
     """
 
     def put(work: Work) -> Properties:
-        structure = {
-            _ODD_NAMES.get(key, upper_camel(key)): _to_api(work.inputs[key])
-            for key in properties
-            if work.inputs.get(key) is not None
-        }
+        said = {key: work.inputs[key] for key in properties if work.inputs.get(key) is not None}
+        structure = to_api(said, _ODD_NAMES)
         flat = structure.pop(member, None)
         wanted = flat if flat is not None else structure
         return work.call(f"Put{operation}", {"Bucket": work.inputs["bucket"], member: wanted})

@@ -23,7 +23,7 @@ from mutx_sandbox.aws.resource import (
     string,
     strings,
 )
-from mutx_sandbox.aws.shapes import lower_camel, put, upper_camel
+from mutx_sandbox.aws.shapes import lower_camel, put, to_api
 from mutx_sandbox.aws.tags import REGION, ec2_tagging, pairs
 from mutx_sandbox.aws.values import Properties, Value
 
@@ -40,19 +40,12 @@ def _in_data(kind: Kind, member: str, **more: Value) -> Property:
     return Property(kind=kind, api=f"LaunchTemplateData.{member}", item=f"Data.{member}", **more)
 
 
-def _to_api(value: Value) -> Value:
-    """Turn nested property names into the API's, deeply (`httpTokens`: `HttpTokens`)."""
-    if isinstance(value, dict):
-        return {upper_camel(key): _to_api(item) for key, item in value.items()}
-    return [_to_api(item) for item in value] if isinstance(value, list) else value
-
-
 _NESTED = ("BlockDeviceMappings", "MetadataOptions", "IamInstanceProfile", "Monitoring")
 
 
 def _template_data(data: Properties) -> Properties:
     """Return a template's data as the API takes it."""
-    made = {name: _to_api(value) if name in _NESTED else value for name, value in data.items()}
+    made = {name: to_api(value) if name in _NESTED else value for name, value in data.items()}
     if data.get("TagSpecifications"):
         made["TagSpecifications"] = [
             {"ResourceType": entry["resourceType"], "Tags": pairs(entry.get("tags") or {})}
@@ -169,7 +162,7 @@ def _instance_request(inputs: Properties, request: Properties) -> Properties:
             "Version": template.get("version"),
         }
     if inputs.get("metadataOptions"):
-        made["MetadataOptions"] = _to_api(inputs["metadataOptions"])
+        made["MetadataOptions"] = to_api(inputs["metadataOptions"])
     return made
 
 
@@ -227,7 +220,7 @@ def _set_profile(work: Work) -> None:
 def _set_metadata_options(work: Work) -> None:
     options = work.inputs.get("metadataOptions")
     if options:
-        work.call("ModifyInstanceMetadataOptions", {"InstanceId": work.id, **_to_api(options)})
+        work.call("ModifyInstanceMetadataOptions", {"InstanceId": work.id, **to_api(options)})
 
 
 _INSTANCES = described(

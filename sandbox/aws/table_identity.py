@@ -12,14 +12,13 @@ from mutx_sandbox.aws.resource import (
     Naming,
     Output,
     ResourceType,
-    Tagging,
     Update,
     boolean,
     document,
     integer,
     string,
 )
-from mutx_sandbox.aws.tags import TAGS, pairs
+from mutx_sandbox.aws.tags import TAGS, call_tagging
 from mutx_sandbox.aws.values import Properties
 
 if TYPE_CHECKING:
@@ -98,19 +97,11 @@ ROLE = ResourceType(
         Update(frozenset({"permissionsBoundary"}), _set_boundary),
     ),
     delete=(_detach_if_asked, Call("DeleteRole", {"RoleName": "$id"})),
-    tagging=Tagging(
-        put=lambda request, tags: request.update(Tags=pairs(tags)),
-        add=lambda work, tags: _do(work, "TagRole", {"RoleName": work.id, "Tags": pairs(tags)}),
-        remove=lambda work, keys: _do(work, "UntagRole", {"RoleName": work.id, "TagKeys": keys}),
-    ),
+    tagging=call_tagging("TagRole", "UntagRole", "RoleName"),
     naming=Naming(longest=_ROLE_NAME_LENGTH),
     unique_by=("name",),
     refused={"inlinePolicies": _NOT_INLINE, "managedPolicyArns": "managed policies are not in its table"},
 )
-
-
-def _do(work: Work, operation: str, parameters: dict[str, object]) -> None:
-    work.call(operation, parameters)
 
 
 def _parse_policy(text: str) -> Properties:
@@ -203,11 +194,7 @@ POLICY = ResourceType(
     extend=_extend_policy,
     updates=(Update(frozenset({"policy"}), _new_policy_version),),
     delete=(_delete_versions, Call("DeletePolicy", {"PolicyArn": "$id"})),
-    tagging=Tagging(
-        put=lambda request, tags: request.update(Tags=pairs(tags)),
-        add=lambda work, tags: _do(work, "TagPolicy", {"PolicyArn": work.id, "Tags": pairs(tags)}),
-        remove=lambda work, keys: _do(work, "UntagPolicy", {"PolicyArn": work.id, "TagKeys": keys}),
-    ),
+    tagging=call_tagging("TagPolicy", "UntagPolicy", "PolicyArn"),
     naming=Naming(longest=_POLICY_NAME_LENGTH),
     unique_by=("name", "path"),
 )
@@ -257,15 +244,7 @@ INSTANCE_PROFILE = ResourceType(
     ),
     updates=(Update(frozenset({"role"}), _set_profile_role),),
     delete=(_empty_profile, Call("DeleteInstanceProfile", {"InstanceProfileName": "$id"})),
-    tagging=Tagging(
-        put=lambda request, tags: request.update(Tags=pairs(tags)),
-        add=lambda work, tags: _do(
-            work, "TagInstanceProfile", {"InstanceProfileName": work.id, "Tags": pairs(tags)}
-        ),
-        remove=lambda work, keys: _do(
-            work, "UntagInstanceProfile", {"InstanceProfileName": work.id, "TagKeys": keys}
-        ),
-    ),
+    tagging=call_tagging("TagInstanceProfile", "UntagInstanceProfile", "InstanceProfileName"),
     naming=Naming(longest=_POLICY_NAME_LENGTH),
     unique_by=("name",),
 )

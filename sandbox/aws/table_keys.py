@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.caller import AwsError
@@ -13,14 +14,13 @@ from mutx_sandbox.aws.resource import (
     Naming,
     Output,
     ResourceType,
-    Tagging,
     Update,
     boolean,
     document,
     integer,
     string,
 )
-from mutx_sandbox.aws.tags import REGION
+from mutx_sandbox.aws.tags import REGION, call_tagging
 from mutx_sandbox.aws.values import Properties, Value
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ALIAS_LENGTH = 256
 _PENDING = "KMSInvalidStateException"
 
 
-def _kms_tags(tags: Value) -> list[dict[str, str]]:
+def _kms_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"TagKey": key, "TagValue": value} for key, value in tags.items()]
 
 
@@ -128,21 +128,13 @@ KEY = ResourceType(
         ),
     ),
     delete=(_schedule_deletion,),
-    tagging=Tagging(
-        put=lambda request, tags: request.update(Tags=_kms_tags(tags)),
-        add=lambda work, tags: _do(work, "TagResource", {"KeyId": work.id, "Tags": _kms_tags(tags)}),
-        remove=lambda work, keys: _do(work, "UntagResource", {"KeyId": work.id, "TagKeys": keys}),
-    ),
+    tagging=call_tagging("TagResource", "UntagResource", "KeyId", spell=_kms_tags),
     refused={
         "rotationPeriodInDays": "the stand-in rotates every year",
         "customKeyStoreId": "custom key stores are not in its table",
         "xksKeyId": "external key stores are not in its table",
     },
 )
-
-
-def _do(work: Work, operation: str, parameters: dict[str, object]) -> None:
-    work.call(operation, parameters)
 
 
 def _key_id(value: Value) -> str:

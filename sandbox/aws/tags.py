@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.resource import Kind, Property, Tagging
@@ -21,6 +21,33 @@ REGION = Property(replaces=True, computed=True, api=None)
 def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Return tags as most APIs take them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def call_tagging(
+    add: str,
+    remove: str,
+    target: str,
+    *,
+    spell: Callable[[Mapping[str, str]], list[dict[str, str]]] = pairs,
+) -> Tagging:
+    """Tags of a resource whose service has a call to add some and one to remove some, by the resource's id.
+
+    Args:
+        add: the operation that adds, e.g. `TagRole`.
+        remove: the operation that removes.
+        target: the member that holds the id.
+        spell: tags as the service takes them.
+    """
+
+    def put_tags(work: Work, tags: Mapping[str, str]) -> None:
+        work.call(add, {target: work.id, "Tags": spell(tags)})
+
+    def remove_tags(work: Work, keys: list[str]) -> None:
+        work.call(remove, {target: work.id, "TagKeys": keys})
+
+    return Tagging(
+        put=lambda request, tags: request.update(Tags=spell(tags)), add=put_tags, remove=remove_tags
+    )
 
 
 def ec2_tagging(resource_type: str) -> Tagging:
