@@ -15,7 +15,7 @@ LEASE_S = 30.0
 
 SILENCE_S = 0.6 * LEASE_S
 """Child processes are asked to end after this long without a renewal. Together with their time to end
-(`engine_command.GRACE_S`) it is less than `LEASE_S`: no engine works on when another run may take the tenant."""
+(`supervised.GRACE_S`) it is less than `LEASE_S`: no child works on when another run may take the tenant."""
 
 
 class Leases:

@@ -26,12 +26,13 @@ from mutx_infra.adapters import policy_pack
 from mutx_infra.adapters.aws_lookup import AwsLookup
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.child_environment import child_environment
-from mutx_infra.adapters.engine_command import GRACE_S, SupervisedEngine
+from mutx_infra.adapters.engine_command import SupervisedEngine
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
 from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
+from mutx_infra.adapters.supervised import GRACE_S
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
 from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError

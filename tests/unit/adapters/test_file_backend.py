@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mutx_infra.adapters.engine_command import GRACE_S
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
+from mutx_infra.adapters.supervised import GRACE_S
 from mutx_infra.leases import LEASE_S, SILENCE_S
 
 NEW = {"version": 3, "checkpoint": {"stack": "acme", "latest": {"resources": [{"urn": "new"}]}}}
