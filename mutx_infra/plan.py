@@ -138,6 +138,11 @@ class TenantPlan(BaseModel):
         """Return the tags of one resource of this tenant."""
         return naming.tags_for(self.tenant, logical_name, self.tags)
 
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """The rows of the flow table that hold for this tenant."""
+        return _flows_of(Tier(self.tier))
+
     def subnets_of(self, layer: Layer) -> tuple[SubnetPlan, ...]:
         """Return a layer's subnets in the zones' order."""
         return tuple(subnet for subnet in self.subnets if subnet.layer is layer)
@@ -165,8 +170,7 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
     )
     profile = TIERS[spec.tier]
     nats = _nat_gateways(allocation.zones, per_zone=profile.nat_per_zone)
-    is_platform = spec.tier is Tier.PLATFORM
-    flows = flows_of(interface_endpoints=profile.interface_endpoints, platform=is_platform)
+    flows = _flows_of(spec.tier)
     endpoints = _endpoints(subnets) if profile.interface_endpoints else ()
     return TenantPlan(
         tenant=spec.id,
@@ -186,7 +190,7 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         hosts=host_plans(spec.id, spec.tier, allocation.zones),
         keys=key_plans(spec.id, spec.tier),
         log_groups=log_group_plans(spec.id),
-        buckets=bucket_plans(allocation.account, allocation.region) if is_platform else (),
+        buckets=bucket_plans(allocation.account, allocation.region) if spec.tier is Tier.PLATFORM else (),
         tags=dict(sorted(spec.tags.items())),
     )
 
@@ -218,6 +222,10 @@ def check_allocation(spec: TenantSpec, allocation: Allocation) -> None:
             code="spec-tier-fixed",
             remedy="name the allocated zones in `zones:`, or destroy the tenant and create it anew",
         )
+
+
+def _flows_of(tier: Tier) -> tuple[Flow, ...]:
+    return flows_of(interface_endpoints=TIERS[tier].interface_endpoints, platform=tier is Tier.PLATFORM)
 
 
 def _route_tables(
