@@ -73,6 +73,11 @@ def iam_path(tenant: str) -> str:
     return f"/mutx/{tenant}/"
 
 
+def host_name(tenant: str, host: str) -> str:
+    """Return a host's own name, and its name on the tailnet: one DNS label (63 characters)."""
+    return bounded(f"{tenant}-{host}", 63)
+
+
 def host_identity(tenant: str, host: str) -> str:
     """Return the IAM role, and the instance profile, of one host (64 characters)."""
     return bounded(f"mutx-{tenant}-{host}", 64)

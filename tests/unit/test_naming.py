@@ -20,6 +20,7 @@ NAMES: dict[str, tuple[Name, int, str]] = {
     "stack": (naming.stack_name, 100, r"[A-Za-z0-9_.-]+"),
     "log group": (naming.flow_log_group, 512, r"[A-Za-z0-9_/.#-]+"),
     "role": (naming.flow_log_role, 64, r"[A-Za-z0-9+=,.@_-]+"),
+    "host": (lambda tenant: naming.host_name(tenant, "control-plane-1"), 63, r"[a-z0-9-]+"),
     "resource": (lambda tenant: naming.resource_name(tenant, "route-app-a-default"), 256, r"[A-Za-z0-9-]+"),
     **{
         f"group {role}": (

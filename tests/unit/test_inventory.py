@@ -1,0 +1,110 @@
+"""Who the playbooks configure, how each host is reached, and what it is told."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+
+from mutx_infra.errors import RefusedError
+from mutx_infra.flows import LAYER_OF, Role
+from mutx_infra.inventory import Inventory, make_inventory, variables_of
+from mutx_infra.plan import TenantPlan
+from tests.support.specs import a_plan
+
+TIERS = ["starter", "standard", "dedicated"]
+
+
+def outputs_of(plan: TenantPlan) -> dict[str, object]:
+    """Outputs as a stack of this plan has them: each host at the next free address of its layer."""
+    taken: dict[str, int] = {}
+    hosts = {}
+    for host in plan.hosts:
+        area = IPv4Network(plan.areas[LAYER_OF[host.role]])
+        taken[area.with_prefixlen] = number = taken.get(area.with_prefixlen, 3) + 1
+        hosts[host.key] = {"private_ip": str(area[number]), "role": str(host.role), "zone": host.zone}
+    return {"hosts": hosts}
+
+
+def an_inventory(plan: TenantPlan | None = None) -> Inventory:
+    plan = plan or a_plan()
+    return make_inventory(plan, outputs_of(plan))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_host_of_the_plan_is_there_once_under_its_role(tier: str) -> None:
+    plan = a_plan(tier=tier)
+
+    inventory = an_inventory(plan)
+
+    assert [host.key for host in inventory.hosts] == [host.key for host in plan.hosts]
+    assert len({host.name for host in inventory.hosts}) == len(plan.hosts)
+    assert all(host.name.startswith("acme-") for host in inventory.hosts)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_hosts_that_the_tailnet_does_not_reach_are_reached_through_mgmt(tier: str) -> None:
+    jumps = {host.role: host.jump for host in an_inventory(a_plan(tier=tier)).hosts}
+
+    assert {role for role, jump in jumps.items() if jump is None} == {Role.AGENT, Role.GUARD, Role.MGMT}
+    assert {jump for jump in jumps.values() if jump} == {"acme-mgmt-1"}
+
+
+def test_the_platform_s_database_and_vault_are_reached_through_its_mgmt() -> None:
+    inventory = an_inventory(a_plan("platform", tier="platform"))
+
+    assert {host.group for host in inventory.hosts if host.jump is None} == {"control_plane", "mgmt"}
+
+
+def test_ssh_is_forwarded_by_mgmt_alone_and_to_the_hosts_behind_it_alone() -> None:
+    inventory = an_inventory(a_plan(tier="standard"))
+
+    allowed = {host.key: variables_of(host, "acme")["sshd_permit_open"] for host in inventory.hosts}
+
+    behind = [f"{host.address}:22" for host in inventory.hosts if host.role in {Role.DATABASE, Role.VAULT}]
+    assert allowed.pop("mgmt-1") == behind
+    assert not any(allowed.values())
+
+
+def test_a_host_is_told_its_own_rules() -> None:
+    host = an_inventory().host("database-1")
+
+    told = variables_of(host, "acme")
+
+    assert (told["mutx_host"], told["mutx_role"]) == ("database-1", "database")
+    assert told["ufw_incoming_rules"][0] == {  # type: ignore[index]
+        "port": 5432,
+        "protocol": "tcp",
+        "interface": None,
+        "source": "10.0.1.0/26",
+        "comment": "PostgreSQL, TLS",
+    }
+    assert told["ufw_outgoing_policy"] == "deny"
+
+
+def test_a_stack_that_lacks_a_host_is_refused_with_the_command_that_makes_it() -> None:
+    plan = a_plan()
+    outputs = outputs_of(plan)
+    del outputs["hosts"]["vault-1"]  # type: ignore[attr-defined]
+
+    with pytest.raises(RefusedError, match="no host vault-1 yet") as refused:
+        make_inventory(plan, outputs)
+
+    assert refused.value.code == "hosts-missing"
+    assert "mutx-infra tenant create acme" in refused.value.remedy
+    with pytest.raises(RefusedError, match="agent-1"):
+        make_inventory(plan, {})
+
+
+@pytest.mark.parametrize("name", ["guard-1", "acme-guard-1"])
+def test_hosts_are_chosen_by_key_or_name(name: str) -> None:
+    assert [host.key for host in an_inventory().only((name,)).hosts] == ["guard-1"]
+
+
+def test_choosing_none_chooses_all_and_an_unknown_one_is_named() -> None:
+    inventory = an_inventory()
+
+    assert inventory.only(()) == inventory
+    with pytest.raises(RefusedError, match="no host guard-9") as refused:
+        inventory.only(("agent-1", "guard-9"))
+    assert "agent-1" in refused.value.remedy
