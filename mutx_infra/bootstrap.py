@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,18 @@ from pydantic import ValidationError
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import SettingsError
+from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
+from mutx_infra.inventory import Inventory
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
     from mutx_infra.adapters.sql_registry import SqlRegistry
+
+
+WAIVERS_FILE = "waivers.yml"
 
 
 class SystemClock:
@@ -108,8 +114,46 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    chronicle = Chronicle(_history(environment, session, registry), stacks, clock)
+    chronicle = Chronicle(_history(environment, session, registry), stacks.state, clock)
     return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle)
+
+
+def make_host_care(process: Process, settings: Settings) -> HostCare:
+    """Wire the use cases of hosts to ansible-runner and testinfra, in the environment in force."""
+    from mutx_infra.adapters.ansible_hosts import AnsibleHosts  # noqa: PLC0415
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+    from mutx_infra.adapters.evidence_files import EvidenceFiles  # noqa: PLC0415
+    from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
+    from mutx_infra.adapters.sql_journal import SqlJournal  # noqa: PLC0415
+    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+    from mutx_infra.adapters.testinfra_checks import TestinfraAuditor  # noqa: PLC0415
+    from mutx_infra.adapters.waiver_file import load_waivers  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    clock, owner = SystemClock(), current_owner()
+    url = environment.registry.url.get_secret_value()
+    registry = SqlRegistry(url, clock)
+    return HostCare(
+        environment,
+        registry,
+        SqlJournal(url, clock),
+        AnsibleHosts(environment.hosts, process.variables, settings.state, environment.name, clock.sleep),
+        TestinfraAuditor(environment.hosts, process.variables),
+        # A host's configuration is in no stack's state.
+        Chronicle(_history(environment, AwsSession(environment.aws), registry), lambda _: None, clock),
+        EvidenceFiles(settings.state / "evidence"),
+        load_waivers(_waivers_file(settings)),
+        clock,
+        owner,
+        is_alive,
+    )
+
+
+def render_inventory(settings: Settings, inventory: Inventory) -> str:
+    """Return an inventory as Ansible reads it, with the connection settings of the environment in force."""
+    from mutx_infra.adapters.ansible_inventory import render_inventory as render  # noqa: PLC0415
+
+    return render(inventory, load_environment(settings.require_environment()).hosts)
 
 
 def make_history(settings: Settings) -> History:
@@ -131,6 +175,12 @@ def make_history(settings: Settings) -> History:
             remedy="set `history.url` in its profile",
         )
     return history
+
+
+def _waivers_file(settings: Settings) -> Path:
+    """Return the project's waivers, or those that came with the playbooks where there is no project."""
+    own = (settings.project or Path()) / "playbooks" / WAIVERS_FILE
+    return own if own.is_file() else Path(str(files("mutx_infra.playbooks").joinpath(WAIVERS_FILE)))
 
 
 def _history(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.history import Draft, History, Outcome
 from mutx_infra.plan import Allocation, TenantPlan
-from mutx_infra.ports import Clock, Stacks
+from mutx_infra.ports import Clock
 from mutx_infra.records import RunKind, RunRecord, TenantRecord
 from mutx_infra.tenant import TenantSpec
 
@@ -27,12 +27,14 @@ class Chronicle:
 
     Args:
         history: where entries go; None in a loopback profile without one.
-        stacks: gives the state after an update.
+        state_of: gives the state of a plan's stack, where there is one.
         clock: says when an update ended.
     """
 
-    def __init__(self, history: History | None, stacks: Stacks, clock: Clock) -> None:
-        self._history, self._stacks, self._clock = history, stacks, clock
+    def __init__(
+        self, history: History | None, state_of: Callable[[TenantPlan], bytes | None], clock: Clock
+    ) -> None:
+        self._history, self._state_of, self._clock = history, state_of, clock
 
     @contextmanager
     def writing(
@@ -102,7 +104,7 @@ class Chronicle:
             changes=changes,
         )
         if outcome is Outcome.DONE:
-            self._history.append(draft, plan, self._stacks.state(plan))
+            self._history.append(draft, plan, self._state_of(plan))
             return
         # What went wrong is what the operator must hear of, not that the history cannot be written as well.
         with suppress(MutxInfraError):
@@ -110,6 +112,6 @@ class Chronicle:
 
     def _state_if_any(self, plan: TenantPlan) -> bytes | None:
         try:
-            return self._stacks.state(plan)
+            return self._state_of(plan)
         except MutxInfraError:
             return None

@@ -90,6 +90,23 @@ class HistoryStore(_Part):
     url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
 
 
+class HostAccess(_Part):
+    """How hosts are reached by SSH.
+
+    Attributes:
+        user: the account that the playbooks work as; it may become root.
+        ssh_config: file for `ssh -F` that says how each host is reached, by its name. None: hosts are reached by their
+            names on the tailnet, the others through the tenant's mgmt host.
+        key_file: private key; its certificate lies beside it, as ssh expects (`KEY-cert.pub`).
+        known_hosts_file: the hosts' keys; a host that is not in it is refused.
+    """
+
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "mutx"
+    ssh_config: str | None = None
+    key_file: str | None = None
+    known_hosts_file: str | None = None
+
+
 class Environment(_Part):
     """One environment profile, as read from YAML.
 
@@ -105,6 +122,7 @@ class Environment(_Part):
     registry: RegistryStore
     pool: AddressPool = AddressPool()
     history: HistoryStore | None = None
+    hosts: HostAccess = HostAccess()
 
     @property
     def is_loopback(self) -> bool:

@@ -43,7 +43,7 @@ class Draft(BaseModel):
     """One update, before it has its place in the chain.
 
     Attributes:
-        kind: `create`, `rollback` or `destroy`.
+        kind: `create`, `rollback`, `destroy` or `harden`.
         by: user, host and pid of the process.
         error: the error's code and message where the update failed; no secret.
         spec, allocation: as they were, in the words of their time: a later program may know other fields.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from mutx_infra.errors import LockedError, MutxInfraError
-from mutx_infra.ports import Registry, Reporter, Stacks
+from mutx_infra.ports import Registry, Reporter, Workers
 from mutx_infra.records import Lease, Owner
 
 LEASE_S = 30.0
@@ -22,13 +22,14 @@ class Leases:
     """Takes leases for one process.
 
     Args:
+        workers: whose child processes the lease binds.
         is_alive: True or False for a process of this machine, None where it cannot be told.
     """
 
     def __init__(
-        self, registry: Registry, stacks: Stacks, owner: Owner, is_alive: Callable[[Owner], bool | None]
+        self, registry: Registry, workers: Workers, owner: Owner, is_alive: Callable[[Owner], bool | None]
     ) -> None:
-        self._registry, self._stacks = registry, stacks
+        self._registry, self._workers = registry, workers
         self._owner, self._is_alive = owner, is_alive
 
     @contextmanager
@@ -40,7 +41,7 @@ class Leases:
         """
         lease = self._take(tenant, purpose, report)
         ended = Event()
-        with self._stacks.guard(SILENCE_S) as beat:
+        with self._workers.guard(SILENCE_S) as beat:
 
             def renew() -> None:
                 nonlocal lease
@@ -69,5 +70,5 @@ class Leases:
                 raise
             report.note(f"{held.owner} died while it worked on {tenant}; going on in its place")
             self._registry.break_lease(held)
-            self._stacks.await_quiet(tenant)
+            self._workers.await_quiet(tenant)
             return self._registry.acquire(tenant, self._owner, purpose=purpose, ttl_s=LEASE_S)

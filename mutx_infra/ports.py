@@ -10,6 +10,9 @@ from typing import Protocol
 
 from mutx_infra.capacity import Capacity
 from mutx_infra.changes import ChangeSet
+from mutx_infra.evidence import Bundle, Check
+from mutx_infra.host_records import Configured
+from mutx_infra.inventory import Inventory
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.records import (
     ChainHead,
@@ -214,7 +217,17 @@ class Reporter(ProgressWatcher, Protocol):
         """Something an operator should know, e.g. that an earlier run was found dead."""
 
 
-class Stacks(Protocol):
+class Workers(Protocol):
+    """What works on tenants by child processes."""
+
+    def await_quiet(self, tenant: str) -> None:
+        """Wait until no child that a dead process of this machine started works on the tenant any more."""
+
+    def guard(self, silence_s: float) -> AbstractContextManager[Callable[[], None]]:
+        """Bind child processes to a lease: they end unless the yielded function is called every `silence_s`."""
+
+
+class Stacks(Workers, Protocol):
     """The tenant stack, driven through the Pulumi engine."""
 
     def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
@@ -244,11 +257,46 @@ class Stacks(Protocol):
     def unlock(self, plan: TenantPlan) -> None:
         """Remove the state backend's lock on the stack, whoever holds it."""
 
-    def await_quiet(self, tenant: str) -> None:
-        """Wait until no engine that a dead process of this machine started works on the stack any more."""
 
-    def guard(self, silence_s: float) -> AbstractContextManager[Callable[[], None]]:
-        """Bind child processes to a lease: they end unless the yielded function is called every `silence_s`."""
+class HostReporter(Reporter, Protocol):
+    """Receives the progress of a run over many hosts."""
+
+    def task(self, host: str, task: str, *, changed: int) -> None:
+        """A host begins a task; `changed` is how many things the run has changed on it so far."""
+
+
+class HostConfigurer(Workers, Protocol):
+    """Brings hosts up to what the playbooks say."""
+
+    def configure(self, inventory: Inventory, report: HostReporter, *, check: bool, diff: bool) -> Configured:
+        """Run the playbooks on every host of the inventory; one that fails does not stop the others.
+
+        Args:
+            inventory: the hosts.
+            report: told of each task.
+            check: say what would change and change nothing.
+            diff: keep what differs, where it holds no secret.
+
+        Raises:
+            OutsideError: the run could not begin, or ended without a result.
+        """
+
+
+class HostAuditor(Protocol):
+    """Looks at hosts and says what it saw; changes nothing."""
+
+    def audit(self, inventory: Inventory, report: HostReporter) -> tuple[Check, ...]:
+        """Return a check for every control on every host; those of a host that does not answer are unknown."""
+
+    def tools(self) -> dict[str, str]:
+        """Return the versions of what was looked with."""
+
+
+class EvidenceStore(Protocol):
+    """Where bundles are kept; written once, never changed."""
+
+    def keep(self, bundle: Bundle) -> str:
+        """Write a bundle and return where it lies."""
 
 
 class SpecFiles(Protocol):

@@ -38,6 +38,7 @@ class RunKind(StrEnum):
     CREATE = "create"
     ROLLBACK = "rollback"
     DESTROY = "destroy"
+    HARDEN = "harden"
 
 
 class _Record(BaseModel):

@@ -24,6 +24,7 @@ TIER_OF_DIRECTORY = {
     "contracts": "integration",
     "integration": "integration",
     "system": "integration",
+    "compliance": "compliance",
 }
 # The design wants 240 s for the network alone; hosts, history, platform, accounts, contracts, sandbox, policy pack and
 # packaging share its pytest call. The gate is to catch a test that grew, not a machine that is slow.

@@ -32,7 +32,7 @@ from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
-from mutx_infra.adapters.supervised import GRACE_S
+from mutx_infra.adapters.supervised import GRACE_S, is_at_work
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
 from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError
@@ -184,7 +184,7 @@ class PulumiStacks:
         """Wait until the supervisor of a dead process has ended its engine; it needs `GRACE_S` at most."""
         work_dir = str(self._root / stack_name(tenant))
         deadline = time.monotonic() + GRACE_S + 5
-        while time.monotonic() < deadline and _works_in(work_dir):
+        while time.monotonic() < deadline and is_at_work(work_dir):
             self._sleep(0.1)
 
     def _prepare(self, stack: auto.Stack, plan: TenantPlan, report: Reporter) -> bool:
@@ -397,21 +397,6 @@ def _export(stack: auto.Stack) -> dict[str, Any] | None:
         if _NO_STACK in str(exc):
             return None
         raise
-
-
-def _works_in(directory: str) -> bool:
-    """Say whether a supervised engine of this machine has `directory` for its current directory."""
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                if (
-                    str((process / "cwd").readlink()) == directory
-                    and b"supervise.py" in (process / "cmdline").read_bytes()
-                ):
-                    return True
-            except OSError:
-                continue
-    return False
 
 
 def _write_stack_config(path: Path, config: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Lock, Thread, Timer
 from typing import IO
 
@@ -121,6 +122,20 @@ class SupervisedCommands:
         with self._lock:
             for pipe in self._pipes:
                 os.write(pipe, b".")
+
+
+def is_at_work(directory: str) -> bool:
+    """Say whether a supervisor of this machine has `directory`, or one below it, for its current directory."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if (process / "cwd").readlink().is_relative_to(directory) and b"supervise.py" in (
+                    process / "cmdline"
+                ).read_bytes():
+                    return True
+            except OSError:
+                continue
+    return False
 
 
 def _drain(stream: IO[str], lines: list[str], callback: Listener | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network
 
 from mutx_infra.addressing import default_prefix_length, first_free_block
+from mutx_infra.flows import LAYER_OF
 from mutx_infra.plan import Allocation, TenantPlan, make_plan
 from mutx_infra.records import Owner
 from mutx_infra.tenant import TenantSpec
@@ -36,6 +37,17 @@ def a_plan(tenant: str = "acme", block: str | None = None, **fields: object) -> 
     spec = a_spec(tenant, **fields)
     fitting = block or ("10.0.1.0/24" if spec.zone_count == 1 else "10.0.4.0/22")
     return make_plan(spec, an_allocation(spec, fitting))
+
+
+def outputs_of(plan: TenantPlan) -> dict[str, object]:
+    """Outputs as a stack of this plan has them: each host at the next free address of its layer."""
+    taken: dict[str, int] = {}
+    hosts = {}
+    for host in plan.hosts:
+        area = IPv4Network(plan.areas[LAYER_OF[host.role]])
+        taken[area.with_prefixlen] = number = taken.get(area.with_prefixlen, 3) + 1
+        hosts[host.key] = {"private_ip": str(area[number]), "role": str(host.role), "zone": host.zone}
+    return {"hosts": hosts}
 
 
 def first_fit(

@@ -215,7 +215,7 @@ class World:
         """The workflow as one process runs it."""
         return Onboarding(
             self.environment, self.registry, self.journal, self.cloud, self.stacks,
-            owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks, self.clock),
+            owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks.state, self.clock),
         )  # fmt: skip
 
     def _is_alive(self, owner: Owner) -> bool | None:

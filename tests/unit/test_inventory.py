@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 import pytest
 
 from mutx_infra.errors import RefusedError
-from mutx_infra.flows import LAYER_OF, Role
+from mutx_infra.flows import Role
 from mutx_infra.inventory import Inventory, make_inventory, variables_of
 from mutx_infra.plan import TenantPlan
-from tests.support.specs import a_plan
+from tests.support.specs import a_plan, outputs_of
 
 TIERS = ["starter", "standard", "dedicated"]
-
-
-def outputs_of(plan: TenantPlan) -> dict[str, object]:
-    """Outputs as a stack of this plan has them: each host at the next free address of its layer."""
-    taken: dict[str, int] = {}
-    hosts = {}
-    for host in plan.hosts:
-        area = IPv4Network(plan.areas[LAYER_OF[host.role]])
-        taken[area.with_prefixlen] = number = taken.get(area.with_prefixlen, 3) + 1
-        hosts[host.key] = {"private_ip": str(area[number]), "role": str(host.role), "zone": host.zone}
-    return {"hosts": hosts}
 
 
 def an_inventory(plan: TenantPlan | None = None) -> Inventory:

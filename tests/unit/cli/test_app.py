@@ -33,7 +33,12 @@ def command(name: str, action: object) -> Iterator[None]:
         root.app.registered_commands.pop()
 
 
-ALWAYS_JSON = {"mutx-infra account boundary", "mutx-infra account policy", "mutx-infra spec schema"}
+ALWAYS_JSON = {
+    "mutx-infra hosts inventory",
+    "mutx-infra account boundary",
+    "mutx-infra account policy",
+    "mutx-infra spec schema",
+}
 """They print a document, which is JSON whatever was asked for."""
 
 

@@ -1,0 +1,103 @@
+"""Hosts, looked at by the compliance suites: pytest with testinfra in a child process for each host."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+from mutx_infra.adapters.ansible_inventory import render_inventory
+from mutx_infra.adapters.supervised import Ended, SupervisedCommands
+from mutx_infra.environment import HostAccess
+from mutx_infra.errors import OutsideError
+from mutx_infra.evidence import Check
+from mutx_infra.inventory import Inventory, InventoryHost
+from mutx_infra.ports import HostReporter
+
+LIMIT_S = 600.0
+"""One host's time limit."""
+AT_ONCE = 4
+SUITE = "mutx_infra.compliance"
+_PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "SSH_AUTH_SOCK")
+_TOOLS = ("mutx-infra", "pytest-testinfra", "pytest", "ansible-core")
+_USABLE_STATUS = (0, 1)
+"""pytest's exit status where tests ran: all passed, or some failed."""
+
+
+class TestinfraAuditor:
+    """`HostAuditor` by the compliance suites.
+
+    Args:
+        access: how hosts are reached.
+        variables: the process environment, of which only named parts reach the suites.
+    """
+
+    __test__ = False  # its name begins as a test's does
+
+    def __init__(self, access: HostAccess, variables: Mapping[str, str]) -> None:
+        self._access = access
+        self._variables = {name: variables[name] for name in _PASSED if name in variables}
+        self._commands = SupervisedCommands(limit_s=LIMIT_S)
+
+    def tools(self) -> dict[str, str]:
+        """Return the versions of what was looked with."""
+        return {name: version(name) for name in _TOOLS}
+
+    def audit(self, inventory: Inventory, report: HostReporter) -> tuple[Check, ...]:
+        """Return a check for every control on every host, in the inventory's order."""
+        with (
+            tempfile.TemporaryDirectory(prefix="mutx-") as scratch,
+            ThreadPoolExecutor(AT_ONCE) as pool,
+        ):
+            directory = Path(scratch)
+            (directory / "hosts.json").write_text(render_inventory(inventory, self._access), encoding="utf-8")
+            (directory / "ansible.cfg").write_text(_settings(directory), encoding="utf-8")
+            found = pool.map(lambda host: self._look(directory, host, report), inventory.hosts)
+            return tuple(check for checks in found for check in checks)
+
+    def _look(self, directory: Path, host: InventoryHost, report: HostReporter) -> list[Check]:
+        report.task(host.name, "look at every control", changed=0)
+        evidence = directory / f"{host.name}.jsonl"
+        command = [
+            sys.executable, "-m", "pytest", "--pyargs", SUITE, "--quiet", "--no-header", "--tb=no",
+            "-c", str(directory / "pytest.ini"), "--rootdir", str(directory), "-p", "no:cacheprovider",
+            f"--hosts=ansible://{host.name}", f"--ansible-inventory={directory / 'hosts.json'}",
+            f"--evidence={evidence}",
+        ]  # fmt: skip
+        (directory / "pytest.ini").touch()
+        ended = self._commands.run(command, str(directory), self._environment(directory))
+        if ended.status not in _USABLE_STATUS or not evidence.is_file():
+            raise _failure(host, ended)
+        return [Check.model_validate_json(line) for line in evidence.read_text("utf-8").splitlines()]
+
+    def _environment(self, directory: Path) -> dict[str, str]:
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{self._variables.get('PATH', os.defpath)}"
+        return {
+            **self._variables,
+            "PATH": programs,
+            "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+            "ANSIBLE_HOME": str(directory / "ansible"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+
+def _settings(directory: Path) -> str:
+    """Return the settings that testinfra takes from Ansible's file: one connection a host, kept open."""
+    return (
+        "[ssh_connection]\n"
+        f"ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath={directory}/%C\n"
+    )
+
+
+def _failure(host: InventoryHost, ended: Ended) -> OutsideError:
+    said = [line for line in f"{ended.stdout}\n{ended.stderr}".splitlines() if line.strip()]
+    return OutsideError(
+        f"the compliance suites could not be run on {host.name} (pytest ended with {ended.status})",
+        code="suites-failed",
+        remedy="mend what is said above, then run the same command",
+        detail="\n".join(line[:300] for line in said[-8:]),
+    )

@@ -1,0 +1,247 @@
+"""Use cases for a tenant's hosts: list them, bring them up to the playbooks, look at every control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mutx_infra.changes import ChangeSet, Operation, ResourceChange
+from mutx_infra.chronicle import Chronicle
+from mutx_infra.environment import Environment
+from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
+from mutx_infra.evidence import Bundle, Subject, Waiver, with_waivers
+from mutx_infra.host_records import Configured, HostOutcome, HostState
+from mutx_infra.inventory import Inventory, make_inventory
+from mutx_infra.leases import Leases
+from mutx_infra.plan import TenantPlan, make_plan
+from mutx_infra.ports import (
+    Clock,
+    EvidenceStore,
+    HostAuditor,
+    HostConfigurer,
+    HostReporter,
+    Journal,
+    Registry,
+)
+from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord
+
+HOST_KIND = "mutx:host:Host"
+"""How the history calls a host whose configuration changed."""
+
+
+class HostsFailedError(OutsideError):
+    """Some hosts did not come through a run.
+
+    Attributes:
+        configured: what the run did on all of them.
+    """
+
+    def __init__(self, tenant: str, configured: Configured) -> None:
+        failed = configured.failed
+        super().__init__(
+            f"{len(failed)} of {len(configured.hosts)} host(s) of {tenant} did not come through",
+            code="hosts-failed",
+            remedy=f"mend the cause, then `mutx-infra hosts harden {tenant} --failed` runs on these alone",
+            detail="\n".join(map(_line, failed)),
+        )
+        self.configured = configured
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a look at the hosts gave, and where it was written."""
+
+    bundle: Bundle
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A tenant that stands: its record, plan and hosts."""
+
+    record: TenantRecord
+    plan: TenantPlan
+    inventory: Inventory
+
+
+class HostCare:
+    """Use cases over the ports.
+
+    Args:
+        chronicle: writes down what a run changed.
+        evidence: keeps what a look has shown.
+        waivers: failures that are borne.
+        is_alive: True or False for a process of this machine, None where it cannot be told.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        registry: Registry,
+        journal: Journal,
+        configurer: HostConfigurer,
+        auditor: HostAuditor,
+        chronicle: Chronicle,
+        evidence: EvidenceStore,
+        waivers: Sequence[Waiver],
+        clock: Clock,
+        owner: Owner,
+        is_alive: Callable[[Owner], bool | None],
+    ) -> None:
+        self._environment, self._registry, self._journal = environment, registry, journal
+        self._configurer, self._auditor, self._chronicle = configurer, auditor, chronicle
+        self._evidence, self._waivers, self._clock, self._owner = evidence, waivers, clock, owner
+        self._leases = Leases(registry, configurer, owner, is_alive)
+
+    def inventory(self, tenant: str, hosts: tuple[str, ...] = ()) -> Inventory:
+        """Return the tenant's hosts, or the named ones.
+
+        Raises:
+            RefusedError: no such tenant or host, or its stack was never made.
+        """
+        return self._known(tenant, hosts).inventory
+
+    def harden(
+        self, tenant: str, report: HostReporter, *, hosts: tuple[str, ...] = (), failed_only: bool = False
+    ) -> Configured:
+        """Bring the hosts up to what the playbooks say; safe to run twice and to stop anywhere.
+
+        Args:
+            tenant: its id.
+            report: told of each host and task.
+            hosts: names or keys; none means all.
+            failed_only: the hosts that did not come through the last run, or were not reached by it.
+
+        Raises:
+            HostsFailedError: some did not come through; the others did.
+            RefusedError: no such tenant or host; nothing failed the last time.
+        """
+        with self._leases.hold(tenant, "harden", report):
+            known = self._known(tenant, (*hosts, *self._failed(tenant)) if failed_only else hosts)
+            run = self._journal.begin(tenant, RunKind.HARDEN, known.plan.digest, self._owner)
+            with (
+                self._closing(run),
+                self._chronicle.writing(
+                    run, known.record.spec, known.record.allocation, known.plan
+                ) as written,
+            ):
+                for host in known.inventory.hosts:
+                    self._journal.start_step(run.id, host.key)
+                done: list[str] = []
+                with report.step("hosts", "bring hosts up to the playbooks", done):
+                    configured = self._configurer.configure(known.inventory, report, check=False, diff=False)
+                    done.append(configured.summary())
+                    self._write_steps(run, known.inventory, configured)
+                    written.changes = _as_changes(configured)
+                    if configured.failed:
+                        raise HostsFailedError(tenant, configured)
+        return configured
+
+    def preview(
+        self, tenant: str, report: HostReporter, *, hosts: tuple[str, ...] = (), diff: bool = False
+    ) -> Configured:
+        """Say what `harden` would change; changes nothing.
+
+        Raises:
+            HostsFailedError: some hosts could not be looked at.
+        """
+        inventory = self.inventory(tenant, hosts)
+        done: list[str] = []
+        with report.step("hosts", "compare hosts with the playbooks", done):
+            configured = self._configurer.configure(inventory, report, check=True, diff=diff)
+            done.append(configured.summary())
+            if configured.failed:
+                raise HostsFailedError(tenant, configured)
+        return configured
+
+    def check(self, tenant: str, report: HostReporter, *, hosts: tuple[str, ...] = ()) -> Audit:
+        """Look at the hosts and keep what was seen; a failure that is waived is none, if its waiver has not expired."""
+        known = self._known(tenant, hosts)
+        done: list[str] = []
+        with report.step("check", "look at the hosts", done):
+            started_at = self._clock.now()
+            roles = {host.name: str(host.role) for host in known.inventory.hosts}
+            checks = self._auditor.audit(known.inventory, report)
+            bundle = Bundle(
+                subject=self._subject(known.plan),
+                tools=self._auditor.tools(),
+                started_at=started_at,
+                ended_at=self._clock.now(),
+                checks=with_waivers(checks, self._waivers, roles, started_at.date()),
+            )
+            path = self._evidence.keep(bundle)
+            done.append(", ".join(f"{number} {verdict}" for verdict, number in bundle.counts.items()))
+        return Audit(bundle, path)
+
+    def _known(self, tenant: str, hosts: tuple[str, ...]) -> _Known:
+        record = self._registry.tenant(tenant)
+        if record is None:
+            raise RefusedError(
+                f"there is no tenant {tenant} in environment {self._environment.name}",
+                code="tenant-unknown",
+                remedy="`mutx-infra tenant list` shows the tenants",
+            )
+        plan = make_plan(record.spec, record.allocation)
+        return _Known(record, plan, make_inventory(plan, record.outputs).only(hosts))
+
+    def _failed(self, tenant: str) -> tuple[str, ...]:
+        """Return the hosts that the last hardening run did not finish."""
+        last = next((run for run in self._journal.runs(tenant) if run.kind is RunKind.HARDEN), None)
+        failed = tuple(step.name for step in (last.steps if last else ()) if step.state is not StepState.DONE)
+        if not failed:
+            raise RefusedError(
+                f"no host of {tenant} failed the last time" if last else f"{tenant} was never hardened",
+                code="hosts-none-failed",
+                remedy=f"run `mutx-infra hosts harden {tenant}` for all of them",
+            )
+        return failed
+
+    def _write_steps(self, run: RunRecord, inventory: Inventory, configured: Configured) -> None:
+        keys = {host.name: host.key for host in inventory.hosts}
+        for outcome in configured.hosts:
+            if outcome.is_done:
+                detail = f"{len(outcome.changes)} of {outcome.tasks} tasks changed something"
+                self._journal.finish_step(run.id, keys[outcome.host], detail)
+            else:
+                self._journal.fail_step(run.id, keys[outcome.host], _line(outcome))
+
+    def _subject(self, plan: TenantPlan) -> Subject:
+        return Subject(
+            tenant=plan.tenant,
+            environment=self._environment.name,
+            endpoints={"aws": self._environment.aws.endpoint_url or f"AWS account {plan.account}"},
+            is_production=not self._environment.is_loopback,
+            plan_digest=plan.digest,
+        )
+
+    @contextmanager
+    def _closing(self, run: RunRecord) -> Iterator[None]:
+        try:
+            yield
+        except (MutxInfraError, KeyboardInterrupt):
+            self._journal.end(run.id, succeeded=False)
+            raise
+        self._journal.end(run.id, succeeded=True)
+
+
+def _as_changes(configured: Configured) -> ChangeSet:
+    """Return what changed in the terms of the history: one resource a host, its fields the tasks that changed it."""
+    return ChangeSet(
+        changes=tuple(
+            ResourceChange(
+                operation=Operation.UPDATE,
+                kind=HOST_KIND,
+                name=outcome.host,
+                fields=tuple(change.task for change in outcome.changes),
+            )
+            for outcome in configured.changed
+        ),
+        unchanged=len(configured.hosts) - len(configured.changed),
+    )
+
+
+def _line(outcome: HostOutcome) -> str:
+    where = f" at {outcome.failed_task!r}" if outcome.failed_task else ""
+    what = {HostState.UNREACHABLE: "did not answer", HostState.NOT_REACHED: "had no turn"}
+    return f"{outcome.host} {what.get(outcome.state, 'failed')}{where}: {outcome.reason}".rstrip(": ")
