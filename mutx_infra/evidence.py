@@ -229,5 +229,7 @@ def _waived(check: Check, waivers: tuple[Waiver, ...], role: str | None, today: 
 
 
 def _text(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple, set, frozenset)) else str(value)
+    text = str(value)
+    if isinstance(value, (list, tuple)):
+        text = ", ".join(map(str, value)) or "none"
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text)} characters)"

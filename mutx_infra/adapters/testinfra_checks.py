@@ -72,7 +72,8 @@ class TestinfraAuditor:
         ended = self._commands.run(command, str(directory), self._environment(directory))
         if ended.status not in _USABLE_STATUS or not evidence.is_file():
             raise _failure(host, ended)
-        return [Check.model_validate_json(line) for line in evidence.read_text("utf-8").splitlines()]
+        found = [Check.model_validate_json(line) for line in evidence.read_text("utf-8").splitlines()]
+        return sorted(found, key=lambda check: check.control)
 
     def _environment(self, directory: Path) -> dict[str, str]:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{self._variables.get('PATH', os.defpath)}"
@@ -86,10 +87,13 @@ class TestinfraAuditor:
 
 
 def _settings(directory: Path) -> str:
-    """Return the settings that testinfra takes from Ansible's file: one connection a host, kept open."""
+    """Return the settings that testinfra takes from Ansible's file: one connection a host, kept open.
+
+    `%%` is a percent sign: testinfra reads the file with interpolation.
+    """
     return (
         "[ssh_connection]\n"
-        f"ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath={directory}/%C\n"
+        f"ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath={directory}/%%C\n"
     )
 
 

@@ -111,6 +111,10 @@ def test_a_long_observation_is_cut_and_says_so() -> None:
     assert check.seen.endswith("… (5000 characters)")
 
 
+def test_lists_read_as_words() -> None:
+    assert [a_check(seen=seen).seen for seen in ([], ["a", "b"], "")] == ["none", "a, b", ""]
+
+
 def test_time_runs_forward_and_has_a_zone() -> None:
     with pytest.raises(ValidationError, match="ended before it started"):
         judge(CONTROL, "h", seen="", wanted="", is_met=True, started_at=NOON, ended_at=NOON - timedelta(1))
