@@ -115,4 +115,4 @@ def sysctl(host: Host) -> Callable[[str], str]:
 @pytest.fixture(scope="module")
 def has_own_kernel(host: Host) -> bool:
     """False in a container, whose kernel is its host's: what is set there is nothing that the host decides."""
-    return host.run("systemd-detect-virt --container --quiet").rc != 0
+    return bool(host.run("systemd-detect-virt --container --quiet").rc != 0)

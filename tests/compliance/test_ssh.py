@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from mutx_infra.compliance.conftest import Host, Settings, Unit
 from mutx_infra.compliance.plugin import Look
 
