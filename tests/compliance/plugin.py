@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the suites out where no hosts are named: testinfra would look at this very machine."""
+    """Leave the suites out of a larger run without hosts: testinfra would look at this very machine."""
     if collection_path == SUITE and not config.getoption("hosts", default=None):
         return True
     return None
@@ -53,6 +53,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark every test of the suites; one without a control is a mistake of ours."""
     if not item.path.is_relative_to(SUITE):
         return
+    if not item.config.getoption("hosts", default=None):
+        raise pytest.UsageError("the suites look at hosts: name them, e.g. `--hosts=ansible://all`")
     item.add_marker("compliance")
     if item.get_closest_marker("control") is None:
         raise pytest.UsageError(f'{item.nodeid} names no control: mark it `@pytest.mark.control("…")`')
