@@ -145,7 +145,7 @@ def _is_operators_ssh(flow: Flow) -> bool:
 
 
 def _incoming(rule: HostRule) -> dict[str, object]:
-    return {**_rule(rule), "source": rule.peer}
+    return {**_rule(rule), "interface": rule.interface, "source": rule.peer}
 
 
 def _outgoing(rule: HostRule) -> dict[str, object]:
@@ -153,9 +153,4 @@ def _outgoing(rule: HostRule) -> dict[str, object]:
 
 
 def _rule(rule: HostRule) -> dict[str, object]:
-    return {
-        "port": rule.port,
-        "protocol": rule.protocol,
-        "interface": rule.interface,
-        "comment": rule.reason,
-    }
+    return {"port": rule.port, "protocol": rule.protocol, "comment": rule.reason}
