@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
+from mutx_infra.access import SshRoute
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import SettingsError
 from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
 from mutx_infra.inventory import Inventory
+from mutx_infra.joining import FixedTailnet, Joining
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
     from mutx_infra.adapters.sql_registry import SqlRegistry
+    from mutx_infra.adapters.ssh_files import SshFileStore
 
 
 WAIVERS_FILE = "waivers.yml"
@@ -181,6 +184,44 @@ def _waivers_file(settings: Settings) -> Path:
     """Return the project's waivers, or those that came with the playbooks where there is no project."""
     own = (settings.project or Path()) / "playbooks" / WAIVERS_FILE
     return own if own.is_file() else Path(str(files("mutx_infra.playbooks").joinpath(WAIVERS_FILE)))
+
+
+@dataclass(frozen=True, slots=True)
+class HostPorts:
+    """What brings hosts in and reaches them."""
+
+    joining: Joining
+    ssh: SshFileStore
+
+
+def make_host_ports(settings: Settings) -> HostPorts:
+    """Wire joining to SSM and SSH to files, as the environment in force says.
+
+    Raises:
+        SettingsError: its profile does not say how hosts are reached (code `hosts-missing`).
+    """
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+    from mutx_infra.adapters.ssh_files import SshFileStore  # noqa: PLC0415
+    from mutx_infra.adapters.ssm_join import SsmMailbox  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    access = environment.hosts
+    if access is None or access.tailnet_network is None:
+        raise SettingsError(
+            f"the environment {environment.name} does not say how hosts are brought in",
+            code="hosts-missing",
+            remedy="set `hosts.ca_key_file` and `hosts.tailnet_network` in its profile",
+        )
+    route = SshRoute(
+        proxy_command=access.proxy_command,
+        passes_descriptor=access.proxy_passes_descriptor,
+        tailnet_network=access.tailnet_network,
+    )
+    home = settings.state / "hosts" / environment.name
+    ssh = SshFileStore(home, Path(access.ca_key_file), route)
+    mailbox = SsmMailbox(AwsSession(environment.aws))
+    joining = Joining(mailbox, FixedTailnet(access.tailnet_network), ssh, ssh.authorities(), SystemClock())
+    return HostPorts(joining, ssh)
 
 
 def _history(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:

@@ -91,20 +91,21 @@ class HistoryStore(_Part):
 
 
 class HostAccess(_Part):
-    """How hosts are reached by SSH.
+    """How hosts are brought in and reached by SSH.
 
     Attributes:
-        user: the account that the playbooks work as; it may become root.
-        ssh_config: file for `ssh -F` that says how each host is reached, by its name. None: hosts are reached by their
-            names on the tailnet, the others through the tenant's mgmt host.
-        key_file: private key; its certificate lies beside it, as ssh expects (`KEY-cert.pub`).
-        known_hosts_file: the hosts' keys; a host that is not in it is refused.
+        ca_key_file: private key of the SSH authority that signs the converge account's certificates (mode 0600).
+        proxy_command: how SSH reaches tailnet addresses from here, as ssh_config's `ProxyCommand` takes it (for a
+            tailscaled in userspace mode: `tailscale nc %h %p`); None where this machine is in the tailnet itself.
+        proxy_passes_descriptor: `proxy_command` hands over a connected descriptor (`ProxyUseFdpass`).
+        tailnet_network: where the tailnet has fixed addresses instead of a coordination server, the block that
+            they are from.
     """
 
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "mutx"
-    ssh_config: str | None = None
-    key_file: str | None = None
-    known_hosts_file: str | None = None
+    ca_key_file: str
+    proxy_command: str | None = None
+    proxy_passes_descriptor: bool = False
+    tailnet_network: Annotated[IPv4Network | None, Field(strict=False)] = None
 
 
 class Environment(_Part):
@@ -122,7 +123,7 @@ class Environment(_Part):
     registry: RegistryStore
     pool: AddressPool = AddressPool()
     history: HistoryStore | None = None
-    hosts: HostAccess = HostAccess()
+    hosts: HostAccess | None = None
 
     @property
     def is_loopback(self) -> bool:

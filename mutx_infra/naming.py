@@ -113,6 +113,11 @@ def join_script(tenant: str, host: str) -> str:
     return f"#!/bin/sh\nexec systemctl start --no-block '{join_unit(tenant, host)}'\n"
 
 
+def converge_principal(tenant: str) -> str:
+    """Return what an SSH certificate must name to enter a tenant's hosts as the converge account."""
+    return f"converge@{tenant}"
+
+
 def role_arn(account: str, role: str, region: str) -> str:
     """Return the ARN of a role without a path."""
     return f"arn:{partition(region)}:iam::{account}:role/{role}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format, emit
+from mutx_sandbox.machines.commands import app as hosts_app
 
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
 from mutx_infra.settings import find_project, state_directory
@@ -28,6 +29,7 @@ FaultOption = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, help="A local cloud of real parts, no account needed.")
+app.add_typer(hosts_app, name="hosts")
 
 
 @app.command(epilog="Example: mutx-infra sandbox up")

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import yaml
 from mutx_sandbox.buckets import HISTORY_BUCKET, HISTORY_REGION
+from mutx_sandbox.machines.life import Machines
+from mutx_sandbox.machines.places import host_access, machines_folder
 from mutx_sandbox.processes import module_command
 from pydantic import BaseModel, ConfigDict
 
@@ -234,6 +236,7 @@ class Sandbox:
                 "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
             },
             "history": {"url": f"s3://{HISTORY_BUCKET}?region={HISTORY_REGION}"},
+            "hosts": host_access(self.folder),
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }
         _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))
@@ -281,6 +284,8 @@ class Sandbox:
 
     def _wipe_state(self) -> None:
         """Remove what describes a cloud that is empty now."""
+        Machines(machines_folder(self.folder)).remove()
+        shutil.rmtree(self._state / "hosts" / "sandbox", ignore_errors=True)
         shutil.rmtree(self._state / "stacks" / "sandbox", ignore_errors=True)
         shutil.rmtree(self.backend, ignore_errors=True)
         for file in self.folder.glob("registry.db*"):

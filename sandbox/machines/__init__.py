@@ -1,0 +1,1 @@
+"""Real machines of the sandbox: Debian with systemd and sshd, in networks of their own, on this machine."""

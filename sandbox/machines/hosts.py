@@ -1,0 +1,187 @@
+"""Brings the hosts of the sandbox up and down: image, machines, joining, SSH."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mutx_sandbox.daemon import Sandbox
+from mutx_sandbox.machines.backends import BACKENDS, usable_backend
+from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TRIAL, TrialHosts, tenant_machines
+from mutx_sandbox.machines.kernel import run
+from mutx_sandbox.machines.life import Machines
+from mutx_sandbox.machines.machine import BackendName, Machine, MachineState
+from mutx_sandbox.machines.places import authority_file, machines_folder
+from mutx_sandbox.machines.recipe import ensure_layer
+from mutx_sandbox.machines.rootfs import ensure_rootfs
+from mutx_sandbox.machines.tools import BUILD, NETWORK, ensure_tools, needed_by, require_root
+
+from mutx_infra.access import HostTarget, SshFiles
+from mutx_infra.errors import OutsideError, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from mutx_infra.bootstrap import HostPorts
+    from mutx_infra.records import TenantRecord
+
+JOIN_WITHIN_S = {BackendName.NSPAWN: 60.0, BackendName.UML: 240.0}
+_SSH_PARALLEL = 8
+_SSH_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpHost:
+    """One host after `up`.
+
+    Attributes:
+        is_new: its machine did not run before.
+    """
+
+    target: HostTarget
+    machine: Machine
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxHosts:
+    """The hosts of one checkout's sandbox.
+
+    Attributes:
+        cache: where the image is kept.
+        say: tells the operator what takes its time.
+    """
+
+    sandbox: Sandbox
+    cache: Path
+    say: Callable[[str], None]
+
+    @property
+    def machines(self) -> Machines:
+        """The machines that run, or would."""
+        return Machines(machines_folder(self.sandbox.folder))
+
+    def prepare(self, backend: BackendName) -> tuple[Path, ...]:
+        """Have all that machines take; returns the layers of the image.
+
+        Raises:
+            RefusedError: not root, or the backend does not work here.
+        """
+        require_root()
+        ensure_tools(needed_by([NETWORK, BUILD, BACKENDS[backend].needs]), self.say)
+        usable_backend(backend)
+        return (ensure_layer(self.cache), ensure_rootfs(self.cache, self.say))
+
+    def start(self, layers: tuple[Path, ...]) -> None:
+        """Have a sandbox that is up, its SSH authority, and a laboratory."""
+        record = self.sandbox.record()
+        if record is None or not record.is_up:
+            _, remark = self.sandbox.up()
+            self.say(remark)
+        authority = authority_file(self.sandbox.folder)
+        if not authority.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ssh authority", "-f", str(authority))
+        self.machines.start(self.sandbox.environment_file, self.sandbox.credentials_file, layers)
+
+    def up_trial(
+        self, number: int, trial: TrialHosts, ports: HostPorts, backend: BackendName, memory_mib: int
+    ) -> tuple[UpHost, ...]:
+        """Have so many trial hosts."""
+        if not 1 <= number <= MOST_TRIAL_HOSTS:
+            raise UsageError(
+                f"{number} hosts: between 1 and {MOST_TRIAL_HOSTS} are possible",
+                code="hosts-number",
+                remedy="give another number",
+            )
+        targets = trial.ensure(number)
+        return self._up(targets, tuple(trial.machines(targets, backend, memory_mib)), ports, backend)
+
+    def up_tenant(
+        self,
+        record: TenantRecord,
+        names: Sequence[str],
+        ports: HostPorts,
+        backend: BackendName,
+        memory_mib: int,
+    ) -> tuple[UpHost, ...]:
+        """Have the hosts of a tenant; `names` picks some by key, e.g. `agent-1`."""
+        targets, machines = tenant_machines(record, backend, memory_mib)
+        unknown = sorted(set(names) - {target.key for target in targets})
+        if unknown:
+            raise RefusedError(
+                f"{record.spec.id} has no host {', '.join(unknown)}",
+                code="host-unknown",
+                remedy=f"it has {', '.join(target.key for target in targets)}",
+            )
+        chosen = [i for i, target in enumerate(targets) if not names or target.key in names]
+        some, their = tuple(targets[i] for i in chosen), tuple(machines[i] for i in chosen)
+        return self._up(some, their, ports, backend, every=targets)
+
+    def down_some(self, names: Iterable[str]) -> tuple[str, ...]:
+        """End some machines and forget their disks; returns their names."""
+        ended = []
+        for name in names:
+            self.machines.drop(name)
+            ended.append(name)
+        return tuple(ended)
+
+    def states(self) -> tuple[MachineState, ...]:
+        """Return how the machines are doing."""
+        return self.machines.states()
+
+    def _up(
+        self, targets: Sequence[HostTarget], machines: Sequence[Machine], ports: HostPorts, backend: BackendName,
+        every: Sequence[HostTarget] | None = None,
+    ) -> tuple[UpHost, ...]:  # fmt: skip
+        new = [self.machines.add(machine) for machine in machines]
+        if not targets:
+            return ()
+        limit_s = JOIN_WITHIN_S[backend] + 2.0 * len(targets)
+        ports.joining.bring_in(targets, limit_s, lambda host: self.say(f"{host.name} has joined"))
+        files = ports.ssh.prepare(targets[0].tenant, every or targets)
+        await_logins(targets, files, limit_s)
+        return tuple(map(UpHost, targets, machines, new))
+
+
+def await_logins(targets: Sequence[HostTarget], files: SshFiles, within_s: float) -> None:
+    """Return when every host lets the converge account in.
+
+    Raises:
+        OutsideError: some do not, in time (code `hosts-no-login`).
+    """
+    with ThreadPoolExecutor(_SSH_PARALLEL) as pool:
+        answers = list(pool.map(lambda target: _await_login(target, files, within_s), targets))
+    failed = [(target.name, answer) for target, answer in zip(targets, answers, strict=True) if answer]
+    if failed:
+        raise OutsideError(
+            f"no login at {', '.join(name for name, _ in failed)}",
+            code="hosts-no-login",
+            remedy="see the machines' console logs (`mutx-infra sandbox hosts list`), then run it again",
+            detail=failed[0][1],
+        )
+
+
+def _await_login(target: HostTarget, files: SshFiles, within_s: float) -> str:
+    """Return the last complaint of SSH, or nothing once it got in."""
+    command = ["ssh", "-F", str(files.config), target.name, "true"]
+    deadline = time.monotonic() + within_s
+    while True:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SSH_LIMIT_S,
+            check=False,
+        )
+        if done.returncode == 0 or time.monotonic() > deadline:
+            return done.stderr.strip() if done.returncode else ""
+        time.sleep(0.1)
+
+
+def trial_only(states: Iterable[MachineState]) -> tuple[str, ...]:
+    """Return the names of the trial hosts among machines."""
+    return tuple(state.machine.name for state in states if state.machine.wire.vpc == TRIAL)
