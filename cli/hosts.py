@@ -44,7 +44,7 @@ def list_(
                 host.name,
                 str(host.role),
                 host.zone,
-                str(host.address),
+                str(host.target.private_ip),
                 f"through {host.jump}" if host.jump else "over the tailnet",
                 ", ".join(sorted({f"{rule.port}/{rule.protocol}" for rule in host.incoming})),
             )

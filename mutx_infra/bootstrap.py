@@ -135,13 +135,14 @@ def make_host_care(process: Process, settings: Settings) -> HostCare:
     environment = load_environment(settings.require_environment())
     clock, owner = SystemClock(), current_owner()
     url = environment.registry.url.get_secret_value()
-    registry = SqlRegistry(url, clock)
+    registry, ports = SqlRegistry(url, clock), make_host_ports(settings)
     return HostCare(
         environment,
         registry,
         SqlJournal(url, clock),
-        AnsibleHosts(environment.hosts, process.variables, settings.state, environment.name, clock.sleep),
-        TestinfraAuditor(environment.hosts, process.variables),
+        ports.joining,
+        AnsibleHosts(ports.ssh, process.variables, settings.state, environment.name, clock.sleep),
+        TestinfraAuditor(ports.ssh, process.variables),
         # A host's configuration is in no stack's state.
         Chronicle(_history(environment, AwsSession(environment.aws), registry), lambda _: None, clock),
         EvidenceFiles(settings.state / "evidence"),
@@ -153,10 +154,10 @@ def make_host_care(process: Process, settings: Settings) -> HostCare:
 
 
 def render_inventory(settings: Settings, inventory: Inventory) -> str:
-    """Return an inventory as Ansible reads it, with the connection settings of the environment in force."""
+    """Return an inventory as Ansible reads it, once SSH has what it takes to reach its hosts."""
     from mutx_infra.adapters.ansible_inventory import render_inventory as render  # noqa: PLC0415
 
-    return render(inventory, load_environment(settings.require_environment()).hosts)
+    return render(inventory, make_host_ports(settings).ssh.prepare(inventory.tenant, inventory.ways).config)
 
 
 def make_history(settings: Settings) -> History:

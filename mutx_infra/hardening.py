@@ -13,6 +13,7 @@ from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 from mutx_infra.evidence import Bundle, Subject, Waiver, with_waivers
 from mutx_infra.host_records import Configured, HostOutcome, HostState
 from mutx_infra.inventory import Inventory, make_inventory
+from mutx_infra.joining import Joining
 from mutx_infra.leases import Leases
 from mutx_infra.plan import TenantPlan, make_plan
 from mutx_infra.ports import (
@@ -25,6 +26,9 @@ from mutx_infra.ports import (
     Registry,
 )
 from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord
+
+JOIN_WITHIN_S = 300.0
+"""An instance that was just started boots, gets its identity and joins within this time."""
 
 HOST_KIND = "mutx:host:Host"
 """How the history calls a host whose configuration changed."""
@@ -69,6 +73,7 @@ class HostCare:
     """Use cases over the ports.
 
     Args:
+        joining: brings in hosts that have not joined yet.
         chronicle: writes down what a run changed.
         evidence: keeps what a look has shown.
         waivers: failures that are borne.
@@ -80,6 +85,7 @@ class HostCare:
         environment: Environment,
         registry: Registry,
         journal: Journal,
+        joining: Joining,
         configurer: HostConfigurer,
         auditor: HostAuditor,
         chronicle: Chronicle,
@@ -90,6 +96,7 @@ class HostCare:
         is_alive: Callable[[Owner], bool | None],
     ) -> None:
         self._environment, self._registry, self._journal = environment, registry, journal
+        self._joining = joining
         self._configurer, self._auditor, self._chronicle = configurer, auditor, chronicle
         self._evidence, self._waivers, self._clock, self._owner = evidence, waivers, clock, owner
         self._leases = Leases(registry, configurer, owner, is_alive)
@@ -128,6 +135,7 @@ class HostCare:
             ):
                 for host in known.inventory.hosts:
                     self._journal.start_step(run.id, host.key)
+                self._bring_in(known.inventory, report)
                 done: list[str] = []
                 with report.step("hosts", "bring hosts up to the playbooks", done):
                     configured = self._configurer.configure(known.inventory, report, check=False, diff=False)
@@ -173,6 +181,13 @@ class HostCare:
             path = self._evidence.keep(bundle)
             done.append(", ".join(f"{number} {verdict}" for verdict, number in bundle.counts.items()))
         return Audit(bundle, path)
+
+    def _bring_in(self, inventory: Inventory, report: HostReporter) -> None:
+        """Have every host of the tenant joined, also where some of them are worked on: one may lead to another."""
+        done: list[str] = []
+        with report.step("join", "bring in hosts that have not joined", done):
+            new = self._joining.bring_in(inventory.ways, JOIN_WITHIN_S)
+            done.append(f"{len(new)} of {len(inventory.ways)} host(s) joined now, the others before")
 
     def _known(self, tenant: str, hosts: tuple[str, ...]) -> _Known:
         record = self._registry.tenant(tenant)

@@ -12,23 +12,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mutx_infra.access import CONVERGE_ACCOUNT, SSH_PORT, HostTarget, targets_of
 from mutx_infra.errors import RefusedError
-from mutx_infra.flows import Carrier, Flow, Outside, Role
+from mutx_infra.flows import Role
 from mutx_infra.host_firewall import HostRule, incoming_rules, outgoing_rules
 from mutx_infra.naming import host_name
 from mutx_infra.plan import TenantPlan
-
-SSH_PORT = 22
 
 
 class InventoryHost(BaseModel):
     """One host as the playbooks see it.
 
     Attributes:
-        name: unique among all tenants; the tailnet knows the host by it.
-        key: `<role>-<number>`, unique in the tenant.
-        address: in the VPC.
-        jump: name of the mgmt host that SSH goes through; None where the host is reached over the tailnet itself.
+        target: who it is and how SSH reaches it.
         forwards_to: addresses that SSH may be forwarded to from here, for the hosts that are reached through it.
         incoming: what it accepts.
         outgoing: where it may connect to.
@@ -36,29 +32,50 @@ class InventoryHost(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    key: str
-    role: Role
+    target: HostTarget
     zone: str
-    address: IPv4Address
-    jump: str | None = None
     forwards_to: tuple[IPv4Address, ...] = ()
     incoming: tuple[HostRule, ...]
     outgoing: tuple[HostRule, ...]
 
     @property
+    def name(self) -> str:
+        """Unique among all tenants; SSH, the tailnet and the host itself know it by it."""
+        return self.target.name
+
+    @property
+    def key(self) -> str:
+        """`<role>-<number>`, unique in the tenant."""
+        return self.target.key
+
+    @property
+    def role(self) -> Role:
+        """What it is for."""
+        return Role(self.target.role)
+
+    @property
     def group(self) -> str:
         """The inventory group of its role; Ansible takes no dash in a group's name."""
-        return self.role.replace("-", "_")
+        return self.target.role.replace("-", "_")
+
+    @property
+    def jump(self) -> str | None:
+        """Name of the host that SSH goes through; None where the tailnet leads there."""
+        return host_name(self.target.tenant, self.target.jump) if self.target.jump else None
 
 
 class Inventory(BaseModel):
-    """The hosts of one tenant, in the plan's order."""
+    """Hosts of one tenant, by key.
+
+    Attributes:
+        ways: how SSH reaches every host of the tenant, also where `hosts` are some of them: one may lead to another.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     tenant: str
     hosts: tuple[InventoryHost, ...]
+    ways: tuple[HostTarget, ...]
 
     def host(self, name: str) -> InventoryHost:
         """Return a host by its name or its key.
@@ -96,25 +113,20 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
             code="hosts-missing",
             remedy=f"run `mutx-infra tenant create {plan.tenant}` first",
         )
-    addresses = {host.key: IPv4Address(made[host.key]["private_ip"]) for host in plan.hosts}
-    jumps = {host.key: _jump(plan, host.role) for host in plan.hosts}
+    known = {host.key: host for host in plan.hosts}
+    targets = [target for target in targets_of(plan.tenant, outputs, plan.flows) if target.key in known]
     return Inventory(
         tenant=plan.tenant,
+        ways=tuple(targets),
         hosts=tuple(
             InventoryHost(
-                name=host_name(plan.tenant, host.key),
-                key=host.key,
-                role=host.role,
-                zone=host.zone,
-                address=addresses[host.key],
-                jump=jumps[host.key],
-                forwards_to=tuple(
-                    addresses[key] for key, jump in jumps.items() if jump == host_name(plan.tenant, host.key)
-                ),
-                incoming=incoming_rules(plan, host.role, handed_over=handed_over),
-                outgoing=outgoing_rules(plan, host.role),
+                target=target,
+                zone=known[target.key].zone,
+                forwards_to=tuple(t.private_ip for t in targets if t.jump == target.key),
+                incoming=incoming_rules(plan, Role(target.role), handed_over=handed_over),
+                outgoing=outgoing_rules(plan, Role(target.role)),
             )
-            for host in plan.hosts
+            for target in targets
         ),
     )
 
@@ -128,20 +140,9 @@ def variables_of(host: InventoryHost, tenant: str) -> dict[str, object]:
         "ufw_incoming_rules": [_incoming(rule) for rule in host.incoming],
         "ufw_outgoing_policy": "deny",
         "ufw_outgoing_rules": [_outgoing(rule) for rule in host.outgoing],
+        "sshd_allow_groups": [CONVERGE_ACCOUNT],
         "sshd_permit_open": [f"{address}:{SSH_PORT}" for address in host.forwards_to],
     }
-
-
-def _jump(plan: TenantPlan, role: Role) -> str | None:
-    """Return the host that leads to a role's, where the flow table has no way to it over the tailnet."""
-    if any(_is_operators_ssh(flow) and flow.destination is role for flow in plan.flows):
-        return None
-    mgmt = next(host for host in plan.hosts if host.role is Role.MGMT)
-    return host_name(plan.tenant, mgmt.key)
-
-
-def _is_operators_ssh(flow: Flow) -> bool:
-    return flow.carrier is Carrier.TAILNET and flow.source is Outside.OPERATORS and SSH_PORT in flow.ports
 
 
 def _incoming(rule: HostRule) -> dict[str, object]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mutx_infra.adapters.ansible_events import EventCollector
 from mutx_infra.adapters.ansible_inventory import render_inventory
+from mutx_infra.adapters.ssh_files import SshFileStore
 from mutx_infra.adapters.supervised import GRACE_S, SupervisedCommands, is_at_work
-from mutx_infra.environment import HostAccess
 from mutx_infra.errors import OutsideError
 from mutx_infra.host_records import Configured
 from mutx_infra.inventory import Inventory
@@ -45,7 +45,7 @@ class AnsibleHosts:
     """`HostConfigurer` by ansible-runner.
 
     Args:
-        access: how hosts are reached.
+        ssh: writes what SSH needs to reach a tenant's hosts.
         variables: the process environment, of which only named parts reach Ansible.
         state: the toolkit's state directory, below which runs leave what they printed.
         environment: the environment profile's name.
@@ -54,13 +54,13 @@ class AnsibleHosts:
 
     def __init__(
         self,
-        access: HostAccess,
+        ssh: SshFileStore,
         variables: Mapping[str, str],
         state: Path,
         environment: str,
         sleep: Callable[[float], None],
     ) -> None:
-        self._access, self._sleep = access, sleep
+        self._ssh, self._sleep = ssh, sleep
         self._variables = {name: variables[name] for name in _PASSED if name in variables}
         self._root = state / "hosts" / environment
         self._commands = SupervisedCommands(limit_s=LIMIT_S)
@@ -78,11 +78,12 @@ class AnsibleHosts:
     def configure(self, inventory: Inventory, report: HostReporter, *, check: bool, diff: bool) -> Configured:
         """Run the playbooks on every host of the inventory."""
         begun = time.monotonic()
+        ssh_config = self._ssh.prepare(inventory.tenant, inventory.ways).config
         collector = EventCollector((host.name for host in inventory.hosts), report)
         with self._run_directory(inventory.tenant) as directory, _socket_directory() as sockets:
             hosts = directory / "inventory" / "hosts.json"
             hosts.parent.mkdir()
-            hosts.write_text(render_inventory(inventory, self._access), encoding="utf-8")
+            hosts.write_text(render_inventory(inventory, ssh_config), encoding="utf-8")
             command = _command(directory, check=check, diff=diff)
             ended = self._commands.run(
                 command, str(directory), self._environment(directory, sockets), collector

@@ -27,7 +27,8 @@ from mutx_infra.access import (
 from mutx_infra.errors import OutsideError, SettingsError
 
 _PRIVATE_DIRECTORY, _PRIVATE = 0o700, 0o600
-_RENEW_BEFORE_S = 5 * 60
+_RENEW_BEFORE_S = 20 * 60
+"""A run over many hosts takes minutes, and must not lose its way in because it began with an old certificate."""
 _CLOCK_SKEW = "-1m"
 _LIMIT_S = 30
 

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mutx_infra.adapters.ansible_inventory import render_inventory
+from mutx_infra.adapters.ssh_files import SshFileStore
 from mutx_infra.adapters.supervised import Ended, SupervisedCommands
-from mutx_infra.environment import HostAccess
 from mutx_infra.errors import OutsideError
 from mutx_infra.evidence import Check
 from mutx_infra.inventory import Inventory, InventoryHost
@@ -32,14 +32,14 @@ class TestinfraAuditor:
     """`HostAuditor` by the compliance suites.
 
     Args:
-        access: how hosts are reached.
+        ssh: writes what SSH needs to reach a tenant's hosts.
         variables: the process environment, of which only named parts reach the suites.
     """
 
     __test__ = False  # its name begins as a test's does
 
-    def __init__(self, access: HostAccess, variables: Mapping[str, str]) -> None:
-        self._access = access
+    def __init__(self, ssh: SshFileStore, variables: Mapping[str, str]) -> None:
+        self._ssh = ssh
         self._variables = {name: variables[name] for name in _PASSED if name in variables}
         self._commands = SupervisedCommands(limit_s=LIMIT_S)
 
@@ -49,12 +49,13 @@ class TestinfraAuditor:
 
     def audit(self, inventory: Inventory, report: HostReporter) -> tuple[Check, ...]:
         """Return a check for every control on every host, in the inventory's order."""
+        ssh_config = self._ssh.prepare(inventory.tenant, inventory.ways).config
         with (
             tempfile.TemporaryDirectory(prefix="mutx-") as scratch,
             ThreadPoolExecutor(AT_ONCE) as pool,
         ):
             directory = Path(scratch)
-            (directory / "hosts.json").write_text(render_inventory(inventory, self._access), encoding="utf-8")
+            (directory / "hosts.json").write_text(render_inventory(inventory, ssh_config), encoding="utf-8")
             (directory / "ansible.cfg").write_text(_settings(directory), encoding="utf-8")
             found = pool.map(lambda host: self._look(directory, host, report), inventory.hosts)
             return tuple(check for checks in found for check in checks)

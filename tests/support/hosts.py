@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from mutx_infra.access import HostKey, HostTarget
 from mutx_infra.evidence import Bundle, Check, Control, judge
 from mutx_infra.host_records import Configured, HostChange, HostOutcome, HostState
 from mutx_infra.inventory import Inventory
+from mutx_infra.joining import JoinDocument, JoinReport
 from mutx_infra.ports import HostReporter
 from tests.support.world import Listener
 
@@ -25,6 +27,39 @@ class HostListener(Listener):
 
     def task(self, host: str, task: str, *, changed: int) -> None:
         self.tasks.append((host, task, changed))
+
+
+@dataclass
+class MemoryMailbox:
+    """`joining.JoinMailbox`: a host that is told to join has joined at once, unless it is `deaf`."""
+
+    deaf: set[str] = field(default_factory=set)
+    reports: dict[str, JoinReport] = field(default_factory=dict)
+
+    def deliver(self, host: HostTarget, document: JoinDocument) -> None:
+        if host.key not in self.deaf:
+            self.reports[host.name] = JoinReport(
+                tenant=host.tenant, host=host.key, instance=host.instance, host_key=f"ssh-ed25519 {'A' * 68}"
+            )
+
+    def report(self, host: HostTarget) -> JoinReport | None:
+        return self.reports.get(host.name)
+
+    def clear(self, host: HostTarget) -> None:
+        self.reports.pop(host.name, None)
+
+
+@dataclass
+class MemoryKnownHosts:
+    """`joining.KnownHosts`."""
+
+    hosts: dict[str, dict[str, HostKey]] = field(default_factory=dict)
+
+    def read(self, tenant: str) -> dict[str, HostKey]:
+        return dict(self.hosts.get(tenant, {}))
+
+    def write(self, tenant: str, keys: dict[str, HostKey]) -> None:
+        self.hosts[tenant] = dict(keys)
 
 
 @dataclass

@@ -46,8 +46,13 @@ def outputs_of(plan: TenantPlan) -> dict[str, object]:
     for host in plan.hosts:
         area = IPv4Network(plan.areas[LAYER_OF[host.role]])
         taken[area.with_prefixlen] = number = taken.get(area.with_prefixlen, 3) + 1
-        hosts[host.key] = {"private_ip": str(area[number]), "role": str(host.role), "zone": host.zone}
-    return {"hosts": hosts}
+        hosts[host.key] = {
+            "instance_id": f"i-{host.key}",
+            "private_ip": str(area[number]),
+            "role": str(host.role),
+            "zone": host.zone,
+        }
+    return {"account": plan.account, "region": plan.region, "hosts": hosts}
 
 
 def first_fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -12,8 +13,16 @@ from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.evidence import Verdict, Waiver
 from mutx_infra.hardening import HostCare, HostsFailedError
 from mutx_infra.host_records import HostState
+from mutx_infra.joining import FixedTailnet, Joining
 from mutx_infra.records import RunKind, StepState, TenantState
-from tests.support.hosts import HostListener, MemoryAuditor, MemoryEvidence, MemoryHosts
+from tests.support.hosts import (
+    HostListener,
+    MemoryAuditor,
+    MemoryEvidence,
+    MemoryHosts,
+    MemoryKnownHosts,
+    MemoryMailbox,
+)
 from tests.support.specs import a_plan, a_spec, an_owner, first_fit, outputs_of
 from tests.support.world import World, a_world
 
@@ -29,6 +38,8 @@ class Yard:
     evidence: MemoryEvidence = field(default_factory=MemoryEvidence)
     listener: HostListener = field(default_factory=HostListener)
     waivers: tuple[Waiver, ...] = ()
+    mailbox: MemoryMailbox = field(default_factory=MemoryMailbox)
+    known: MemoryKnownHosts = field(default_factory=MemoryKnownHosts)
 
     def __post_init__(self) -> None:
         self.world.registry.reserve(a_spec(), first_fit(a_spec()))
@@ -36,8 +47,15 @@ class Yard:
 
     def care(self, pid: int = 4242) -> HostCare:
         world = self.world
+        joining = Joining(
+            self.mailbox,
+            FixedTailnet(IPv4Network("100.64.0.0/10")),
+            self.known,
+            ("ssh-ed25519 AAAA",),
+            world.clock,
+        )
         return HostCare(
-            world.environment, world.registry, world.journal, self.hosts, MemoryAuditor(self.hosts),
+            world.environment, world.registry, world.journal, joining, self.hosts, MemoryAuditor(self.hosts),
             Chronicle(world.history, lambda _: None, world.clock), self.evidence, self.waivers, world.clock,
             an_owner(pid), lambda owner: owner.pid not in world.dead,
         )  # fmt: skip
@@ -68,6 +86,24 @@ def test_the_history_says_what_changed_on_which_host_and_a_second_run_adds_nothi
     assert entry.kind == "harden"
     assert [change.name for change in entry.changes.changes] == [f"acme-{host}" for host in HOSTS]
     assert entry.changes.changes[0].fields == ("Install sshd policy",)
+
+
+def test_hosts_join_before_they_are_worked_on_and_once(yard: Yard) -> None:
+    yard.harden(hosts=("vault-1",))
+    yard.harden()
+
+    assert set(yard.known.read("acme")) == {f"acme-{host}" for host in HOSTS}
+    assert yard.listener.steps == ["join", "hosts", "join", "hosts"]
+
+
+def test_a_host_that_does_not_join_is_named_and_none_is_worked_on(yard: Yard) -> None:
+    yard.mailbox.deaf = {"guard-1"}
+
+    with pytest.raises(OutsideError, match="acme-guard-1 did not join"):
+        yard.harden()
+
+    assert yard.hosts.runs == []
+    assert yard.world.journal.runs("acme")[0].state == "failed"
 
 
 def test_a_host_that_fails_is_named_and_the_others_are_done(yard: Yard) -> None:

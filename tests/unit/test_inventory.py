@@ -24,7 +24,7 @@ def test_every_host_of_the_plan_is_there_once_under_its_role(tier: str) -> None:
 
     inventory = an_inventory(plan)
 
-    assert [host.key for host in inventory.hosts] == [host.key for host in plan.hosts]
+    assert [host.key for host in inventory.hosts] == sorted(host.key for host in plan.hosts)
     assert len({host.name for host in inventory.hosts}) == len(plan.hosts)
     assert all(host.name.startswith("acme-") for host in inventory.hosts)
 
@@ -48,7 +48,9 @@ def test_ssh_is_forwarded_by_mgmt_alone_and_to_the_hosts_behind_it_alone() -> No
 
     allowed = {host.key: variables_of(host, "acme")["sshd_permit_open"] for host in inventory.hosts}
 
-    behind = [f"{host.address}:22" for host in inventory.hosts if host.role in {Role.DATABASE, Role.VAULT}]
+    behind = [
+        f"{host.target.private_ip}:22" for host in inventory.hosts if host.role in {Role.DATABASE, Role.VAULT}
+    ]
     assert allowed.pop("mgmt-1") == behind
     assert not any(allowed.values())
 
@@ -86,6 +88,12 @@ def test_a_stack_that_lacks_a_host_is_refused_with_the_command_that_makes_it() -
 @pytest.mark.parametrize("name", ["guard-1", "acme-guard-1"])
 def test_hosts_are_chosen_by_key_or_name(name: str) -> None:
     assert [host.key for host in an_inventory().only((name,)).hosts] == ["guard-1"]
+
+
+def test_those_that_lead_to_the_chosen_ones_stay_known() -> None:
+    inventory = an_inventory()
+
+    assert inventory.only(("vault-1",)).ways == inventory.ways
 
 
 def test_choosing_none_chooses_all_and_an_unknown_one_is_named() -> None:
