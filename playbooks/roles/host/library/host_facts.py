@@ -1,0 +1,196 @@
+"""Look at a host once, and say what every role here needs to know of it.
+
+`ansible.builtin.setup` takes longer and does not know the packages, the units or what sshd offers; with this, a role
+runs `apt` and `systemd` only where something is missing.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import re
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_facts
+short_description: Look at a host once for all roles
+description:
+  - Sets the fact C(host_facts). Changes nothing. Needs root.
+author: mutx.dev
+options: {}
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  host_facts:
+"""
+
+SSHD = "/usr/sbin/sshd"
+MIN_MODULUS_BITS = 3071  # a 3072-bit prime is listed as 3071
+
+_NETLINK_AUDIT = 9
+_AUDIT_GET = 1000
+_NLM_F_REQUEST = 1
+_NLMSG_ERROR = 2
+
+
+def main() -> None:
+    """Collect and leave."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    if os.geteuid() != 0:
+        module.fail_json(msg="[host-not-root] the host must be looked at as root: set `become: true`")
+    facts = {
+        **distribution(Path("/etc/os-release").read_text(encoding="utf-8")),
+        "audit": audit_state(),
+        "boot_loader": "grub" if Path("/etc/default/grub").is_file() else "",
+        "booted": Path("/run/systemd/system").is_dir(),
+        "container": container(),
+        "docker": any(Path(place).exists() for place in ("/usr/bin/dockerd", "/var/run/docker.sock")),
+        "hostname": socket.gethostname(),
+        "kernel": os.uname().release,
+        "login": login(os.environ.get("SUDO_USER") or "root"),
+        "nft": runs(module, "nft", "list", "tables"),
+        "packages": packages(read("/var/lib/dpkg/status")),
+        "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
+        "sshd": sshd(module),
+        "units": units(module),
+    }
+    module.exit_json(changed=False, ansible_facts={"host_facts": facts})
+
+
+def distribution(os_release: str) -> dict[str, str]:
+    """Return distribution, version and family as /etc/os-release has them."""
+    values = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', os_release, re.MULTILINE))
+    words = [values.get("ID", "unknown"), *values.get("ID_LIKE", "").split()]
+    return {
+        "distribution": words[0],
+        "version": values.get("VERSION_ID", ""),
+        "codename": values.get("VERSION_CODENAME", ""),
+        "family": "debian" if "debian" in words else words[-1],
+    }
+
+
+def container() -> str:
+    """Return the kind of container that this is, or nothing for a machine with a kernel of its own."""
+    kind = read("/run/systemd/container").strip()
+    if not kind and (found := re.search(r"(?:^|\0)container=([^\0]+)", read("/proc/1/environ"))):
+        kind = found[1]
+    return kind or ("docker" if Path("/.dockerenv").exists() else "")
+
+
+def audit_state() -> dict[str, bool]:
+    """Ask the kernel for its audit status; in a container there is none to ask."""
+    state = {"available": False, "enabled": False, "locked": False}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_AUDIT) as link:
+            link.settimeout(1)
+            link.sendto(struct.pack("=IHHII", 16, _AUDIT_GET, _NLM_F_REQUEST, 1, 0), (0, 0))
+            reply = link.recv(8192)
+    except OSError:
+        return state
+    if len(reply) < 24 or struct.unpack_from("=IH", reply)[1] == _NLMSG_ERROR:
+        return state
+    enabled = struct.unpack_from("=I", reply, 20)[0]
+    return {"available": True, "enabled": enabled > 0, "locked": enabled == 2}
+
+
+def login(name: str) -> dict[str, Any]:
+    """Return who is connected and in which groups: what AllowGroups must not lock out."""
+    user = pwd.getpwnam(name)
+    groups = [grp.getgrgid(gid).gr_name for gid in os.getgrouplist(name, user.pw_gid) if has_group(gid)]
+    return {"user": name, "groups": sorted(groups), "home": user.pw_dir}
+
+
+def has_group(gid: int) -> bool:
+    """Say whether a number has a group's name."""
+    try:
+        grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return True
+
+
+def packages(dpkg_status: str) -> dict[str, str]:
+    """Return version by name of every installed package."""
+    found = re.findall(
+        r"^Package: (\S+)\n(?:[A-Z ].*\n)*?Status: \S+ ok installed\n(?:.+\n)*?Version: (\S+)$",
+        dpkg_status,
+        re.MULTILINE,
+    )
+    return dict(found)
+
+
+def sshd(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the installed sshd offers and understands."""
+    if not Path(SSHD).exists():
+        return {"installed": False}
+    # `sshd -Q` came with OpenSSH 9.7; `ssh` of the same package set answers for both.
+    asked = {"kex": "kex", "ciphers": "cipher", "macs": "mac", "key_types": "key", "signatures": "PubkeyAcceptedAlgorithms"}
+    offers = {name: lines(module, "ssh", "-Q", query) for name, query in asked.items()}
+    effective = lines(module, SSHD, "-T")
+    moduli = [line.split() for line in read("/etc/ssh/moduli").splitlines() if line[:1].isdigit()]
+    return {
+        "installed": True,
+        **offers,
+        "keywords": sorted({line.split()[0] for line in effective if line}),
+        "weak_moduli": any(int(fields[4]) < MIN_MODULUS_BITS for fields in moduli if len(fields) > 5),
+        "host_keys": sorted(
+            path.name[len("ssh_host_") : -len("_key")] for path in Path("/etc/ssh").glob("ssh_host_*_key")
+        ),
+    }
+
+
+def units(module: AnsibleModule) -> dict[str, dict[str, str]]:
+    """Return enabled and active state of every unit that systemd knows."""
+    if not Path("/run/systemd/system").is_dir():
+        return {}
+    kinds = "--type=service,socket,timer"
+    found: dict[str, dict[str, str]] = {}
+    for row in table(module, "systemctl", "list-unit-files", kinds):
+        found[row["unit_file"]] = {"enabled": row["state"], "active": "inactive"}
+    for row in table(module, "systemctl", "list-units", "--all", kinds):
+        found.setdefault(row["unit"], {"enabled": "", "active": ""})["active"] = row["active"]
+    return found
+
+
+def table(module: AnsibleModule, *command: str) -> list[dict[str, str]]:
+    """Run a systemctl command that prints JSON."""
+    code, out, _ = module.run_command([*command, "--output=json", "--no-pager"])
+    rows: list[dict[str, str]] = json.loads(out) if code == 0 and out.strip() else []
+    return rows
+
+
+def lines(module: AnsibleModule, *command: str) -> list[str]:
+    """Return a command's lines; none where it fails or is not there."""
+    try:
+        code, out, _ = module.run_command(list(command), handle_exceptions=False)
+    except OSError:
+        return []
+    return out.split("\n")[:-1] if code == 0 else []
+
+
+def runs(module: AnsibleModule, *command: str) -> bool:
+    """Say whether a command is there and succeeds."""
+    try:
+        return bool(module.run_command(list(command), handle_exceptions=False)[0] == 0)
+    except OSError:
+        return False
+
+
+def read(path: str) -> str:
+    """Return a file's text, or nothing where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()
