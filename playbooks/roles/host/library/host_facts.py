@@ -13,6 +13,7 @@ import pwd
 import re
 import socket
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def main() -> None:
         "boot_loader": "grub" if Path("/etc/default/grub").is_file() else "",
         "booted": Path("/run/systemd/system").is_dir(),
         "container": container(),
+        "firewall": firewall(module),
+        "ipv6": Path("/proc/net/if_inet6").exists(),
         "docker": any(Path(place).exists() for place in ("/usr/bin/dockerd", "/var/run/docker.sock")),
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
@@ -105,7 +108,29 @@ def login(name: str) -> dict[str, Any]:
     """Return who is connected and in which groups: what AllowGroups must not lock out."""
     user = pwd.getpwnam(name)
     groups = [grp.getgrgid(gid).gr_name for gid in os.getgrouplist(name, user.pw_gid) if has_group(gid)]
-    return {"user": name, "groups": sorted(groups), "home": user.pw_dir}
+    return {"user": name, "groups": sorted(groups), **connection()}
+
+
+def connection() -> dict[str, Any]:
+    """Return from where, over which interface and to which port the operator came, as sshd told the session.
+
+    sudo takes SSH_CONNECTION away, so the nearest process above that has it is asked.
+    """
+    pid = os.getpid()
+    while pid > 1:
+        if found := re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) (\d+)", read(f"/proc/{pid}/environ")):
+            return {"address": found[1], "interface": interface_of(found[2]), "port": int(found[3])}
+        pid = int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
+    return {"address": "", "interface": "", "port": 0}
+
+
+def interface_of(address: str) -> str:
+    """Return the interface that has an address."""
+    rows = json.loads(subprocess.run(["ip", "-json", "address"], stdout=subprocess.PIPE, check=True).stdout)
+    for row in rows:
+        if any(own["local"] == address for own in row["addr_info"]):
+            return str(row["ifname"])
+    return ""
 
 
 def has_group(gid: int) -> bool:
@@ -125,6 +150,22 @@ def packages(dpkg_status: str) -> dict[str, str]:
         re.MULTILINE,
     )
     return dict(found)
+
+
+def firewall(module: AnsibleModule) -> dict[str, Any]:
+    """Return whether the role `ufw` has this host already, and else the rules that somebody else made."""
+    if Path("/var/lib/mutx/ufw.json").exists():
+        return {"owned": True, "foreign": []}
+    foreign = [
+        f"ufw {line[len('### tuple ### ') :]}"
+        for name in ("user", "user6")
+        for line in read(f"/etc/ufw/{name}.rules").splitlines()
+        if line.startswith("### tuple ###")
+    ]
+    others = re.compile(r"-A (INPUT|FORWARD|OUTPUT) (?!-j (ufw6?|f2b|ts|DOCKER)-|.*-[io] (docker0|br-))")
+    for tool in ("iptables", "ip6tables"):
+        foreign += [f"{tool} {line}" for line in lines(module, tool, "-S") if others.match(line)]
+    return {"owned": False, "foreign": foreign}
 
 
 def sshd(module: AnsibleModule) -> dict[str, Any]:
