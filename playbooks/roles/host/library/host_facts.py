@@ -192,7 +192,7 @@ def units(module: AnsibleModule) -> dict[str, dict[str, str]]:
     """Return enabled and active state of every unit that systemd knows."""
     if not Path("/run/systemd/system").is_dir():
         return {}
-    kinds = "--type=service,socket,timer"
+    kinds = "--type=service,socket,timer,target,mount"
     found: dict[str, dict[str, str]] = {}
     for row in table(module, "systemctl", "list-unit-files", kinds):
         found[row["unit_file"]] = {"enabled": row["state"], "active": "inactive"}
