@@ -34,15 +34,16 @@ class EventCollector:
     Args:
         hosts: names of all hosts of the inventory, in its order.
         report: told of each task as it begins.
+        diff: keep what differs; some modules tell it unasked.
 
     Attributes:
         is_complete: True once Ansible has summed up: only then did the run end by itself.
         noise: what was printed that is no event, for when nothing else says what is wrong.
     """
 
-    def __init__(self, hosts: Iterable[str], report: HostReporter) -> None:
+    def __init__(self, hosts: Iterable[str], report: HostReporter, *, diff: bool = False) -> None:
         self._hosts = {name: _Host() for name in hosts}
-        self._report = report
+        self._report, self._diff = report, diff
         self.is_complete = False
         self.noise: list[str] = []
 
@@ -85,7 +86,8 @@ class EventCollector:
             host.tasks += 1
             if result.get("changed"):
                 ids = tuple(control.strip() for control in controls.split(",") if control.strip())
-                host.changes.append(HostChange(task=task, controls=ids, difference=_difference(result)))
+                difference = _difference(result) if self._diff else ""
+                host.changes.append(HostChange(task=task, controls=ids, difference=difference))
         elif kind == "runner_on_unreachable" or (
             kind == "runner_on_failed" and not data.get("ignore_errors")
         ):

@@ -79,7 +79,7 @@ class AnsibleHosts:
         """Run the playbooks on every host of the inventory."""
         begun = time.monotonic()
         ssh_config = self._ssh.prepare(inventory.tenant, inventory.ways).config
-        collector = EventCollector((host.name for host in inventory.hosts), report)
+        collector = EventCollector((host.name for host in inventory.hosts), report, diff=diff)
         with self._run_directory(inventory.tenant) as directory, _socket_directory() as sockets:
             hosts = directory / "inventory" / "hosts.json"
             hosts.parent.mkdir()

@@ -21,8 +21,8 @@ def stats(**counts: dict[str, int]) -> str:
     return line("playbook_on_stats", **{"ok": {}, "dark": {}, "failures": {}, "changed": {}, **counts})
 
 
-def collect(*lines: str) -> EventCollector:
-    collector = EventCollector(HOSTS, HostListener())
+def collect(*lines: str, diff: bool = True) -> EventCollector:
+    collector = EventCollector(HOSTS, HostListener(), diff=diff)
     for one in lines:
         collector(one)
     return collector
@@ -49,6 +49,16 @@ def test_a_change_carries_its_task_its_controls_and_its_difference() -> None:
     assert (change.task, change.controls) == ("Install sshd policy", ("ssh-01", "ssh-02"))
     assert "-old" in change.difference.splitlines()
     assert "+new" in change.difference.splitlines()
+
+
+def test_a_difference_that_nobody_asked_for_is_not_kept() -> None:
+    told = line(
+        "runner_on_ok", HOSTS[0], "Install | x-01", res={"changed": True, "diff": {"prepared": "secret"}}
+    )
+
+    (change,) = collect(told, stats(ok={HOSTS[0]: 1}), diff=False).outcomes()[0].changes
+
+    assert change.difference == ""
 
 
 def test_each_task_is_reported_as_it_begins_with_the_changes_so_far() -> None:

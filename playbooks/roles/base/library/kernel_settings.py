@@ -26,7 +26,9 @@ EXAMPLES = r"""
 
 def main() -> None:
     """Compare with /proc/sys, write what differs."""
-    module = AnsibleModule(argument_spec={"values": {"type": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"values": {"type": "dict", "required": True}}, supports_check_mode=True
+    )
     wanted = {name: str(value) for name, value in module.params["values"].items()}
     there = {name: place(name) for name in wanted if place(name).exists()}
     now = {name: file.read_text(encoding="utf-8").strip() for name, file in there.items()}

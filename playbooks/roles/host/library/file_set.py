@@ -141,7 +141,9 @@ class Wanted:
     def land(self) -> None:
         """Bring it about."""
         if self.state == "absent":
-            shutil.rmtree(self.path) if self.path.is_dir() and not self.path.is_symlink() else self.path.unlink()
+            shutil.rmtree(
+                self.path
+            ) if self.path.is_dir() and not self.path.is_symlink() else self.path.unlink()
         elif self.state == "directory":
             self.path.mkdir(parents=True, exist_ok=True)
             self._set_attributes(self.path)

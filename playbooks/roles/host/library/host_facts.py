@@ -173,7 +173,13 @@ def sshd(module: AnsibleModule) -> dict[str, Any]:
     if not Path(SSHD).exists():
         return {"installed": False}
     # `sshd -Q` came with OpenSSH 9.7; `ssh` of the same package set answers for both.
-    asked = {"kex": "kex", "ciphers": "cipher", "macs": "mac", "key_types": "key", "signatures": "PubkeyAcceptedAlgorithms"}
+    asked = {
+        "kex": "kex",
+        "ciphers": "cipher",
+        "macs": "mac",
+        "key_types": "key",
+        "signatures": "PubkeyAcceptedAlgorithms",
+    }
     offers = {name: lines(module, "ssh", "-Q", query) for name, query in asked.items()}
     effective = lines(module, SSHD, "-T")
     moduli = [line.split() for line in read("/etc/ssh/moduli").splitlines() if line[:1].isdigit()]

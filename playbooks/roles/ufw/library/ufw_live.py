@@ -110,7 +110,9 @@ class Family:
         for chain in BUILTIN:
             name, policy = chain.lower(), defaults[f"DEFAULT_{chain}_POLICY"]
             chains += [f":{chain} {policy} [0:0]"]
-            chains += [f":ufw{self.six}-{kind}-{name} - [0:0]" for kind in ("reject", "track", "skip-to-policy")]
+            chains += [
+                f":ufw{self.six}-{kind}-{name} - [0:0]" for kind in ("reject", "track", "skip-to-policy")
+            ]
             rules += [f"-A ufw{self.six}-skip-to-policy-{name} -j {policy}"]
             rules += [f"-A ufw{self.six}-before-{name} -j ufw{self.six}-user-{name}"]
             if policy == "ACCEPT":
@@ -161,7 +163,9 @@ def put_in_force(module: AnsibleModule, families: list[Family]) -> None:
     if not all(family.is_loaded(family.live(module)) for family in families):
         must_run(module, [module.params["init"], "force-reload"])
     for family in families:
-        must_run(module, [f"{family.tool}-restore", "--wait", "10", "--noflush"], family.transaction(defaults))
+        must_run(
+            module, [f"{family.tool}-restore", "--wait", "10", "--noflush"], family.transaction(defaults)
+        )
         for line in family.intruders(family.live(module)):
             must_run(module, [family.tool, "--wait", "10", *shlex.split(line.replace("-A", "-D", 1))])
     record = {f.tool: {"files": digest(f), "live": f.own(f.live(module))} for f in families}
