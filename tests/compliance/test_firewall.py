@@ -13,7 +13,8 @@ from mutx_infra.compliance.conftest import Host, Unit
 from mutx_infra.compliance.plugin import Look
 
 FAMILIES = {4: "iptables", 6: "ip6tables"}
-INCOMING, OUTGOING = "ufw-user-input", "ufw-user-output"
+INCOMING, OUTGOING = "input", "output"
+CHAINS = {f"{prefix}-user-{way}": way for prefix in ("ufw", "ufw6") for way in (INCOMING, OUTGOING)}
 _OPTIONS = {"-s": "source", "-d": "destination", "-i": "interface", "-p": "protocol", "--dport": "port"}
 
 
@@ -116,15 +117,16 @@ def _planned(chain: str, rule: dict[str, Any], peer: str) -> Opening:
 def _parsed(line: str, family: int) -> Opening | None:
     """Return what a line of `iptables -S` accepts; None for what is no rule of the tenant's or accepts nothing."""
     words = shlex.split(line)
-    if len(words) < 2 or words[0] != "-A" or words[1] not in {INCOMING, OUTGOING}:
+    if len(words) < 2 or words[0] != "-A" or words[1] not in CHAINS:
         return None
+    way = CHAINS[words[1]]
     found = {_OPTIONS[word]: words[index + 1] for index, word in enumerate(words) if word in _OPTIONS}
     if "ACCEPT" not in words:
         return None
-    peer = found.get("source" if words[1] == INCOMING else "destination")
+    peer = found.get("source" if way == INCOMING else "destination")
     anywhere = "0.0.0.0/0" if family == 4 else "::/0"
     return Opening(
-        chain=words[1],
+        chain=way,
         protocol=found.get("protocol", "any"),
         port=found.get("port", "any"),
         peer=str(ip_network(peer or anywhere)),
