@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from mutx_infra.changes import ChangeSet
 from mutx_infra.hosts import HostPlan
-from mutx_infra.onboarding import Destruction, Outcome, Preview
+from mutx_infra.offboarding import Destruction
+from mutx_infra.onboarding import Outcome, Preview
 from mutx_infra.plan import TenantPlan
 from mutx_infra.prices import Estimate, as_json, estimate
 from mutx_infra.records import Lease, RunRecord, TenantRecord

@@ -1,4 +1,4 @@
-"""The durable workflow: create, resume and destroy a tenant, in steps that are each safe to run twice.
+"""The durable workflow: create and resume a tenant, in steps that are each safe to run twice.
 
 A run takes a lease on the tenant, journals every step, and ends with a state that was observed. Whatever dies
 halfway is found by the next run, which takes the lease over once the old owner is dead and goes on.
@@ -6,11 +6,11 @@ halfway is found by the next run, which takes the lease over once the old owner 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from mutx_infra.accounts import check_account
 from mutx_infra.addressing import overlapping
 from mutx_infra.allocation import Allocator
 from mutx_infra.capacity import Shortage, require, shortages
@@ -18,12 +18,13 @@ from mutx_infra.changes import ChangeSet
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
-from mutx_infra.hosts import KEY_DELETION_DAYS
 from mutx_infra.leases import Leases
+from mutx_infra.offboarding import Destruction, Offboarding
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
-from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, describe
-from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState, Tombstone
-from mutx_infra.tenant import TenantSpec, Tier
+from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks
+from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.runs import closing, journaled_step
+from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import compare, count_facts
 
 SHORTEST_DIGEST = 8
@@ -48,14 +49,6 @@ class Preview:
     changes: ChangeSet
     is_new: bool
     shortages: tuple[Shortage, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Destruction:
-    """What a destroy has done, and what is left on purpose."""
-
-    changes: ChangeSet
-    tombstones: tuple[Tombstone, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +86,9 @@ class Onboarding:
         self._owner = owner
         self._allocator = Allocator(environment, cloud)
         self._leases = Leases(registry, stacks, owner, is_alive)
+        self._offboarding = Offboarding(
+            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle
+        )
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:
         """Say what `create` would do; touches nothing, reserves nothing."""
@@ -184,39 +180,7 @@ class Onboarding:
             RefusedError: the tenant is unknown, or is the platform.
             VerificationError: something is left; the tenant stays registered.
         """
-        record = self.require(tenant)
-        if record.spec.tier is Tier.PLATFORM:
-            raise RefusedError(
-                "the platform is not destroyed: what it keeps must outlive it",
-                code="platform-stays",
-                remedy="destroy its tenants; what is left of it is taken down by hand, once its locks have run out",
-            )
-        plan = make_plan(record.spec, record.allocation)
-        with self._leases.hold(tenant, "destroy", report):
-            self._check_account(record.allocation.account)
-            self._registry.update(tenant, state=TenantState.DESTROYING)
-            self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
-            run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
-            with (
-                self._closing(run),
-                self._chronicle.writing(run, record.spec, record.allocation, plan) as written,
-            ):
-                with self._step(run, "mark", "mark what outlives the tenant", report) as done:
-                    self._cloud.in_account(plan.account).mark_tombstones(
-                        tenant, plan.region, days=KEY_DELETION_DAYS
-                    )
-                    done.append(f"KMS keys go in {KEY_DELETION_DAYS} days")
-                with self._step(run, "stack", "delete hosts, keys and network", report) as done:
-                    changes = self._stacks.destroy(plan, report=report)
-                    written.changes = changes
-                    done.append(changes.summary())
-                with self._step(run, "prove", "prove that nothing else is left", report) as done:
-                    tombstones = self._prove_gone(plan)
-                    done.append(
-                        f"nothing is left in any service but {len(tombstones)} key(s) on their way out"
-                    )
-                self._registry.remove(tenant)
-            return Destruction(changes, tombstones)
+        return self._offboarding.destroy(self.require(tenant), report)
 
     def plan_for(self, spec: TenantSpec, files: SpecFiles) -> TenantPlan:
         """Return the plan as of now, allocating nothing."""
@@ -288,15 +252,18 @@ class Onboarding:
         self._chronicle.close_interrupted(self._journal.last_run(spec.id), was, plan)
         run = self._journal.begin(spec.id, kind, plan.digest, self._owner)
         try:
-            with self._closing(run), self._chronicle.writing(run, spec, was.allocation, plan) as written:
-                with self._step(run, "preflight", STEPS["preflight"], report) as done:
+            with (
+                closing(self._journal, run),
+                self._chronicle.writing(run, spec, was.allocation, plan) as written,
+            ):
+                with journaled_step(self._journal, run, "preflight", STEPS["preflight"], report) as done:
                     self._check_block_is_free(plan)
                     done.append(f"{plan.block} is free in {plan.region}")
-                with self._step(run, "stack", STEPS["stack"], report) as done:
+                with journaled_step(self._journal, run, "stack", STEPS["stack"], report) as done:
                     changes = self._stacks.apply(plan, refresh=must_refresh, report=report, replace=replace)
                     written.changes = changes
                     done.append(changes.summary())
-                with self._step(run, "verify", STEPS["verify"], report) as done:
+                with journaled_step(self._journal, run, "verify", STEPS["verify"], report) as done:
                     checked = self._verify(plan)
                     done.append(f"{checked} facts agree with the plan")
         except (MutxInfraError, KeyboardInterrupt):
@@ -318,26 +285,7 @@ class Onboarding:
             raise
 
     def _check_account(self, account: str | None) -> None:
-        """Refuse an account that the profile does not have, and credentials of another one than it names."""
-        pinned, pool = self._environment.aws.account_id, self._environment.aws.tenant_accounts
-        if account is not None and account != pinned and account not in pool:
-            raise RefusedError(
-                f"account {account} is not one of environment {self._environment.name}, which is pinned to {pinned}",
-                code="account-mismatch",
-                remedy="use the environment profile of that account, add it to `aws.tenant_accounts`, or correct "
-                "`account:` in the spec",
-            )
-        expected = {pinned: self._cloud}
-        if account is not None:
-            expected[account] = self._cloud.in_account(account)
-        for wanted, cloud in expected.items():
-            live = cloud.account_id()
-            if live != wanted:
-                raise RefusedError(
-                    f"the credentials belong to account {live}, environment {self._environment.name} says {wanted}",
-                    code="account-mismatch",
-                    remedy="sign in to the right account, or choose its environment profile",
-                )
+        check_account(self._environment, self._cloud, account)
 
     def _check_block_is_free(self, plan: TenantPlan) -> None:
         block = IPv4Network(plan.block)
@@ -363,42 +311,6 @@ class Onboarding:
                 detail="\n".join(map(str, findings[:20])),
             )
         return count_facts(facts)
-
-    def _prove_gone(self, plan: TenantPlan) -> tuple[Tombstone, ...]:
-        """Return the tombstones, once there is nothing else and each says when it goes."""
-        cloud = self._cloud.in_account(plan.account)
-        tombstones = cloud.tombstones(plan.tenant, plan.region)
-        living = [str(one) for one in tombstones if not one.is_going or one.retained_until is None]
-        left = (*cloud.residue(plan.tenant, plan.region), *living)
-        if left:
-            raise VerificationError(
-                f"{plan.tenant} is not gone: {describe(left)}",
-                code="residue-left",
-                remedy=f"remove what is foreign to the stack, then run `mutx-infra tenant destroy {plan.tenant}` again",
-            )
-        return tombstones
-
-    @contextmanager
-    def _step(self, run: RunRecord, name: str, title: str, report: Reporter) -> Iterator[list[str]]:
-        """Journal one step; the body appends what it found to the yielded list."""
-        done: list[str] = []
-        self._journal.start_step(run.id, name)
-        with report.step(name, title, done):
-            try:
-                yield done
-            except (MutxInfraError, KeyboardInterrupt) as exc:
-                self._journal.fail_step(run.id, name, str(exc) or "interrupted")
-                raise
-            self._journal.finish_step(run.id, name, "; ".join(done))
-
-    @contextmanager
-    def _closing(self, run: RunRecord) -> Iterator[None]:
-        succeeded = False
-        try:
-            yield
-            succeeded = True
-        finally:
-            self._journal.end(run.id, succeeded=succeeded)
 
 
 def _check_digest(wanted: str | None, plan: Callable[[], TenantPlan]) -> None:
