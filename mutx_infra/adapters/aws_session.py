@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 _STS_REGION = "us-east-1"
+_NOT_ACCEPTED = {
+    "AuthFailure", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
+    "InvalidToken", "RequestExpired", "UnrecognizedClientException",
+}  # fmt: skip
+"""How the services say that they do not take the credentials, or not any more."""
 ATTEMPTS = 5
 
 
@@ -129,6 +134,9 @@ def translated(what: str) -> Iterator[None]:
         exceptions.NoCredentialsError,
         exceptions.PartialCredentialsError,
         exceptions.ProfileNotFound,
+        exceptions.CredentialRetrievalError,
+        exceptions.TokenRetrievalError,
+        exceptions.SSOError,
     ) as exc:
         raise RefusedError(
             f"AWS could not {what}: no usable credentials",
@@ -148,13 +156,7 @@ def translated(what: str) -> Iterator[None]:
 
 def _from_client_error(what: str, error: Mapping[str, Any], operation: str) -> RefusedError | OutsideError:
     code, text = error.get("Code", "Unknown"), error.get("Message", "")
-    if code in {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "InvalidClientTokenId",
-        "AuthFailure",
-    }:
+    if code in _NOT_ACCEPTED:
         return RefusedError(
             f"AWS could not {what}: the credentials are not accepted ({code})",
             code="aws-credentials",
