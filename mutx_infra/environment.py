@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+StoreUrl = Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
 
 
 class _Part(BaseModel):
@@ -87,7 +88,21 @@ class HistoryStore(_Part):
             loopback profile.
     """
 
-    url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
+    url: StoreUrl
+
+
+class ArchiveStore(_Part):
+    """Where a tenant's logs are kept once the tenant is gone.
+
+    Attributes:
+        url: as `history.url`; the lock's default retention is a year at least.
+        account: the bucket's, entered by `aws.tenant_role`; None for the profile's own.
+        settle_minutes: how long after the last host's end the logs are read: AWS delivers flow logs late.
+    """
+
+    url: StoreUrl
+    account: AccountId | None = None
+    settle_minutes: Annotated[int, Field(ge=0, le=60)] = 10
 
 
 class HostAccess(_Part):
@@ -113,7 +128,7 @@ class Environment(_Part):
 
     Raises:
         pydantic.ValidationError: an unknown field, a bad value, or a combination that is not allowed: SQLite,
-            attached providers, no locked history or a plain-http endpoint where endpoints are not all loopback.
+            attached providers, no locked history or archive, or plain http where endpoints are not all loopback.
     """
 
     version: Literal[1] = 1
@@ -124,6 +139,7 @@ class Environment(_Part):
     pool: AddressPool = AddressPool()
     history: HistoryStore | None = None
     hosts: HostAccess | None = None
+    archive: ArchiveStore | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -137,11 +153,14 @@ class Environment(_Part):
 
     @model_validator(mode="after")
     def _other_accounts_need_a_role(self) -> Environment:
-        others = set(self.aws.tenant_accounts) - {self.aws.account_id}
-        if others and self.aws.tenant_role is None:
+        if self.aws.tenant_role is not None:
+            return self
+        if set(self.aws.tenant_accounts) - {self.aws.account_id}:
             raise ValueError(
                 "aws.tenant_role is required with aws.tenant_accounts: it says how they are entered"
             )
+        if self.archive is not None and self.archive.account not in {None, self.aws.account_id}:
+            raise ValueError("aws.tenant_role is required with archive.account: it says how that is entered")
         return self
 
     @model_validator(mode="after")
@@ -160,6 +179,10 @@ class Environment(_Part):
             if self.history is None or not self.history.url.startswith("s3://"):
                 raise ValueError(
                     "history.url must be an s3:// bucket with Object Lock: changes are kept for seven years"
+                )
+            if self.archive is None or not self.archive.url.startswith("s3://"):
+                raise ValueError(
+                    "archive.url must be an s3:// bucket with Object Lock: a tenant's logs are kept for a year"
                 )
         for package, address in self.pulumi.attached_providers.items():
             if not is_loopback_url(f"tcp://{address}"):

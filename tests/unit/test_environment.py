@@ -13,6 +13,7 @@ PRODUCTION: dict[str, object] = {
     "pulumi": {"backend_url": "s3://state", "secrets_provider": "awskms://alias/state?region=eu-west-1"},
     "registry": {"url": "postgresql://mutx@registry.internal/mutx"},
     "history": {"url": "s3://mutx-history?region=eu-west-1"},
+    "archive": {"url": "s3://mutx-archive?region=eu-west-1"},
 }
 LOCAL: dict[str, object] = {
     "name": "local",
@@ -34,6 +35,16 @@ def _with(profile: Mapping[str, object], part: str, **fields: object) -> dict[st
 
 def test_a_profile_of_aws_with_a_shared_registry_is_valid_and_not_loopback() -> None:
     assert not Environment.model_validate(PRODUCTION).is_loopback
+
+
+def test_an_archive_may_lie_in_an_account_that_the_role_enters() -> None:
+    role = {"name": "mutx-deploy", "external_id": "mutx"}
+    profile = _with(_with(PRODUCTION, "archive", account="310987654321"), "aws", tenant_role=role)
+
+    archive = Environment.model_validate(profile).archive
+
+    assert archive is not None
+    assert (archive.account, archive.settle_minutes) == ("310987654321", 10)
 
 
 def test_a_profile_of_local_endpoints_is_valid_and_loopback() -> None:
@@ -58,6 +69,16 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         "history",
     ),
     "history of an unknown kind": (_with(LOCAL, "registry") | {"history": {"url": "ftp://x"}}, "history"),
+    "no archive with aws": ({key: value for key, value in PRODUCTION.items() if key != "archive"}, "archive"),
+    "archive on this machine's disk with aws": (
+        _with(PRODUCTION, "archive", url="file:///var/archive"),
+        "archive",
+    ),
+    "archive in another account that no role enters": (
+        _with(PRODUCTION, "archive", account="310987654321"),
+        "tenant_role is required with archive.account",
+    ),
+    "archive that waits for a day": (_with(PRODUCTION, "archive", settle_minutes=1440), "settle_minutes"),
     "no account": ({**PRODUCTION, "aws": {}}, "account_id"),
     "short account": (_with(PRODUCTION, "aws", account_id="1234"), "account_id"),
     "account as a number": (_with(PRODUCTION, "aws", account_id=123456789012), "account_id"),

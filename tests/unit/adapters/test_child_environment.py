@@ -24,6 +24,7 @@ def environment(**parts: dict[str, Any]) -> Environment:
         "pulumi": {"backend_url": "s3://state", "secrets_provider": "awskms://alias/state"},
         "registry": {"url": "postgresql://db/registry"},
         "history": {"url": "s3://history"},
+        "archive": {"url": "s3://archive"},
     }
     return Environment.model_validate({"name": "prod", **{k: v | parts.get(k, {}) for k, v in base.items()}})
 
