@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 from mutx_infra.cli import context as c
@@ -12,7 +12,10 @@ from mutx_infra.cli.output import emit
 from pydantic import TypeAdapter, ValidationError
 
 from mutx_infra import bootstrap
-from mutx_infra.deploy_policy import after_hand_over, deploy_documents
+from mutx_infra.deploy_policy import after_hand_over, archive_grants, deploy_documents
+from mutx_infra.environment import Environment
+from mutx_infra.grants import document
+from mutx_infra.naming import role_arn
 from mutx_infra.tenant import AccountId, Region, TenantId
 
 app = typer.Typer(no_args_is_help=True, help="IAM documents for the accounts of platform and tenants.")
@@ -26,13 +29,15 @@ def policy(
     ] = None,
     environment: c.EnvironmentOption = None,
 ) -> None:
-    """Print the policies of the role that deploys: what the toolkit calls, and nothing else, as JSON by name."""
+    """Print the policies of the role that deploys: what the toolkit calls, and nothing else, as JSON by name.
+
+    For the account of the archive (`archive.account`, where it is one of its own): what the role there needs.
+    """
     _require(Region, region, "--region")
     if account is not None:
         _require(AccountId, account, "--account")
     profile = bootstrap.load_environment(c.current_settings(environment).require_environment())
-    bucket = urlsplit(profile.history.url).netloc if profile.history else ""
-    documents = deploy_documents(account or profile.aws.account_id, region, bucket or "NO-HISTORY-BUCKET")
+    documents = _documents(profile, account or profile.aws.account_id, region)
     emit(json.dumps({name: json.loads(text) for name, text in documents.items()}, indent=2) + "\n")
 
 
@@ -43,6 +48,30 @@ def boundary(
     """Print the boundary that a tenant puts on the platform's roles at hand-over, as JSON."""
     _require(TenantId, tenant, "TENANT")
     emit(json.dumps(json.loads(after_hand_over(tenant)), indent=2) + "\n")
+
+
+def _documents(profile: Environment, account: str, region: str) -> dict[str, str]:
+    home, archive, role = profile.aws.account_id, profile.archive, profile.aws.tenant_role
+    if archive is not None and account == archive.account != home:
+        key_region = parse_qs(urlsplit(archive.url).query).get("region", [region])[0]
+        grants = archive_grants(account, _bucket(archive.url) or "NO-ARCHIVE-BUCKET", key_region)
+        return {"mutx-deploy-archive": document(grants)}
+    urls = [profile.history.url] if profile.history else []
+    if archive is not None and archive.account in {None, home}:
+        urls.append(archive.url)
+    buckets = [bucket for url in urls if (bucket := _bucket(url))]
+    others = {*profile.aws.tenant_accounts, *([archive.account] if archive and archive.account else [])} - {
+        home
+    }
+    roles = [role_arn(other, role.name, region) for other in sorted(others)] if role else []
+    return deploy_documents(
+        account, region, buckets or ["NO-HISTORY-BUCKET"], roles if account == home else ()
+    )
+
+
+def _bucket(url: str) -> str | None:
+    """Return an `s3://` URL's bucket, and None for a directory."""
+    return urlsplit(url).netloc or None
 
 
 def _require(kind: Any, value: str, name: str) -> None:  # noqa: ANN401 - an annotated type

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, NoReturn
 
 import typer
-from mutx_infra.cli import account, doctor, history, hosts, platform, spec, tenant
+from mutx_infra.cli import account, archive, doctor, history, hosts, platform, spec, tenant
 from mutx_infra.cli.output import emit, print_error
 from typer.exceptions import TyperException
 
@@ -34,6 +34,7 @@ app.add_typer(hosts.app, name="hosts")
 app.add_typer(account.app, name="account")
 app.add_typer(platform.app, name="platform")
 app.add_typer(history.app, name="history")
+app.add_typer(archive.app, name="archive")
 app.add_typer(spec.app, name="spec")
 app.command("doctor", epilog="Example: mutx-infra doctor")(doctor.doctor)
 

@@ -24,6 +24,7 @@ from mutx_infra.cli.tenant_views import (
     record_json,
     status_json,
     status_rows,
+    tombstone_rows,
 )
 
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
@@ -322,7 +323,7 @@ def destroy(
     progress: c.ProgressOption = True,
     verbose: c.VerboseOption = False,
 ) -> None:
-    """Delete everything of a tenant, prove that nothing is left, free its block."""
+    """Keep a tenant's logs, delete everything, prove that nothing else is left, free its block."""
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
     onboarding = c.onboarding_for(environment)
     record = onboarding.require(tenant)
@@ -335,8 +336,7 @@ def destroy(
     if out.format is Format.JSON:
         out.data(destruction_json(tenant, done))
         return
-    for tombstone in done.tombstones:
-        out.say(f"left on purpose: {tombstone}")
+    out.table(("left on purpose", "number", "until"), tombstone_rows(done.tombstones))
 
 
 @app.command(epilog="Example: mutx-infra tenant unlock acme")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mutx_infra.changes import ChangeSet
@@ -11,7 +12,7 @@ from mutx_infra.offboarding import Destruction
 from mutx_infra.onboarding import Outcome, Preview
 from mutx_infra.plan import TenantPlan
 from mutx_infra.prices import Estimate, as_json, estimate
-from mutx_infra.records import Lease, RunRecord, TenantRecord
+from mutx_infra.records import Lease, RunRecord, TenantRecord, Tombstone
 
 Rows = list[tuple[str, ...]]
 SHOWN_CREATES = 20
@@ -128,7 +129,21 @@ def destruction_json(tenant: str, done: Destruction) -> dict[str, object]:
         "state": "destroyed",
         "deleted": len(done.changes.changes),
         "tombstones": [tombstone.model_dump(mode="json") for tombstone in done.tombstones],
+        "logs": None
+        if done.logs is None
+        else [kept.model_dump(mode="json", exclude={"chunks"}) for kept in done.logs],
     }
+
+
+def tombstone_rows(tombstones: Sequence[Tombstone]) -> Rows:
+    """Return what is left on purpose by kind: how many there are, and until when."""
+    days: dict[str, list[str]] = {}
+    for tombstone in tombstones:
+        days.setdefault(tombstone.kind, []).append(tombstone.retained_until or "-")
+    return [
+        (kind, str(len(found)), " to ".join(sorted({min(found), max(found)})))
+        for kind, found in sorted(days.items())
+    ]
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

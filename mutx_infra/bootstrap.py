@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from mutx_infra.access import SshRoute
+from mutx_infra.archive import LogArchive
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import SettingsError
@@ -22,7 +23,9 @@ from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
 from mutx_infra.inventory import Inventory
 from mutx_infra.joining import FixedTailnet, Joining
+from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
+from mutx_infra.ports import ObjectStore
 from mutx_infra.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
@@ -117,8 +120,13 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         sleep=clock.sleep,
     )
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    chronicle = Chronicle(_history(environment, session, registry), stacks.state, clock)
-    return Onboarding(environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle)
+    history = _history(environment, session, registry)
+    settle = timedelta(minutes=environment.archive.settle_minutes if environment.archive else 0)
+    keeping = Keeping(history, _archive(environment, session), settle, clock)
+    chronicle = Chronicle(history, stacks.state, clock)
+    return Onboarding(
+        environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle, keeping
+    )
 
 
 def make_host_care(process: Process, settings: Settings) -> HostCare:
@@ -225,14 +233,44 @@ def make_host_ports(settings: Settings) -> HostPorts:
     return HostPorts(joining, ssh)
 
 
+def make_archive(settings: Settings) -> LogArchive:
+    """Wire the log archive of the environment in force.
+
+    Raises:
+        SettingsError: its profile has none (code `archive-missing`).
+    """
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    archive = _archive(environment, AwsSession(environment.aws))
+    if archive is None:
+        raise SettingsError(
+            f"the environment {environment.name} has no log archive",
+            code="archive-missing",
+            remedy="set `archive.url` in its profile",
+        )
+    return archive
+
+
 def _history(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:
     if environment.history is None:
         return None
-    url = environment.history.url
+    return History(_store(session, environment.history.url, "history"), registry)
+
+
+def _archive(environment: Environment, session: AwsSession) -> LogArchive | None:
+    where = environment.archive
+    if where is None:
+        return None
+    account = where.account or environment.aws.account_id
+    return LogArchive(_store(session.for_account(account), where.url, "archive", account))
+
+
+def _store(session: AwsSession, url: str, what: str, owner: str | None = None) -> ObjectStore:
     if url.startswith("s3://"):
         from mutx_infra.adapters.object_s3 import S3Objects  # noqa: PLC0415
 
-        return History(S3Objects(session, url), registry)
+        return S3Objects(session, url, what, owner)
     from mutx_infra.adapters.object_files import FileObjects  # noqa: PLC0415
 
-    return History(FileObjects(url), registry)
+    return FileObjects(url, what)

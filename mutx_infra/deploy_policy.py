@@ -7,6 +7,7 @@ and what AWS demands beside those calls.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from mutx_infra import naming
 from mutx_infra.grants import Grant, document
@@ -15,7 +16,7 @@ DEPENDENT: dict[str, tuple[str, str]] = {
     "iam:PassRole": ("ec2:RunInstances", "a host is given its role, and flow logs theirs"),
     "kms:CreateGrant": ("ec2:RunInstances", "EC2 opens encrypted volumes by a grant of the caller's"),
     "kms:Decrypt": ("ec2:AttachVolume", "EC2 unwraps a data volume's key as the caller"),
-    "kms:GenerateDataKey": ("s3:PutObject", "the history's bucket encrypts under a key"),
+    "kms:GenerateDataKey": ("s3:PutObject", "the buckets of history and archive encrypt under keys"),
     "kms:GenerateDataKeyWithoutPlaintext": (
         "ec2:CreateVolume",
         "EC2 makes a data volume's key as the caller",
@@ -26,6 +27,7 @@ DEPENDENT: dict[str, tuple[str, str]] = {
 RARE: dict[str, str] = {
     "ec2:ModifyVolume": "a data volume grows when its tier's size does",
     "kms:CancelKeyDeletion": "a key that a pipeline destroyed is tagged before it goes",
+    "s3:GetObjectRetention": "S3 tells who reads an object until when it is locked only where this is granted too",
 }
 """Actions outside an ordinary life, each with when it is needed."""
 
@@ -82,10 +84,14 @@ _BY_SERVICES = (
     "kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
 )  # fmt: skip
 _LOGS = (
-    "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:ListTagsForResource", "logs:PutRetentionPolicy",
-    "logs:TagResource", "logs:UntagResource",
+    "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:FilterLogEvents", "logs:ListTagsForResource",
+    "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource",
 )  # fmt: skip
-_HISTORY = ("s3:GetBucketObjectLockConfiguration", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+_KEPT = (
+    "s3:GetBucketObjectLockConfiguration", "s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectVersion",
+    "s3:GetObjectVersionTagging", "s3:ListBucket", "s3:ListBucketVersions", "s3:PutObject",
+    "s3:PutObjectVersionTagging",
+)  # fmt: skip
 
 AFTER_HAND_OVER = (
     "ec2-instance-connect:SendSSHPublicKey", "ec2:AssociateIamInstanceProfile", "ec2:AttachVolume",
@@ -99,13 +105,16 @@ AFTER_HAND_OVER = (
 """What would let the platform into a host, or to its data, once the tenant has it: denied by its boundary."""
 
 
-def deploy_grants(account: str, region: str, history_bucket: str) -> tuple[Grant, ...]:
+def deploy_grants(
+    account: str, region: str, buckets: Sequence[str], roles: Sequence[str] = ()
+) -> tuple[Grant, ...]:
     """Return what the deploying role needs in one account and region.
 
     Args:
         account: AWS account id.
         region: the region of the tenants.
-        history_bucket: the bucket of the history, in whichever account.
+        buckets: those of history and archive that are reached with this role, in whichever account.
+        roles: ARNs of the roles by which other accounts are entered from this one.
     """
     partition = naming.partition(region)
 
@@ -120,8 +129,10 @@ def deploy_grants(account: str, region: str, history_bucket: str) -> tuple[Grant
     used_by = {"StringLike": {"kms:ViaService": f"*.{region}.amazonaws.com"}}
     passed_to = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     machines = (arn("ec2", "*/*"), f"arn:{partition}:ec2:{region}::image/*")
-    bucket = f"arn:{partition}:s3:::{history_bucket}"
+    kept_in = tuple(f"arn:{partition}:s3:::{bucket}{part}" for bucket in buckets for part in ("", "/*"))
+    enter = Grant("Enter", ("sts:AssumeRole",), tuple(roles), "accounts of tenants and of the archive")
     return (
+        *([enter] if roles else []),
         Grant("Look", _READ_ONLY, ("*",), "IAM cannot limit these to resources"),
         Grant("Network", _NETWORK, (arn("ec2", "*/*"),), "what a tenant's packets pass"),
         Grant("Hosts", _HOSTS, machines, "hosts, their templates and volumes"),
@@ -135,16 +146,42 @@ def deploy_grants(account: str, region: str, history_bucket: str) -> tuple[Grant
         Grant("NewKeys", ("kms:CreateKey",), ("*",), "a key that does not exist yet has no ARN"),
         Grant("Keys", _KEYS, (arn("kms", "key/*"),), "keys that carry a tenant's tag", ours),
         Grant("Aliases", _ALIASES, (arn("kms", "alias/mutx/*"), arn("kms", "key/*")), "names of keys"),
-        Grant("KeysByServices", _BY_SERVICES, (arn("kms", "key/*"),), "volumes and history", used_by),
-        Grant("Logs", _LOGS, (arn("logs", "log-group:/mutx/*"),), "log groups and their retention"),
+        Grant(
+            "KeysByServices", _BY_SERVICES, (arn("kms", "key/*"),), "volumes, history and archive", used_by
+        ),
+        Grant(
+            "Logs", _LOGS, (arn("logs", "log-group:/mutx/*"),), "log groups, their retention, their events"
+        ),
         Grant("Images", ("ssm:GetParameters",), (arn("ssm", "parameter/mutx/images/*"),), "baked images"),
-        Grant("History", _HISTORY, (bucket, f"{bucket}/*"), "who changed what, written once"),
+        Grant("Kept", _KEPT, kept_in, "who changed what, and archived logs: written once, read back"),
     )
 
 
-def deploy_documents(account: str, region: str, history_bucket: str) -> dict[str, str]:
+def archive_grants(account: str, bucket: str, key_region: str) -> tuple[Grant, ...]:
+    """Return what the role needs that enters the archive's account, where that is one of its own.
+
+    Args:
+        account: the archive's.
+        bucket: the archive's.
+        key_region: where its key is.
+    """
+    partition = naming.partition(key_region)
+    where = f"arn:{partition}:s3:::{bucket}"
+    by_s3 = {"StringEquals": {"kms:ViaService": f"s3.{key_region}.amazonaws.com"}}
+    keys = (f"arn:{partition}:kms:{key_region}:{account}:key/*",)
+    return (
+        Grant("Archive", _KEPT, (where, f"{where}/*"), "archived logs: written once, read back"),
+        Grant(
+            "ArchiveKey", ("kms:Decrypt", "kms:GenerateDataKey"), keys, "the archive's bucket encrypts", by_s3
+        ),
+    )
+
+
+def deploy_documents(
+    account: str, region: str, buckets: Sequence[str], roles: Sequence[str] = ()
+) -> dict[str, str]:
     """Render the grants as managed policies, by name; IAM takes 6,144 characters in each."""
-    grants = deploy_grants(account, region, history_bucket)
+    grants = deploy_grants(account, region, buckets, roles)
     network = tuple(grant for grant in grants if grant.sid in {"Look", "Network"})
     rest = tuple(grant for grant in grants if grant not in network)
     return {"mutx-deploy-network": document(network), "mutx-deploy": document(rest)}

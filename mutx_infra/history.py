@@ -23,12 +23,13 @@ from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import OutsideError, RefusedError, VerificationError
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import ChainHeads, ObjectStore
-from mutx_infra.records import ChainHead
+from mutx_infra.records import ChainHead, Tombstone
 from mutx_infra.tenant import TenantSpec
 
 RETENTION_DAYS = SEVEN_YEARS_DAYS
 """AUDIT-1, configuration changes."""
 FIRST_LINK = "0" * 64
+KIND = "history object"
 
 
 class Outcome(StrEnum):
@@ -207,6 +208,14 @@ class History:
         """Return the stack's state after an entry's update."""
         packed = self._store.get(entry.state) if entry.state else None
         return None if packed is None else gzip.decompress(packed)
+
+    def tombstones(self, tenant: str) -> tuple[Tombstone, ...]:
+        """Return every object of a tenant's history with the day until which it is locked."""
+        return self._store.locked(f"{tenant}/", KIND)
+
+    def mark(self, tenant: str) -> None:
+        """Tag what is not tagged yet with the day on which its lock runs out."""
+        self._store.mark(f"{tenant}/")
 
     def problems(self, tenant: str) -> tuple[str, ...]:
         """Return what is wrong with a tenant's chain, in words; nothing for a whole one."""

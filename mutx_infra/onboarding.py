@@ -19,7 +19,7 @@ from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
 from mutx_infra.leases import Leases
-from mutx_infra.offboarding import Destruction, Offboarding
+from mutx_infra.offboarding import Destruction, Keeping, Offboarding
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
 from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks
 from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
@@ -66,6 +66,7 @@ class Onboarding:
 
     Args:
         chronicle: writes down what each update changed.
+        keeping: what outlives tenants.
         is_alive: True or False for a process of this machine, None where it cannot be told.
     """
 
@@ -79,6 +80,7 @@ class Onboarding:
         owner: Owner,
         is_alive: Callable[[Owner], bool | None],
         chronicle: Chronicle,
+        keeping: Keeping,
     ) -> None:
         self._chronicle = chronicle
         self._environment, self._registry, self._journal = environment, registry, journal
@@ -87,7 +89,7 @@ class Onboarding:
         self._allocator = Allocator(environment, cloud)
         self._leases = Leases(registry, stacks, owner, is_alive)
         self._offboarding = Offboarding(
-            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle
+            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle, keeping
         )
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -17,9 +17,11 @@ from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.records import (
     ChainHead,
     Lease,
+    LogEvent,
     Owner,
     RunKind,
     RunRecord,
+    StoredObject,
     TenantRecord,
     TenantState,
     Tombstone,
@@ -122,13 +124,31 @@ class ObjectStore(Protocol):
     """Objects by name, written once. Adapters raise `OutsideError` when the store cannot be used."""
 
     def put_once(self, name: str, content: bytes) -> bool:
-        """Write an object, whole or not at all; False where one of that name exists, which stays as it is."""
+        """Write an object, whole or not at all; False where one of that name exists, which stays as it is.
 
-    def get(self, name: str) -> bytes | None:
-        """Return an object's content, or None."""
+        Where the store locks what is written, the object is tagged with its tenant, which is the name's first part,
+        and with the day on which the lock runs out.
+        """
+
+    def get(self, name: str, version: str = "") -> bytes | None:
+        """Return the content of an object's version, the newest by default, or None."""
 
     def names(self, prefix: str) -> tuple[str, ...]:
         """Return the names that start with `prefix`, which ends with a slash; in no order."""
+
+    def stored(self, prefix: str) -> tuple[StoredObject, ...]:
+        """Return what was ever written below `prefix`, by name, also what is hidden by now."""
+
+    def locked(self, prefix: str, kind: str) -> tuple[Tombstone, ...]:
+        """Return every version below `prefix` with its lock and tags; none where the store has no locks.
+
+        Args:
+            prefix: ends with a slash.
+            kind: what the tombstones are called.
+        """
+
+    def mark(self, prefix: str) -> None:
+        """Tag every locked version below `prefix` anew that is not tagged as `put_once` says."""
 
     def retention_days(self) -> int | None:
         """Return for how many days the store refuses deletion; None where it is a kind that never can."""
@@ -193,6 +213,15 @@ class Cloud(Protocol):
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         """Return what outlives a tenant's stack (its KMS keys), living or on its way out."""
 
+    def log_groups(self, tenant: str, region: str) -> tuple[str, ...]:
+        """Return the names of the tenant's log groups, those included that no stack made."""
+
+    def log_events(self, group: str, region: str) -> Iterator[LogEvent]:
+        """Yield every event of every stream of a log group, page by page, in the order of their timestamps.
+
+        A group that is gone has none.
+        """
+
     def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
         """Tag what still lives and will outlive the tenant with the day, `days` from now, on which it goes."""
 
@@ -247,6 +276,9 @@ class Stacks(Workers, Protocol):
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
+
+    def end_writers(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        """Delete what writes logs, the hosts and the flow log, and leave the rest of the stack."""
 
     def outputs(self, tenant: str) -> dict[str, object]:
         """Return the outputs of the last apply."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,9 +67,12 @@ class Tombstone(_Record):
     """What is left of a tenant on purpose, until AWS or a lock lets go of it.
 
     Attributes:
-        is_going: its end is scheduled.
+        kind: `KMS key`, `history object` or `archive object`.
+        is_going: its end is scheduled, by a pending deletion or by a lock that will run out.
         goes_at: when it goes.
         retained_until: the day in its tag `mutx:retained-until`.
+        is_locked: True where a lock holds it until then; None where its kind has none.
+        tenant: the tenant in its tag `mutx:tenant`.
     """
 
     kind: str
@@ -78,10 +81,52 @@ class Tombstone(_Record):
     is_going: bool
     goes_at: datetime | None = None
     retained_until: str | None = None
+    is_locked: bool | None = None
+    tenant: str | None = None
+
+    @property
+    def flaw(self) -> str:
+        """Say why this is no tombstone but something left over; "" where it is one."""
+        if self.is_locked is False:
+            return "not locked"
+        if not self.is_going:
+            return "its end is not scheduled"
+        if self.tenant is None:
+            return "without its tenant's tag"
+        if self.retained_until is None:
+            return "without the day on which it goes"
+        if self.is_locked and (
+            self.goes_at is None or self.goes_at.date().isoformat() != self.retained_until
+        ):
+            return f"tagged for {self.retained_until}, which is not its lock's day"
+        return ""
 
     def __str__(self) -> str:
-        until = f"until {self.retained_until}" if self.retained_until else "without the day on which it goes"
+        until = self.flaw or f"until {self.retained_until}"
         return f"{self.kind} {self.id} ({self.purpose or 'no purpose'}), {until}"
+
+
+class LogEvent(NamedTuple):
+    """One event of a log group. Times are milliseconds since 1970; the order is CloudWatch Logs'."""
+
+    timestamp: int
+    ingestion_time: int
+    stream: str
+    message: str
+
+
+class StoredObject(NamedTuple):
+    """One name in an object store.
+
+    Attributes:
+        version: of the content that was written first, which a lock keeps whatever is put over it; "" where the
+            store has no versions.
+        is_covered: something was put over that version, or hides it.
+    """
+
+    name: str
+    version: str
+    is_covered: bool
 
 
 class Owner(_Record):

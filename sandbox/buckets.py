@@ -1,16 +1,22 @@
-"""Buckets of the sandbox: the one for its history has Object Lock in compliance mode, as production's has."""
+"""Buckets of the sandbox, for history and archived logs: with Object Lock in compliance mode, as production's have."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, TypeAlias
 
+from mutx_sandbox.accounts import ARCHIVE_ACCOUNT
+
 Moto: TypeAlias = Any
 """Something of moto's, which has no types for its backends."""
 
 HISTORY_BUCKET = "mutx-history-sandbox"
 HISTORY_REGION = "us-east-1"
-_YEARS = 7
+_HISTORY_YEARS = 7
+ARCHIVE_BUCKET = "mutx-archive-sandbox"
+ARCHIVE_REGION = "us-east-1"
+_ARCHIVE_YEARS = 1
+_ARCHIVE_KEY = f"arn:aws:kms:{ARCHIVE_REGION}:{ARCHIVE_ACCOUNT}:alias/mutx-archive"
 
 
 def count_loopback_as_tls() -> None:
@@ -43,22 +49,48 @@ def _with_tls(policy: bytes) -> bytes | None:
     return json.dumps({**document, "Statement": left}).encode() if left else None
 
 
-def keep_history() -> None:
-    """Have the sandbox's account own the bucket from its beginning, and again after a reset."""
-    from moto.s3.models import S3Backend, s3_backends  # noqa: PLC0415
+def keep_history_and_archive() -> None:
+    """Have two accounts own these buckets from their beginning, and again after a reset.
+
+    The archive's lies under a key of its own account, so that no key of a tenant can take its logs along.
+    """
+    from moto.kms.models import KmsBackend  # noqa: PLC0415
+    from moto.s3.models import S3Backend  # noqa: PLC0415
     from mutx_sandbox.daemon import ACCOUNT_ID  # noqa: PLC0415
 
-    init = S3Backend.__init__
+    init, init_keys = S3Backend.__init__, KmsBackend.__init__
 
     def init_with_bucket(self: Moto, region_name: str, account_id: str) -> None:
         init(self, region_name, account_id)
-        if account_id == ACCOUNT_ID and region_name == "aws":
-            # A reset forgets the backend, and not that its names were taken.
-            s3_backends.bucket_accounts.pop(HISTORY_BUCKET, None)
-            self.create_bucket(HISTORY_BUCKET, HISTORY_REGION)
-            self.put_bucket_versioning(HISTORY_BUCKET, "Enabled")
-            self.put_object_lock_configuration(
-                HISTORY_BUCKET, lock_enabled=True, mode="COMPLIANCE", days=0, years=_YEARS
-            )
+        if (account_id, region_name) == (ACCOUNT_ID, "aws"):
+            _make_locked(self, HISTORY_BUCKET, HISTORY_REGION, years=_HISTORY_YEARS)
+        if (account_id, region_name) == (ARCHIVE_ACCOUNT, "aws"):
+            _make_locked(self, ARCHIVE_BUCKET, ARCHIVE_REGION, years=_ARCHIVE_YEARS)
+            self.put_bucket_encryption(ARCHIVE_BUCKET, _under(_ARCHIVE_KEY))
+
+    def init_with_key(self: Moto, region_name: str, account_id: str, *more: Moto) -> None:
+        init_keys(self, region_name, account_id, *more)
+        if (account_id, region_name) == (ARCHIVE_ACCOUNT, ARCHIVE_REGION):
+            key = self.create_key(
+                policy=None, key_usage="ENCRYPT_DECRYPT", key_spec="SYMMETRIC_DEFAULT",
+                description="archived logs", tags=[],
+            )  # fmt: skip
+            self.create_alias(key.id, _ARCHIVE_KEY.rpartition(":")[2])
 
     setattr(S3Backend, "__init__", init_with_bucket)  # noqa: B010 - mypy knows the class
+    setattr(KmsBackend, "__init__", init_with_key)  # noqa: B010
+
+
+def _make_locked(backend: Moto, name: str, region: str, *, years: int) -> None:
+    from moto.s3.models import s3_backends  # noqa: PLC0415
+
+    # A reset forgets the backend, and not that its names were taken.
+    s3_backends.bucket_accounts.pop(name, None)
+    backend.create_bucket(name, region)
+    backend.put_bucket_versioning(name, "Enabled")
+    backend.put_object_lock_configuration(name, lock_enabled=True, mode="COMPLIANCE", days=0, years=years)
+
+
+def _under(key: str) -> dict[str, Any]:
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    return {"Rule": {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": "true"}}

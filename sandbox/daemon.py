@@ -21,7 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
-from mutx_sandbox.buckets import HISTORY_BUCKET, HISTORY_REGION
+from mutx_sandbox.accounts import ARCHIVE_ACCOUNT, EXTERNAL_ID, ROLE
+from mutx_sandbox.buckets import ARCHIVE_BUCKET, ARCHIVE_REGION, HISTORY_BUCKET, HISTORY_REGION
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.places import host_access, machines_folder
 from mutx_sandbox.processes import module_command
@@ -229,6 +230,7 @@ class Sandbox:
                 "account_id": ACCOUNT_ID,
                 "endpoint_url": f"http://127.0.0.1:{record.port_of('aws')}",
                 "credentials_file": str(self.credentials_file),
+                "tenant_role": {"name": ROLE, "external_id": EXTERNAL_ID},
             },
             "pulumi": {
                 "backend_url": self.backend.as_uri(),
@@ -237,6 +239,11 @@ class Sandbox:
             },
             "history": {"url": f"s3://{HISTORY_BUCKET}?region={HISTORY_REGION}"},
             "hosts": host_access(self.folder),
+            "archive": {
+                "url": f"s3://{ARCHIVE_BUCKET}?region={ARCHIVE_REGION}",
+                "account": ARCHIVE_ACCOUNT,
+                "settle_minutes": 0,
+            },
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
         }
         _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))

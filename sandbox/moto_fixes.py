@@ -29,6 +29,7 @@ def correct_moto() -> None:
     _start_instances_as_their_template_says()
     _retag_launch_templates()
     _show_replaced_profiles()
+    _sort_events_over_streams()
 
 
 def _put(owner: Moto, name: str, value: Moto) -> None:
@@ -314,3 +315,17 @@ def _show_replaced_profiles() -> None:
         return association
 
     _put(IamInstanceProfileAssociationBackend, "replace_iam_instance_profile_association", replace_and_show)
+
+
+def _sort_events_over_streams() -> None:
+    """AWS sorts a log group's events by time over all streams, and ignores `interleaved`; moto only with it."""
+    from moto.logs.models import LogGroup  # noqa: PLC0415
+
+    search = LogGroup.filter_log_events
+
+    def search_sorted(self: Moto, *args: Moto, **kwargs: Moto) -> Moto:
+        bound = inspect.signature(search).bind(self, *args, **kwargs)
+        bound.arguments["interleaved"] = True
+        return search(*bound.args, **bound.kwargs)
+
+    _put(LogGroup, "filter_log_events", search_sorted)

@@ -49,7 +49,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
         create_backend_app,
     )
     from mutx_sandbox.accounts import open_accounts  # noqa: PLC0415
-    from mutx_sandbox.buckets import count_loopback_as_tls, keep_history  # noqa: PLC0415
+    from mutx_sandbox.buckets import count_loopback_as_tls, keep_history_and_archive  # noqa: PLC0415
     from mutx_sandbox.daemon import ACCOUNT_ID  # noqa: PLC0415
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
@@ -60,7 +60,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     correct_moto()
     publish_images()
-    keep_history()
+    keep_history_and_archive()
     count_loopback_as_tls()
     open_accounts(ACCOUNT_ID)
     widen_quotas()

@@ -87,7 +87,12 @@ def _s3_action(environ: Environ) -> str:
         return "ListAllMyBuckets"
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if "/" in path:
-        return str(_OBJECT_ACTIONS.get(method, method))
+        version = "Version" if "versionId" in query else ""
+        if "tagging" in query:
+            return f"{'Get' if method == 'GET' else 'Put'}Object{version}Tagging"
+        return str(_OBJECT_ACTIONS.get(method, method)) + (version if method in {"GET", "HEAD"} else "")
+    if "versions" in query:
+        return "ListBucketVersions"
     for name, setting in _BUCKET_SETTINGS.items():
         if name in query:
             return f"{'Get' if method == 'GET' else _change(method, name)}{setting}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
@@ -21,7 +22,7 @@ from mutx_infra.capacity import Capacity
 from mutx_infra.errors import SpecError
 from mutx_infra.naming import PURPOSE_TAG, RETAINED_TAG, TENANT_TAG
 from mutx_infra.plan import TenantPlan
-from mutx_infra.records import Tombstone
+from mutx_infra.records import LogEvent, Tombstone
 from mutx_infra.verification import TenantFacts
 
 # Kind in words → (operation, key of the list, key of the id). Everything that the stacks make and AWS can tag.
@@ -130,6 +131,28 @@ class AwsCloud:
             ]
         return tuple(left)
 
+    def log_groups(self, tenant: str, region: str) -> tuple[str, ...]:
+        """Return the names of the tenant's log groups."""
+        with translated("list the tenant's log groups"):
+            return tuple(str(group["logGroupName"]) for group in self._listing.log_groups(tenant, region))
+
+    def log_events(self, group: str, region: str) -> Iterator[LogEvent]:
+        """Yield every event of a log group; CloudWatch Logs sorts them by time, over all streams."""
+        logs = self._session.client("logs", region)
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+        with translated(f"read the log group {group}"):
+            try:
+                for page in pages:
+                    for event in page["events"]:
+                        yield LogEvent(
+                            event["timestamp"],
+                            event["ingestionTime"],
+                            event["logStreamName"],
+                            event["message"],
+                        )
+            except logs.exceptions.ResourceNotFoundException:
+                return
+
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         """Return the tenant's KMS keys, living or on their way out; KMS can find them by their tags alone."""
         with translated("list the tenant's keys"), ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -146,6 +169,7 @@ class AwsCloud:
                     is_going=metadata["KeyState"] == "PendingDeletion",
                     goes_at=metadata.get("DeletionDate"),
                     retained_until=ours[key].get(RETAINED_TAG),
+                    tenant=ours[key].get(TENANT_TAG),
                 )
                 for key, metadata in zip(mine, states, strict=True)
             )

@@ -7,13 +7,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mutx_infra.errors import OutsideError
+from mutx_infra.records import StoredObject, Tombstone
 
 
 class FileObjects:
-    """`ObjectStore` over a directory (`file:///…`); it cannot refuse a deletion, and says so."""
+    """`ObjectStore` over a directory (`file:///…`); it cannot refuse a deletion, and says so.
 
-    def __init__(self, url: str) -> None:
-        self._root = Path(unquote(urlsplit(url).path))
+    Args:
+        url: `file:///DIRECTORY`.
+        what: what is kept there, for messages.
+    """
+
+    def __init__(self, url: str, what: str = "history") -> None:
+        self._root, self._what = Path(unquote(urlsplit(url).path)), what
 
     def put_once(self, name: str, content: bytes) -> bool:
         """Write a file that does not exist yet, whole or not at all."""
@@ -35,7 +41,7 @@ class FileObjects:
             raise self._unusable(exc) from exc
         return True
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, version: str = "") -> bytes | None:  # noqa: ARG002 - a file has one version
         """Return a file's content."""
         try:
             return (self._root / name).read_bytes()
@@ -45,10 +51,23 @@ class FileObjects:
             raise self._unusable(exc) from exc
 
     def names(self, prefix: str) -> tuple[str, ...]:
-        """Return the names that start with a prefix (a directory's)."""
-        directory = self._root / prefix
-        found = directory.iterdir() if directory.is_dir() else ()
-        return tuple(f"{prefix}{path.name}" for path in found if not path.name.startswith("."))
+        """Return the names that start with a prefix (a directory's), however deep."""
+        return tuple(
+            str(path.relative_to(self._root))
+            for path in (self._root / prefix).rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
+
+    def stored(self, prefix: str) -> tuple[StoredObject, ...]:
+        """Return what is there: what was removed or replaced leaves no trace."""
+        return tuple(StoredObject(name, "", is_covered=False) for name in sorted(self.names(prefix)))
+
+    def locked(self, prefix: str, kind: str) -> tuple[Tombstone, ...]:  # noqa: ARG002 - nothing locks a file
+        """Return nothing: no lock holds a file."""
+        return ()
+
+    def mark(self, prefix: str) -> None:
+        """Do nothing: a file has no tags."""
 
     def retention_days(self) -> int | None:
         """Return None: a file can be deleted by whoever can write its directory."""
@@ -56,7 +75,7 @@ class FileObjects:
 
     def _unusable(self, exc: OSError) -> OutsideError:
         return OutsideError(
-            f"the history in {self._root} cannot be used: {exc.strerror}",
-            code="history-unavailable",
+            f"the {self._what} in {self._root} cannot be used: {exc.strerror}",
+            code="history-unavailable" if self._what == "history" else "archive-unavailable",
             remedy="make the directory writable and free some space, then run the same command again",
         )

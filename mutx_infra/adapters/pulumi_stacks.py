@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from mutx_infra.records import Owner
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
 _SERVICES = ("ec2", "iam", "kms", "logs", "s3", "sts")
+_WRITERS = {"aws:ec2/instance:Instance", "aws:ec2/flowLog:FlowLog"}
 _NO_STACK = "no stack named"
 _PROTECTED = re.compile(r"unable to (?:replace|delete) resource \"[^\"]*::([^:\"]+)\"")
 _TORN_STATE = "failed to load checkpoint"
@@ -162,6 +163,26 @@ class PulumiStacks:
             collector = EventCollector(report)
             self._run(collector, plan.tenant, lambda: stack.destroy(on_event=collector, refresh=must_refresh))
             self._run(collector, plan.tenant, lambda: stack.workspace.remove_stack(stack.name))
+            return collector.changes
+
+    def end_writers(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        """Delete hosts and flow log with what hangs on them; the engine leaves the rest, their log groups among it."""
+        with self._operation(plan.tenant):
+            stack = self._stack(plan.tenant, plan)
+            if self._deployment(stack) is None:
+                return ChangeSet()
+            must_refresh = self._prepare(stack, plan, report)
+            writers = _urns_of(self._deployment(stack), _WRITERS)
+            if not writers:
+                return ChangeSet()
+            collector = EventCollector(report)
+            self._run(
+                collector,
+                plan.tenant,
+                lambda: stack.destroy(
+                    on_event=collector, refresh=must_refresh, target=writers, target_dependents=True
+                ),
+            )
             return collector.changes
 
     def outputs(self, tenant: str) -> dict[str, object]:
@@ -397,6 +418,11 @@ def _export(stack: auto.Stack) -> dict[str, Any] | None:
         if _NO_STACK in str(exc):
             return None
         raise
+
+
+def _urns_of(deployment: Mapping[str, Any] | None, kinds: Collection[str]) -> list[str]:
+    resources = (deployment or {}).get("resources") or []
+    return [str(resource["urn"]) for resource in resources if resource["type"] in kinds]
 
 
 def _write_stack_config(path: Path, config: Mapping[str, object]) -> None:

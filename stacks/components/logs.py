@@ -24,6 +24,8 @@ class TenantLogsArgs:
 class TenantLogs(pulumi.ComponentResource):
     """One group for each kind of record; CloudWatch Logs deletes what is older than the plan says.
 
+    All are protected: `mutx-infra tenant destroy` archives what they hold first, a plain `pulumi destroy` does not.
+
     Attributes:
         arns: log group ARN by key (`flow`).
         names: log group name by key.
@@ -40,7 +42,7 @@ class TenantLogs(pulumi.ComponentResource):
                 kms_key_id=args.key_arns[Purpose.LOGS],
                 tags=plan.tags_of(f"{group.key}-log-group"),
                 opts=pulumi.ResourceOptions(
-                    parent=self, aliases=_former(name) if group.key == FLOW_LOGS_KEY else None
+                    parent=self, protect=True, aliases=_former(name) if group.key == FLOW_LOGS_KEY else None
                 ),
             )
             for group in plan.log_groups

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
+from tests.support.accounts import ARCHIVE_ACCOUNT, ROLE, TENANT_ACCOUNT, client_in
 from tests.support.checkout import Checkout
 
-TENANT_ACCOUNT, OTHER_ACCOUNT = "210987654321", "310987654321"
-ROLE = {"name": "mutx-deploy", "external_id": "mutx-sandbox"}
+OTHER_ACCOUNT = ARCHIVE_ACCOUNT
 
 
 def profile(checkout: Checkout, name: str, **aws: Any) -> str:
@@ -26,15 +25,7 @@ def profile(checkout: Checkout, name: str, **aws: Any) -> str:
 
 def vpcs_in(checkout: Checkout, account: str) -> list[str]:
     """The tenants that have a VPC in an account, seen through the role."""
-    endpoint = checkout.json("sandbox", "status")["endpoints"]["aws"]
-    sts = checkout.aws("sts")
-    entered = sts.assume_role(
-        RoleArn=f"arn:aws:iam::{account}:role/mutx-deploy", RoleSessionName="test", ExternalId="mutx-sandbox"
-    )["Credentials"]
-    ec2 = boto3.client(
-        "ec2", region_name="eu-west-1", endpoint_url=endpoint, aws_access_key_id=entered["AccessKeyId"],
-        aws_secret_access_key=entered["SecretAccessKey"], aws_session_token=entered["SessionToken"],
-    )  # fmt: skip
+    ec2 = client_in(checkout, account, "ec2")
     tags = [tag for vpc in ec2.describe_vpcs()["Vpcs"] for tag in vpc.get("Tags") or []]
     return sorted(tag["Value"] for tag in tags if tag["Key"] == "mutx:tenant")
 
@@ -53,7 +44,8 @@ def test_a_tenant_lives_in_the_account_that_its_spec_names(checkout: Checkout, t
     assert there == [tenant]
     assert tenant not in str(here)
     assert vpcs_in(checkout, TENANT_ACCOUNT) == []
-    assert len(destroyed["tombstones"]) == 5
+    assert [one["kind"] for one in destroyed["tombstones"]].count("KMS key") == 5
+    assert {one["account"] for one in destroyed["logs"]} == {TENANT_ACCOUNT}
 
 
 def test_a_pool_gives_each_new_tenant_the_account_with_the_fewest(checkout: Checkout) -> None:

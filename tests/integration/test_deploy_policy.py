@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mutx_infra.deploy_policy import DEPENDENT, RARE, deploy_grants
+from mutx_infra.deploy_policy import DEPENDENT, RARE, archive_grants, deploy_grants
 from tests.support.checkout import Checkout
 from tests.support.tenants import create, names_of
 
@@ -45,6 +45,7 @@ def recorded(checkout: Checkout) -> set[str]:
     create(checkout, "acme")
     checkout.run("history", "verify", "acme")
     checkout.run("tenant", "destroy", "acme", "--yes")
+    checkout.run("archive", "verify", "acme")
     return recording.actions()
 
 
@@ -145,8 +146,11 @@ def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def granted() -> set[str]:
-    grants = deploy_grants("123456789012", "eu-west-1", "mutx-history-sandbox")
-    return {action for grant in grants for action in grant.actions}
+    grants = deploy_grants(
+        "123456789012", "eu-west-1", ["mutx-history-sandbox"], ["arn:aws:iam::310987654321:role/mutx-deploy"]
+    )
+    archive = archive_grants("310987654321", "mutx-archive-sandbox", "us-east-1")
+    return {action for grant in (*grants, *archive) for action in grant.actions}
 
 
 def test_every_action_that_is_used_is_granted(recorded: set[str]) -> None:

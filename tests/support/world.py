@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 
+from mutx_infra.archive import LogArchive
+from mutx_infra.buckets import YEAR_DAYS
 from mutx_infra.capacity import Capacity, Quota
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.history import RETENTION_DAYS, History
+from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.ports import Reporter
-from mutx_infra.records import Owner, Tombstone
+from mutx_infra.records import LogEvent, Owner, StoredObject, Tombstone
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import TenantFacts, expected_facts
 from tests.support.registry import HandClock, MemoryJournal, MemoryRegistry
 from tests.support.specs import ACCOUNT, an_owner
 
+SETTLE = timedelta(minutes=10)
 VPC = ResourceChange(operation=Operation.CREATE, kind="aws:ec2/vpc:Vpc", name="acme-vpc")
 
 
@@ -34,6 +39,7 @@ class MemoryCloud:
     left: tuple[str, ...] = ()
     keys: dict[str, Tombstone] = field(default_factory=dict)
     limits: dict[Quota, float] = field(default_factory=dict)
+    logs: dict[str, list[LogEvent]] = field(default_factory=dict)
 
     def in_account(self, account: str) -> MemoryCloud:
         return self
@@ -62,6 +68,12 @@ class MemoryCloud:
 
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         return tuple(key for key in self.keys.values() if key.id.startswith(tenant))
+
+    def log_groups(self, tenant: str, region: str) -> tuple[str, ...]:
+        return tuple(name for name in self.logs if name.startswith(f"/mutx/{tenant}/"))
+
+    def log_events(self, group: str, region: str) -> Iterator[LogEvent]:
+        yield from sorted(self.logs.get(group, ()), key=lambda event: event.timestamp)
 
     def mark_tombstones(self, tenant: str, region: str, *, days: int) -> None:
         for key in self.tombstones(tenant, region):
@@ -102,16 +114,27 @@ class MemoryStacks:
         self._happen()
         is_same = self.cloud.networks.get(plan.tenant) == expected_facts(plan)
         self.cloud.networks[plan.tenant] = expected_facts(plan)
-        key = Tombstone(kind="KMS key", id=f"{plan.tenant}-1", purpose="vault", is_going=False)
+        key = Tombstone(
+            kind="KMS key", id=f"{plan.tenant}-1", purpose="vault", is_going=False, tenant=plan.tenant
+        )
         self.cloud.keys.setdefault(key.id, key)
+        for group in plan.log_groups:
+            self.cloud.logs.setdefault(group.name, [])
         return ChangeSet(unchanged=1) if is_same else ChangeSet(changes=(VPC,))
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         self.calls.append(("destroy", True))
         self._happen()
         self.cloud.networks.pop(plan.tenant, None)
+        for group in plan.log_groups:
+            self.cloud.logs.pop(group.name, None)
         for key in self.cloud.tombstones(plan.tenant, plan.region):
             self.cloud.keys[key.id] = key.model_copy(update={"is_going": True})
+        return ChangeSet()
+
+    def end_writers(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
+        self.calls.append(("end_writers", True))
+        self._happen()
         return ChangeSet()
 
     def outputs(self, tenant: str) -> dict[str, object]:
@@ -138,22 +161,69 @@ class MemoryStacks:
 
 @dataclass
 class MemoryObjects:
-    """`ports.ObjectStore` in a dictionary."""
+    """`ports.ObjectStore` in a dictionary.
+
+    Attributes:
+        covered: names over which somebody put something.
+        unlocked: names that no lock holds.
+        tags: the day of the lock by name, as `put_once` tags it.
+        puts: names in the order in which they were written.
+        meanwhile: called before each write, with its name.
+    """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     days: int | None = RETENTION_DAYS
+    covered: set[str] = field(default_factory=set)
+    unlocked: set[str] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
+    puts: list[str] = field(default_factory=list)
+    meanwhile: Callable[[str], None] = field(default=lambda _name: None)
 
     def put_once(self, name: str, content: bytes) -> bool:
-        return self.objects.setdefault(name, content) is content
+        self.meanwhile(name)
+        if name in self.objects:
+            return False
+        self.objects[name] = content
+        self.puts.append(name)
+        self.tags[name] = self._day
+        return True
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, version: str = "") -> bytes | None:
         return self.objects.get(name)
 
     def names(self, prefix: str) -> tuple[str, ...]:
         return tuple(name for name in self.objects if name.startswith(prefix))
 
+    def stored(self, prefix: str) -> tuple[StoredObject, ...]:
+        return tuple(StoredObject(name, "", name in self.covered) for name in sorted(self.names(prefix)))
+
+    def locked(self, prefix: str, kind: str) -> tuple[Tombstone, ...]:
+        if self.days is None:
+            return ()
+        return tuple(
+            Tombstone(
+                kind=kind,
+                id=name,
+                purpose=name.split("/")[-2],
+                is_going=name not in self.unlocked,
+                goes_at=None if name in self.unlocked else datetime.fromisoformat(f"{self._day}T00:00:00Z"),
+                retained_until=self.tags.get(name),
+                is_locked=name not in self.unlocked,
+                tenant=name.partition("/")[0],
+            )
+            for name in sorted(self.names(prefix))
+        )
+
+    def mark(self, prefix: str) -> None:
+        for name in self.names(prefix):
+            self.tags[name] = self._day
+
     def retention_days(self) -> int | None:
         return self.days
+
+    @property
+    def _day(self) -> str:
+        return (HandClock().now() + timedelta(days=self.days or 0)).date().isoformat()
 
 
 @dataclass
@@ -205,17 +275,21 @@ class World:
     cloud: MemoryCloud = field(default_factory=MemoryCloud)
     dead: set[int] = field(default_factory=set)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    archived: MemoryObjects = field(default_factory=lambda: MemoryObjects(days=YEAR_DAYS))
+    keeps_logs: bool = True
 
     def __post_init__(self) -> None:
         self.registry, self.journal = MemoryRegistry(self.clock), MemoryJournal(self.clock)
         self.stacks = MemoryStacks(self.cloud)
         self.history = History(self.objects, self.registry)
+        self.archive = LogArchive(self.archived, chunk_bytes=300)
 
     def onboarding(self, owner: Owner | None = None) -> Onboarding:
         """The workflow as one process runs it."""
+        keeping = Keeping(self.history, self.archive if self.keeps_logs else None, SETTLE, self.clock)
         return Onboarding(
             self.environment, self.registry, self.journal, self.cloud, self.stacks,
-            owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks.state, self.clock),
+            owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks.state, self.clock), keeping,
         )  # fmt: skip
 
     def _is_alive(self, owner: Owner) -> bool | None:

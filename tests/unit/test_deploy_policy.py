@@ -9,13 +9,15 @@ from mutx_infra.deploy_policy import (
     DEPENDENT,
     RARE,
     after_hand_over,
+    archive_grants,
     deploy_documents,
     deploy_grants,
 )
 
 LIMIT = 6144
 """Characters of a managed policy without white space. Source: IAM user guide, "IAM object quotas"."""
-GRANTS = deploy_grants("123456789012", "eu-west-1", "mutx-history")
+ROLES = ["arn:aws:iam::210987654321:role/mutx-deploy", "arn:aws:iam::310987654321:role/mutx-deploy"]
+GRANTS = deploy_grants("123456789012", "eu-west-1", ["mutx-history", "mutx-archive"], ROLES)
 
 
 def test_no_action_is_a_wildcard_and_none_is_granted_twice() -> None:
@@ -41,7 +43,8 @@ def test_no_role_can_be_made_without_a_boundary_or_outside_our_path() -> None:
 
 
 def test_the_deploying_role_cannot_change_itself() -> None:
-    resources = {r for grant in GRANTS for r in grant.resources if ":iam:" in r}
+    changing = [grant for grant in GRANTS if grant.actions != ("sts:AssumeRole",)]
+    resources = {r for grant in changing for r in grant.resources if ":iam:" in r}
 
     assert all("/mutx/" in resource for resource in resources)
 
@@ -53,11 +56,28 @@ def test_every_grant_and_every_exception_has_a_reason() -> None:
 
 
 def test_the_documents_fit_and_hold_every_grant() -> None:
-    documents = deploy_documents("123456789012", "eu-west-1", "mutx-history-" + "x" * 50)
+    documents = deploy_documents(
+        "123456789012", "eu-west-1", ["mutx-history-" + "x" * 50, "mutx-archive-" + "x" * 50], ROLES
+    )
     statements = [s for text in documents.values() for s in json.loads(text)["Statement"]]
 
     assert all(len("".join(text.split())) <= LIMIT for text in documents.values())
     assert {s["Sid"] for s in statements} == {grant.sid for grant in GRANTS}
+
+
+def test_the_role_of_the_archives_account_can_do_nothing_but_keep_and_read() -> None:
+    grants = archive_grants("310987654321", "mutx-archive", "eu-west-1")
+
+    actions = {action for grant in grants for action in grant.actions}
+    assert not {
+        a for a in actions if a.startswith(("s3:Delete", "s3:Bypass", "s3:PutBucket", "s3:PutObjectRet"))
+    }
+    assert {r for grant in grants for r in grant.resources} == {
+        "arn:aws:s3:::mutx-archive",
+        "arn:aws:s3:::mutx-archive/*",
+        "arn:aws:kms:eu-west-1:310987654321:key/*",
+    }
+    assert grants[1].conditions == {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
 
 
 def test_after_hand_over_no_way_leads_to_the_tenant_s_hosts() -> None:

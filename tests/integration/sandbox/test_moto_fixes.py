@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,11 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def vpc(ec2: Any) -> str:
     return ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+
+
+@pytest.fixture
+def logs(boto: Any) -> Any:
+    return boto("logs")
 
 
 @pytest.fixture
@@ -197,3 +203,17 @@ def test_a_launch_template_shows_its_tags_as_they_are(ec2, template):
     found = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"][0]
 
     assert {"Key": "a", "Value": "b"} in found["Tags"]
+
+
+def test_the_events_of_a_log_group_are_sorted_over_its_streams(logs):
+    group = f"g-{uuid4().hex}"
+    now = int(time.time() * 1000)
+    logs.create_log_group(logGroupName=group)
+    for stream, offsets in (("a", (0, 20)), ("b", (10, 30))):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        events = [{"timestamp": now + offset, "message": str(offset)} for offset in offsets]
+        logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, limit=1)
+
+    assert [event["message"] for page in pages for event in page["events"]] == ["0", "10", "20", "30"]

@@ -34,12 +34,13 @@ def command(name: str, action: object) -> Iterator[None]:
 
 
 ALWAYS_JSON = {
-    "mutx-infra hosts inventory",
     "mutx-infra account boundary",
     "mutx-infra account policy",
+    "mutx-infra archive events",
+    "mutx-infra hosts inventory",
     "mutx-infra spec schema",
 }
-"""They print a document, which is JSON whatever was asked for."""
+"""They print a document, or one a line, which is JSON whatever was asked for."""
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -73,7 +73,7 @@ class Family:
         return policies + [line for line in live if self._is_own(line)]
 
     def _is_own(self, line: str) -> bool:
-        chain, target = line.split()[1], line.split()[-1]
+        chain, target = line.split()[1], line.rsplit(maxsplit=1)[-1]
         if chain == DOCKER:
             # Docker appends a RETURN, which our DROP precedes.
             return line != f"-A {DOCKER} -j RETURN"
@@ -159,7 +159,9 @@ def differences(module: AnsibleModule, family: Family) -> list[str]:
 
 def put_in_force(module: AnsibleModule, families: list[Family]) -> None:
     """Load ufw where it is not, replace its rules in one transaction where it is, and remove intruders last."""
-    defaults = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/default/ufw").read_text("utf-8"), re.M))
+    defaults = dict(
+        re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/default/ufw").read_text("utf-8"), re.MULTILINE)
+    )
     if not all(family.is_loaded(family.live(module)) for family in families):
         must_run(module, [module.params["init"], "force-reload"])
     for family in families:
