@@ -51,6 +51,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     from mutx_sandbox.accounts import open_accounts  # noqa: PLC0415
     from mutx_sandbox.buckets import count_loopback_as_tls, keep_history_and_archive  # noqa: PLC0415
     from mutx_sandbox.daemon import ACCOUNT_ID  # noqa: PLC0415
+    from mutx_sandbox.expiry import Expiry  # noqa: PLC0415
     from mutx_sandbox.images import publish_images  # noqa: PLC0415
     from mutx_sandbox.moto_fixes import correct_moto  # noqa: PLC0415
     from mutx_sandbox.quotas import widen_quotas  # noqa: PLC0415
@@ -77,7 +78,7 @@ def make_server(port: int) -> Any:  # noqa: ANN401 - werkzeug's server class is 
     return werkzeug_server(
         "127.0.0.1",
         port,
-        Recorder(DomainDispatcherApplication(create_backend_app)),
+        Recorder(Expiry(DomainDispatcherApplication(create_backend_app))),
         threaded=True,
         request_handler=Handler,
     )

@@ -45,7 +45,7 @@ class Recorder:
         """Answer for the record itself, or note the action and pass the request on."""
         if environ.get("PATH_INFO") == PATH:
             return self._answer(environ, start_response)
-        action = _action_of(environ)
+        action = action_of(environ)
         if action is not None:
             with self._lock:
                 self._actions.add(action)
@@ -61,7 +61,7 @@ class Recorder:
         return [body]
 
 
-def _action_of(environ: Environ) -> str | None:
+def action_of(environ: Environ) -> str | None:
     """Return `service:Action`; None for what carries no signature."""
     scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
     if scope is None:
