@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 PYTHON_IN_VENV := .venv/bin/python
+# Set in many containers; each of the hundreds of processes of a test run would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-full check bench lock clean
 

@@ -91,6 +91,7 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
         STAMP.unlink(missing_ok=True)
         uv = uv or _get_uv(variables)
         _install_packages(uv, {**_pip_configuration(variables), **variables})
+        _compile_commands(variables)
         STAMP.write_text(f"{ROOT}\n{fingerprint()}\n", encoding="utf-8")
         UNFINISHED.unlink()
 
@@ -258,6 +259,12 @@ def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
     # An editable build is of this checkout at this moment: a cached one would hide a changed package map.
     own = ["--no-deps", "--no-build-isolation", "--reinstall-package", "mutx-infra", "--editable", str(ROOT)]
     _step(checkout, [*tool, "install", *here, *own], variables, CHECKOUT_REMEDY)
+
+
+def _compile_commands(variables: Mapping[str, str]) -> None:
+    """Have Python keep the commands' imports compiled; `-I` makes it ignore a shell that forbids that."""
+    script = str(ROOT / "tools" / "load_commands.py")
+    _step("compiling what the commands load", [str(VENV_PYTHON), "-I", script], variables, CHECKOUT_REMEDY)
 
 
 def _step(
