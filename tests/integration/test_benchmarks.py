@@ -33,7 +33,7 @@ def test_the_boto3_script_makes_what_the_plan_holds(checkout: Checkout, tenant: 
     plan_file, receipt = tmp_path / "plan.json", tmp_path / "receipt.json"
     plan = TenantPlan.model_validate(seen["plan"])
     plan_file.write_text(json.dumps({**seen, "documents": documents_of(plan)}), encoding="utf-8")
-    endpoint = checkout.json("sandbox", "status")["endpoints"]["aws"]
+    endpoint = checkout.endpoint
     credentials = str(checkout.root / ".mutx/sandbox/credentials")
     session = AwsSession(AwsEndpoint(account_id=ACCOUNT, endpoint_url=endpoint, credentials_file=credentials))
 

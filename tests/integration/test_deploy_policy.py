@@ -34,7 +34,7 @@ KEY_OPEN = {
 @pytest.fixture(scope="module")
 def recorded(checkout: Checkout) -> set[str]:
     """Every action of a tenant's life: made, retagged, weakened in every way that is repaired, destroyed."""
-    recording = Recording(checkout.json("sandbox", "status")["endpoints"]["aws"])
+    recording = Recording(checkout.endpoint)
     checkout.write_spec("acme", tier="standard", tags={"a": "1"})
     made = create(checkout, "acme")
     checkout.write_spec("acme", tier="standard", tags={"b": "2"})

@@ -14,7 +14,7 @@ ROLE = {"name": "mutx-deploy", "external_id": "mutx-sandbox"}
 
 def client_in(checkout: Checkout, account: str, service: str, region: str = "eu-west-1") -> Any:
     """A client of an account that is not the sandbox's own."""
-    endpoint = checkout.json("sandbox", "status")["endpoints"]["aws"]
+    endpoint = checkout.endpoint
     entered = checkout.aws("sts").assume_role(
         RoleArn=f"arn:aws:iam::{account}:role/{ROLE['name']}",
         RoleSessionName="test",

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,20 +57,31 @@ class Checkout:
     def json(self, *arguments: str, expect: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
 
+    @property
+    def endpoint(self) -> str:
+        """Where the sandbox's AWS listens, as its profile says: `sandbox status` says the same in 0.3 s."""
+        profile = self.root / ".mutx/sandbox/environment.yaml"
+        return str(yaml.safe_load(profile.read_text(encoding="utf-8"))["aws"]["endpoint_url"])
+
     def aws(self, service: str, region: str = "eu-west-1") -> Any:
-        endpoint = self.json("sandbox", "status")["endpoints"]["aws"]
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=endpoint,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return _client(self.endpoint, service, region)
 
     def write_spec(self, tenant: str, **more: object) -> Path:
         path = self.root / "tenants" / f"{tenant}.yaml"
         path.write_text(json.dumps({"id": tenant, "region": "eu-west-1", **more}), encoding="utf-8")
         return path
+
+
+@cache
+def _client(endpoint: str, service: str, region: str) -> Any:
+    """Make a client once: loading a service's model takes 0.1 s, EC2's more."""
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
 
 
 def make_checkout(root: Path) -> Checkout:
