@@ -1,7 +1,8 @@
-"""Run the test tiers, one pytest call each, and let no process outlive them. `make test` runs it.
+"""Run the test tiers, one pytest call each, within their budgets, and let no process outlive them.
 
-This process adopts every orphan below it (Linux), so a test cannot leave one behind unseen: what is still
-alive a moment after pytest has ended is named, ended, and fails the run.
+`make test` runs it. A tier's files are dealt to as many workers as there are processors; the tests of one file stay
+in one worker. This process adopts every orphan below it (Linux), so a test cannot leave one behind unseen: what is
+still alive a moment after pytest has ended is named, ended, and fails the run.
 """
 
 from __future__ import annotations
@@ -15,21 +16,44 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from console import INTERRUPTED, say, spell_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Directory names below tests/, in the order they run.
-TIERS = {
-    "unit": ("unit",),
-    "integration": ("contracts", "integration", "system"),
-}
-
+TIME_FACTOR_VARIABLE = "MUTX_TEST_TIME_FACTOR"
 LEFTOVER_GRACE_S = 5
+MOST_WORKERS = 4
+"""A worker of the later tiers has a sandbox of its own."""
 _PR_SET_CHILD_SUBREAPER = 36
 _NOTHING_COLLECTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Tests that run in one pytest call.
+
+    Attributes:
+        directories: below tests/, without those that another tier names.
+        budget_s: what it may take on two processors. There is room in it for a machine that is twice as slow:
+            it is to catch a tier that grew.
+        is_parallel: whether its files may run beside each other.
+    """
+
+    directories: tuple[str, ...]
+    budget_s: float
+    is_parallel: bool = True
+
+
+TIERS = {
+    "unit": Tier(("unit",), 60, is_parallel=False),
+    "contracts": Tier(("contracts", "integration/sandbox"), 240),
+    "network": Tier(("integration",), 600),
+    "system": Tier(("system",), 120),
+}
+"""In the order they run."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,29 +72,45 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_tier(tier: str, *, full: bool, rest: Sequence[str]) -> int:
-    directories = [f"tests/{name}" for name in TIERS[tier] if any((ROOT / "tests" / name).rglob("test_*.py"))]
-    if not directories:
-        say(f"{tier}: no tests yet")
-        return 0
-    selection = ["--hypothesis-profile=full"] if full else ["-m", "not full"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *directories,
-        *selection,
-        "--durations=10",
-        "--durations-min=0.5",
-        *rest,
-    ]
+def _run_tier(name: str, *, full: bool, rest: Sequence[str]) -> int:
+    tier = TIERS[name]
     start = time.monotonic()
-    status = _run_to_the_end(command)
+    status = _run_to_the_end([sys.executable, "-m", "pytest", *pytest_arguments(tier, full=full), *rest])
     leftovers = _end_leftovers()
-    say(f"{tier}: exit status {status} after {spell_duration(time.monotonic() - start)}")
+    took_s = time.monotonic() - start
+    say(f"{name}: exit status {status} after {spell_duration(took_s)}")
     for leftover in leftovers:
         say(f"error[process-left]: a test left a process behind: {leftover}")
-    return status or (1 if leftovers else 0)
+    late = None if full else over_budget(tier, took_s, float(os.environ.get(TIME_FACTOR_VARIABLE, "1")))
+    if late is not None:
+        say(f"error[over-budget]: {name}: {late}")
+        say(
+            f"  hint: the slowest tests are named above; a slower machine says so with {TIME_FACTOR_VARIABLE}=2"
+        )
+    return status or (1 if leftovers or late else 0)
+
+
+def pytest_arguments(tier: Tier, *, full: bool, processors: int | None = None) -> list[str]:
+    """Return what to ask of pytest for a tier."""
+    others = {path for other in TIERS.values() for path in other.directories} - set(tier.directories)
+    inside = [
+        path for path in sorted(others) if any(path.startswith(f"{mine}/") for mine in tier.directories)
+    ]
+    workers = min(processors or os.cpu_count() or 1, MOST_WORKERS)
+    return [
+        *(f"tests/{path}" for path in tier.directories),
+        *(f"--ignore=tests/{path}" for path in inside),
+        *(["--hypothesis-profile=full"] if full else ["-m", "not full"]),
+        *(["--numprocesses", str(workers), "--dist=loadfile"] if tier.is_parallel and workers > 1 else []),
+        "--durations=10",
+        "--durations-min=0.5",
+    ]
+
+
+def over_budget(tier: Tier, took_s: float, factor: float) -> str | None:
+    """Say by how much a tier took longer than it may; None if it did not."""
+    allowed_s = tier.budget_s * factor
+    return f"took {took_s:.0f} s, may take {allowed_s:.0f} s" if took_s > allowed_s else None
 
 
 def _run_to_the_end(command: Sequence[str]) -> int:
