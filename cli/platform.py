@@ -11,7 +11,13 @@ from mutx_infra.cli import tenant
 from mutx_infra.cli.output import Format
 from mutx_infra.cli.tenant_views import allocation_rows, record_json
 
+from mutx_infra import bootstrap
 from mutx_infra.errors import RefusedError, SpecError
+from mutx_infra.profile_fields import (
+    archive_account,
+    archive_text,
+    profile_fields,
+)
 from mutx_infra.records import TenantRecord
 from mutx_infra.tenant import PLATFORM_ID
 
@@ -55,7 +61,8 @@ def create(
 ) -> None:
     """Create the platform from its spec, or converge it; ends in a check of what is there."""
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
-    tenant.create_spec(_spec(file), environment, out, refresh=refresh, digest=plan)
+    made = tenant.create_spec(_spec(file), environment, out, refresh=refresh, digest=plan)
+    out.say(f"log archive: {archive_text(made.plan.account, made.plan.archive_account)}")
 
 
 @app.command(epilog="Example: mutx-infra platform show")
@@ -66,6 +73,8 @@ def show(
 ) -> None:
     """Show the platform: hosts, buckets, keys, and what an environment profile takes from it."""
     out = c.make_output(as_json=as_json, output=output)
+    settings = c.current_settings(environment)
+    endpoint = bootstrap.load_environment(settings.require_environment()).aws.endpoint_url
     onboarding = c.onboarding_for(environment)
     record = next((found for found in onboarding.tenants() if found.spec.id == PLATFORM_ID), None)
     if record is None:
@@ -75,9 +84,10 @@ def show(
             remedy="make it: `mutx-infra platform create`",
         )
     if out.format is Format.JSON:
-        out.data({**record_json(record), "profile": _profile(record)})
+        out.data({**record_json(record), "profile": profile_fields(record, endpoint)})
         return
-    out.table(("platform", record.spec.region), [*allocation_rows(record), *_shared_rows(record)])
+    rows = [*allocation_rows(record), *_shared_rows(record), *_profile_rows(profile_fields(record, endpoint))]
+    out.table(("platform", record.spec.region), rows)
 
 
 def _spec(file: Path | None) -> Path:
@@ -98,20 +108,13 @@ def _shared_rows(record: TenantRecord) -> list[tuple[str, ...]]:
         (f"bucket {key}", str(name))
         for key, name in sorted(buckets.items() if isinstance(buckets, dict) else ())
     ]
-    rows += [
+    return [
+        *rows,
+        ("log archive", archive_text(record.allocation.account, archive_account(record))),
         ("signing key", str(outputs.get("signing_key_arn", "-"))),
         ("auditor", str(outputs.get("auditor_role_arn", "-"))),
     ]
-    return [*rows, *((f"profile {field}", value) for field, value in _profile(record).items())]
 
 
-def _profile(record: TenantRecord) -> dict[str, str]:
-    """Return the fields of an environment profile that the platform's buckets and keys are for."""
-    buckets, region = record.outputs.get("buckets"), record.spec.region
-    if not isinstance(buckets, dict):
-        return {}
-    return {
-        "history.url": f"s3://{buckets['history']}?region={region}",
-        "pulumi.backend_url": f"s3://{buckets['state']}?region={region}",
-        "pulumi.secrets_provider": f"awskms://alias/mutx/platform/state?region={region}",
-    }
+def _profile_rows(fields: dict[str, str]) -> list[tuple[str, ...]]:
+    return [(f"profile {field}", value) for field, value in fields.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,15 @@ from mutx_infra.cli.output import Format, emit
 
 from mutx_infra import bootstrap
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
+from mutx_infra.naming import project_of
+from mutx_infra.settings import PROJECT_DIRECTORIES, PROJECT_FILE
 from mutx_infra.tenant import Tier
 
 app = typer.Typer(no_args_is_help=True, help="Write, check and describe tenant specs.")
 
 _STACK_CONFIG = """config:
 {account}  aws:region: {region}
-  mutx-tenant:spec: {spec}
+  {project}:spec: {spec}
 """
 _ACCOUNT_PIN = '  aws:allowedAccountIds: ["{account}"]\n'
 
@@ -75,11 +78,17 @@ def write_spec(path: Path, tenant: str, region: str, tier: Tier) -> list[Path]:
     project = c.current_settings().project
     if project is None or not path.resolve().is_relative_to(project):
         return [path]
-    stack = project / f"Pulumi.{tenant}.yaml"
-    if stack.exists():
+    directory = project / PROJECT_DIRECTORIES[project_of(tenant)]
+    stack = directory / f"Pulumi.{tenant}.yaml"
+    if stack.exists() or not (directory / PROJECT_FILE).exists():
         return [path]
-    spec = path.resolve().relative_to(project)
-    stack.write_text(_STACK_CONFIG.format(account=_account_pin(), region=region, spec=spec), encoding="utf-8")
+    text = _STACK_CONFIG.format(
+        account=_account_pin(),
+        region=region,
+        project=project_of(tenant),
+        spec=os.path.relpath(path.resolve(), directory),
+    )
+    stack.write_text(text, encoding="utf-8")
     return [path, stack]
 
 

@@ -28,6 +28,7 @@ from mutx_infra.cli.tenant_views import (
 )
 
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
+from mutx_infra.onboarding import Outcome
 from mutx_infra.prices import estimate
 from mutx_infra.records import RunKind
 from mutx_infra.tenant import PLATFORM_ID
@@ -136,7 +137,7 @@ def create_spec(
     digest: str | None,
     replace: tuple[str, ...] = (),
     must_confirm: bool = False,
-) -> None:
+) -> Outcome:
     """Create what a spec's file describes, and show it."""
     loaded = _load(spec)
     onboarding = c.onboarding_for(environment)
@@ -150,8 +151,9 @@ def create_spec(
         )
     if out.format is Format.JSON:
         out.data(outcome_json(outcome))
-        return
-    out.table(("tenant", outcome.record.spec.id), [*allocation_rows(outcome.record)])
+    else:
+        out.table(("tenant", outcome.record.spec.id), [*allocation_rows(outcome.record)])
+    return outcome
 
 
 @app.command(epilog="Example: mutx-infra tenant resume acme")

@@ -12,6 +12,7 @@ from mutx_infra.offboarding import Destruction
 from mutx_infra.onboarding import Outcome, Preview
 from mutx_infra.plan import TenantPlan
 from mutx_infra.prices import Estimate, as_json, estimate
+from mutx_infra.profile_fields import archive_text
 from mutx_infra.records import Lease, RunRecord, TenantRecord, Tombstone
 
 Rows = list[tuple[str, ...]]
@@ -43,6 +44,11 @@ def plan_rows(plan: TenantPlan) -> Rows:
     rows += [
         (f"logs {group.key}", f"{group.retention_days} days ({group.control})") for group in plan.log_groups
     ]
+    rows += [
+        (f"bucket {bucket.key}", f"{bucket.name} in account {bucket.account}") for bucket in plan.buckets
+    ]
+    if plan.buckets:
+        rows.append(("log archive", archive_text(plan.account, plan.archive_account)))
     return rows
 
 

@@ -26,10 +26,12 @@ from mutx_infra.joining import FixedTailnet, Joining
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.ports import ObjectStore
+from mutx_infra.records import Owner
 from mutx_infra.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
+    from mutx_infra.adapters.pulumi_stacks import PulumiStacks
     from mutx_infra.adapters.sql_registry import SqlRegistry
     from mutx_infra.adapters.ssh_files import SshFileStore
 
@@ -99,9 +101,7 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     """Wire the use cases to Pulumi, AWS and the SQL registry of the environment in force."""
     from mutx_infra.adapters.aws_cloud import AwsCloud  # noqa: PLC0415 - vendors load only for commands that need them
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
-    from mutx_infra.adapters.process import current_owner, is_alive, is_running  # noqa: PLC0415
-    from mutx_infra.adapters.pulumi_engine import find_engine  # noqa: PLC0415
-    from mutx_infra.adapters.pulumi_stacks import PulumiStacks  # noqa: PLC0415
+    from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
     from mutx_infra.adapters.sql_journal import SqlJournal  # noqa: PLC0415
     from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
 
@@ -109,16 +109,7 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     clock, owner = SystemClock(), current_owner()
     session = AwsSession(environment.aws)
     registry = SqlRegistry(environment.registry.url.get_secret_value(), clock)
-    stacks = PulumiStacks(
-        engine=find_engine(settings.cache, process.variables.get("PATH", os.defpath)),
-        environment=environment,
-        variables=process.variables,
-        state=settings.state,
-        session=session,
-        owner=owner,
-        is_running=is_running,
-        sleep=clock.sleep,
-    )
+    stacks = _stacks(process, settings, environment, session, owner)
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
     history = _history(environment, session, registry)
     settle = timedelta(minutes=environment.archive.settle_minutes if environment.archive else 0)
@@ -126,6 +117,25 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     chronicle = Chronicle(history, stacks.state, clock)
     return Onboarding(
         environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle, keeping
+    )
+
+
+def _stacks(
+    process: Process, settings: Settings, environment: Environment, session: AwsSession, owner: Owner
+) -> PulumiStacks:
+    from mutx_infra.adapters.process import is_running  # noqa: PLC0415
+    from mutx_infra.adapters.pulumi_engine import find_engine  # noqa: PLC0415
+    from mutx_infra.adapters.pulumi_stacks import PulumiStacks  # noqa: PLC0415
+
+    return PulumiStacks(
+        engine=find_engine(settings.cache, process.variables.get("PATH", os.defpath)),
+        environment=environment,
+        variables=process.variables,
+        state=settings.state,
+        session=session,
+        owner=owner,
+        is_running=is_running,
+        sleep=time.sleep,
     )
 
 

@@ -17,6 +17,7 @@ class BucketPlan(BaseModel):
 
     Attributes:
         key: logical name.
+        account: where it lives; the log archive may have an account of its own.
         locked_days: Object Lock's default retention in compliance mode; 0 for none.
         expire_days: after how many days an object goes by itself; 0 for never.
         purpose: the key that it is encrypted with.
@@ -26,19 +27,22 @@ class BucketPlan(BaseModel):
 
     key: str
     name: str
+    account: str
     purpose: Purpose
     locked_days: int
     expire_days: int
     reason: str
 
 
-def bucket_plans(account: str, region: str) -> tuple[BucketPlan, ...]:
+def bucket_plans(account: str, archive_account: str, region: str) -> tuple[BucketPlan, ...]:
     """Return the platform's buckets. Their names hold account and region, since S3's names are shared by the world."""
 
     def bucket(key: str, purpose: Purpose, locked_days: int, expire_days: int, reason: str) -> BucketPlan:
+        owner = archive_account if purpose is Purpose.ARCHIVE else account
         return BucketPlan(
             key=key,
-            name=naming.bucket_name(key, account, region),
+            name=naming.bucket_name(key, owner, region),
+            account=owner,
             purpose=purpose,
             locked_days=locked_days,
             expire_days=expire_days,

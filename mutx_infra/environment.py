@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -38,6 +38,7 @@ class AwsEndpoint(_Part):
         account_id: the account this profile is pinned to; compared with STS before anything is done.
         tenant_role: how the accounts of tenants are entered.
         tenant_accounts: the pool: accounts that tenants may have. Empty: all share `account_id`.
+        archive_account: the account of the platform's log archive; no tenant may have it.
         endpoint_url: replaces every service's endpoint; None means AWS itself.
         profile: name of a profile in the shared AWS configuration.
         credentials_file: shared credentials file (AWS_SHARED_CREDENTIALS_FILE).
@@ -46,6 +47,7 @@ class AwsEndpoint(_Part):
     account_id: AccountId
     tenant_role: TenantRole | None = None
     tenant_accounts: Annotated[tuple[AccountId, ...], Field(strict=False)] = ()
+    archive_account: AccountId | None = None
     endpoint_url: str | None = None
     profile: str | None = None
     credentials_file: str | None = None
@@ -161,6 +163,23 @@ class Environment(_Part):
             )
         if self.archive is not None and self.archive.account not in {None, self.aws.account_id}:
             raise ValueError("aws.tenant_role is required with archive.account: it says how that is entered")
+        if self.aws.archive_account is not None:
+            raise ValueError(
+                "aws.tenant_role is required with aws.archive_account: it says how it is entered"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_archive_is_apart(self) -> Environment:
+        if self.aws.archive_account in {self.aws.account_id, *self.aws.tenant_accounts}:
+            raise ValueError(
+                "aws.archive_account must hold the archive alone: it is neither aws.account_id nor a tenant's account"
+            )
+        named = self.archive.account if self.archive is not None else None
+        if named is not None and self.aws.archive_account not in {None, named}:
+            raise ValueError(
+                "archive.account and aws.archive_account name two accounts: there is one for the archive"
+            )
         return self
 
     @model_validator(mode="after")
@@ -193,13 +212,15 @@ class Environment(_Part):
 
 
 def is_loopback_url(url: str) -> bool:
-    """Say whether a URL stays on this machine: `file:`, `sqlite:`, a UNIX socket, or a loopback host.
+    """Say whether a URL stays on this machine: `file:`, `sqlite:`, a UNIX socket, a loopback host or endpoint.
 
     Names other than `localhost` count as remote: what they resolve to is not this program's to decide.
     """
     parts = urlsplit(url)
     if parts.scheme in {"file", "sqlite"} or parts.scheme.startswith("sqlite+"):
         return True
+    if parts.scheme == "s3" and (endpoint := dict(parse_qsl(parts.query)).get("endpoint")):
+        return is_loopback_url(endpoint)
     if not parts.hostname:
         return "host=/" in parts.query
     if parts.hostname == "localhost":

@@ -174,7 +174,7 @@ def key_policy(plan: TenantPlan, purpose: Purpose) -> str:
         {
             "Sid": "IamDecides",
             "Effect": "Allow",
-            "Principal": {"AWS": f"arn:{partition}:iam::{plan.account}:root"},
+            "Principal": {"AWS": f"arn:{partition}:iam::{plan.account_of(purpose)}:root"},
             # AWS's own default: a key whose policy names no administrator can never be changed or deleted.
             "Action": "kms:*",
             "Resource": "*",

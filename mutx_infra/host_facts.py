@@ -64,16 +64,17 @@ class VolumeFact(_Fact):
 
 
 class KeyFact(_Fact):
-    """A KMS key with an alias of the tenant."""
+    """A KMS key with an alias of the tenant; `elsewhere` is its account where that is not the tenant's."""
 
     purpose: str
     state: str
     rotates: bool
     policy: tuple[str, ...]
+    elsewhere: str = ""
 
     def __str__(self) -> str:
         rotation = "rotated yearly" if self.rotates else "not rotated"
-        return f"key {self.purpose}, {self.state}, {rotation}, policy: {'; '.join(self.policy)}"
+        return f"key {self.purpose}{_where(self.elsewhere)}, {self.state}, {rotation}, policy: {'; '.join(self.policy)}"
 
 
 class EndpointFact(_Fact):
@@ -125,7 +126,7 @@ class RoleFact(_Fact):
 
 
 class BucketFact(_Fact):
-    """A bucket of the platform; `missing` settings are in the words of S3."""
+    """A bucket of the platform; `elsewhere` is its account where that is not the platform's."""
 
     name: str
     versioning: str
@@ -134,12 +135,14 @@ class BucketFact(_Fact):
     expires_days: int
     closed: bool
     policy: tuple[str, ...]
+    elsewhere: str = ""
 
     def __str__(self) -> str:
         life = f"expiring after {self.expires_days} days" if self.expires_days else "never expiring"
         public = "closed to the world" if self.closed else "open to the world"
         return (
-            f"bucket {self.name}, versioning {self.versioning or 'off'}, {self.lock or 'not locked'}, {self.key}, "
+            f"bucket {self.name}{_where(self.elsewhere)}, versioning {self.versioning or 'off'}, "
+            f"{self.lock or 'not locked'}, {self.key}, "
             f"{life}, {public}, policy: {'; '.join(self.policy)}"
         )
 
@@ -155,7 +158,17 @@ def expected_buckets(plan: TenantPlan) -> Iterator[BucketFact]:
             expires_days=bucket.expire_days,
             closed=True,
             policy=statements(bucket_policy(plan, bucket)),
+            elsewhere=elsewhere(plan, bucket.account),
         )
+
+
+def elsewhere(plan: TenantPlan, account: str) -> str:
+    """Return an account where it is not the plan's own, else nothing."""
+    return account if account != plan.account else ""
+
+
+def _where(account: str) -> str:
+    return f" in account {account}" if account else ""
 
 
 def key_name(purpose: str) -> str:
@@ -193,6 +206,7 @@ def expected_keys(plan: TenantPlan) -> Iterator[KeyFact]:
             state="Enabled",
             rotates=key.usage == "encrypt",
             policy=statements(key_policy(plan, key.purpose)),
+            elsewhere=elsewhere(plan, plan.account_of(key.purpose)),
         )
 
 

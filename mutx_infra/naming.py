@@ -15,6 +15,9 @@ PROJECT = "mutx-tenant"
 PLATFORM_PROJECT = "mutx-platform"
 """The Pulumi project of the platform's stack."""
 
+ARCHIVE_ROLE_CONFIG = "archiveRole"
+"""Config key of the platform's project: the role by which the log archive's account is entered."""
+
 TENANT_TAG = "mutx:tenant"
 NAME_TAG = "Name"
 SESSION_NAME = "mutx-infra"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from mutx_infra.accounts import check_account
+from mutx_infra.accounts import Accounts
 from mutx_infra.archive import LogArchive, Manifest, life_of
 from mutx_infra.changes import ChangeSet
 from mutx_infra.chronicle import Chronicle
@@ -69,7 +69,7 @@ class Offboarding:
         chronicle: Chronicle,
         keeping: Keeping,
     ) -> None:
-        self._environment, self._registry, self._journal = environment, registry, journal
+        self._accounts, self._registry, self._journal = Accounts(environment, cloud), registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner, self._leases, self._chronicle = owner, leases, chronicle
         self._keeping = keeping
@@ -90,7 +90,7 @@ class Offboarding:
             )
         plan = make_plan(record.spec, record.allocation)
         with self._leases.hold(tenant, "destroy", report):
-            check_account(self._environment, self._cloud, record.allocation.account)
+            self._accounts.require(record.allocation.account)
             if self._keeping.archive is not None:
                 self._keeping.archive.require_retention(
                     max(group.retention_days for group in plan.log_groups)

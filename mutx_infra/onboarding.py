@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from mutx_infra.accounts import check_account
+from mutx_infra.accounts import Accounts, check_archive_stays
 from mutx_infra.addressing import overlapping
 from mutx_infra.allocation import Allocator
 from mutx_infra.capacity import Shortage, require, shortages
@@ -86,7 +86,7 @@ class Onboarding:
         self._environment, self._registry, self._journal = environment, registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner = owner
-        self._allocator = Allocator(environment, cloud)
+        self._allocator, self._accounts = Allocator(environment, cloud), Accounts(environment, cloud)
         self._leases = Leases(registry, stacks, owner, is_alive)
         self._offboarding = Offboarding(
             environment, registry, journal, cloud, stacks, owner, self._leases, chronicle, keeping
@@ -94,10 +94,11 @@ class Onboarding:
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:
         """Say what `create` would do; touches nothing, reserves nothing."""
-        self._check_account(spec.account)
+        self._accounts.require(spec.account)
+        self._accounts.require_archive(spec)
         record = self._registry.tenant(spec.id)
         plan = self.plan_for(spec, files)
-        self._check_account(plan.account)
+        self._accounts.require(plan.account)
         missing: tuple[Shortage, ...] = ()
         if record is None:
             missing = tuple(shortages(plan, self._cloud.in_account(plan.account).capacity(plan)))
@@ -130,7 +131,8 @@ class Onboarding:
         """
         with self._leases.hold(spec.id, "create", report):
             known = self._registry.tenant(spec.id)
-            self._check_account(spec.account or (known.allocation.account if known else None))
+            self._accounts.require(spec.account or (known.allocation.account if known else None))
+            self._accounts.require_archive(spec)
             if known is not None and known.state is TenantState.DESTROYING:
                 raise RefusedError(
                     f"{spec.id} is being destroyed",
@@ -151,8 +153,9 @@ class Onboarding:
                     remedy="restore the lock file of this environment, or delete it and run the same command again",
                 )
             check_allocation(spec, record.allocation)
+            check_archive_stays(spec, record)
             if known is None:
-                self._check_account(record.allocation.account)
+                self._accounts.require(record.allocation.account)
             plan = make_plan(spec, record.allocation)
             _check_digest(digest, lambda: plan)
             if record.state is TenantState.RESERVED:
@@ -171,7 +174,8 @@ class Onboarding:
             self.destroy(tenant, report)
             return None
         with self._leases.hold(tenant, "resume", report):
-            self._check_account(record.allocation.account)
+            self._accounts.require(record.allocation.account)
+            self._accounts.require_archive(record.spec)
             plan = make_plan(record.spec, record.allocation)
             return self._execute(record.spec, plan, report, refresh=True)
 
@@ -285,9 +289,6 @@ class Onboarding:
             if is_new:
                 self._registry.remove(plan.tenant)
             raise
-
-    def _check_account(self, account: str | None) -> None:
-        check_account(self._environment, self._cloud, account)
 
     def _check_block_is_free(self, plan: TenantPlan) -> None:
         block = IPv4Network(plan.block)

@@ -25,6 +25,7 @@ from mutx_infra.hosts import (
     HostPlan,
     KeyPlan,
     LogGroupPlan,
+    Purpose,
     host_plans,
     key_plans,
     log_group_plans,
@@ -134,6 +135,20 @@ class TenantPlan(BaseModel):
         """`sha256:` and the SHA-256 of the plan's canonical JSON (sorted keys, no white space)."""
         return f"sha256:{sha256(canonical_json(self.model_dump(mode='json'))).hexdigest()}"
 
+    @property
+    def archive_account(self) -> str:
+        """The account of the platform's log archive and its key; the plan's own where it is not apart."""
+        return self.account_of(Purpose.ARCHIVE)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Every account that holds a part of the plan, its own first."""
+        return tuple(dict.fromkeys((self.account, *(bucket.account for bucket in self.buckets))))
+
+    def account_of(self, purpose: Purpose) -> str:
+        """Return the account of a purpose's key: that of the buckets that lie under it, else the plan's own."""
+        return next((bucket.account for bucket in self.buckets if bucket.purpose is purpose), self.account)
+
     def tags_of(self, logical_name: str) -> dict[str, str]:
         """Return the tags of one resource of this tenant."""
         return naming.tags_for(self.tenant, logical_name, self.tags)
@@ -190,9 +205,20 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         hosts=host_plans(spec.id, spec.tier, allocation.zones),
         keys=key_plans(spec.id, spec.tier),
         log_groups=log_group_plans(spec.id),
-        buckets=bucket_plans(allocation.account, allocation.region) if spec.tier is Tier.PLATFORM else (),
+        buckets=_buckets(spec, allocation) if spec.tier is Tier.PLATFORM else (),
         tags=dict(sorted(spec.tags.items())),
     )
+
+
+def _buckets(spec: TenantSpec, allocation: Allocation) -> tuple[BucketPlan, ...]:
+    archive = spec.archive.account if spec.archive else allocation.account
+    if spec.archive is not None and archive == allocation.account:
+        raise SpecError(
+            f"{spec.id}: `archive.account` is the platform's own account {archive}, which keeps nothing apart",
+            code="spec-archive-not-apart",
+            remedy="name another account, or leave `archive:` out to keep the log archive beside the rest",
+        )
+    return bucket_plans(allocation.account, archive, allocation.region)
 
 
 def check_allocation(spec: TenantSpec, allocation: Allocation) -> None:

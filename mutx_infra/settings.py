@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutx_infra.errors import SettingsError
+from mutx_infra.naming import PLATFORM_PROJECT, PROJECT
 
 STATE_VARIABLE = "MUTX_INFRA_STATE"
 ENVIRONMENT_VARIABLE = "MUTX_INFRA_ENVIRONMENT"
 CACHE_VARIABLE = "MUTX_INFRA_CACHE"
 PROJECT_FILE = "Pulumi.yaml"
+PROJECT_DIRECTORIES = {PROJECT: ".", PLATFORM_PROJECT: "stacks/platform"}
+"""Where in a checkout each Pulumi project has its file; the tenants' is the checkout's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,14 @@ def cache_directory(variables: Mapping[str, str]) -> Path:
 
 
 def find_project(directory: Path) -> Path | None:
-    """Return the nearest ancestor of `directory` (itself included) that holds a Pulumi.yaml, or None."""
+    """Return the nearest ancestor of `directory` (itself included) that holds a checkout's Pulumi.yaml, or None.
+
+    The platform's own Pulumi.yaml, below `stacks/`, belongs to the checkout above it.
+    """
+    inner = Path(PROJECT_DIRECTORIES[PLATFORM_PROJECT])
     for candidate in (directory, *directory.parents):
-        if (candidate / PROJECT_FILE).is_file():
+        is_inner = candidate.parts[-len(inner.parts) :] == inner.parts
+        if (candidate / PROJECT_FILE).is_file() and not is_inner:
             return candidate
     return None
 

@@ -143,6 +143,23 @@ class Contact(BaseModel):
     name: DisplayName | None = None
 
 
+class Archive(BaseModel):
+    """Where the platform's log archive lives: in an account that holds nothing else.
+
+    Attributes:
+        account: entered by the role of the environment profile, which must name the account as well.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    account: Annotated[
+        AccountId,
+        Field(
+            description="AWS account of archive buckets and their key; it never changes once they are made."
+        ),
+    ]
+
+
 class TenantSpec(BaseModel):
     """One tenant as its operator describes it.
 
@@ -177,6 +194,10 @@ class TenantSpec(BaseModel):
     )
     contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] = Field(
         default=(), description="Who answers for the tenant."
+    )
+    archive: Archive | None = Field(
+        default=None,
+        description="The platform's alone: the account of its log archive. Default: the platform's own account.",
     )
 
     @property
@@ -230,6 +251,17 @@ class TenantSpec(BaseModel):
             if key in RESERVED_TAGS or key.lower().startswith(RESERVED_TAG_PREFIXES):
                 raise ValueError(f"the tag {key!r} belongs to the toolkit or to AWS")
         return tags
+
+    @field_validator("archive")
+    @classmethod
+    def _only_the_platform_has_an_archive(
+        cls, archive: Archive | None, info: ValidationInfo
+    ) -> Archive | None:
+        if archive is not None and info.data.get("tier", Tier.PLATFORM) is not Tier.PLATFORM:
+            raise ValueError(
+                f"is for the tier {Tier.PLATFORM} alone: all tenants share the platform's log archive"
+            )
+        return archive
 
     @field_validator("cidr")
     @classmethod

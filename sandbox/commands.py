@@ -13,7 +13,8 @@ from mutx_infra.cli.output import Format, emit
 from mutx_sandbox.machines.commands import app as hosts_app
 
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
-from mutx_infra.settings import find_project, state_directory
+from mutx_infra.naming import PLATFORM_PROJECT, PROJECT
+from mutx_infra.settings import PROJECT_DIRECTORIES, find_project, state_directory
 
 if TYPE_CHECKING:
     from mutx_sandbox.daemon import Record, Sandbox
@@ -96,6 +97,9 @@ def status(output: c.OutputOption = Format.TABLE, as_json: c.JsonOption = False)
 @app.command(epilog="Example: mutx-infra sandbox project build/offline")
 def project(
     directory: Annotated[Path, typer.Argument(help="Where it is written.")],
+    platform: Annotated[
+        bool, typer.Option("--platform", help="The platform's project instead of the tenants'.")
+    ] = False,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
     quiet: c.QuietOption = False,
@@ -108,7 +112,8 @@ def project(
         raise SettingsError(
             "there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout"
         )
-    written = write_project(checkout, directory, _sandbox())
+    place = PROJECT_DIRECTORIES[PLATFORM_PROJECT if platform else PROJECT]
+    written = write_project(checkout, directory, _sandbox(), place)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
     if out.format is Format.JSON:
         out.data(

@@ -228,9 +228,10 @@ class Sandbox:
             "name": "sandbox",
             "aws": {
                 "account_id": ACCOUNT_ID,
+                "archive_account": ARCHIVE_ACCOUNT,
+                "tenant_role": {"name": ROLE, "external_id": EXTERNAL_ID},
                 "endpoint_url": f"http://127.0.0.1:{record.port_of('aws')}",
                 "credentials_file": str(self.credentials_file),
-                "tenant_role": {"name": ROLE, "external_id": EXTERNAL_ID},
             },
             "pulumi": {
                 "backend_url": self.backend.as_uri(),

@@ -13,6 +13,7 @@ import yaml
 from mutx_sandbox.daemon import Record, Sandbox
 from mutx_sandbox.processes import module_command
 
+from mutx_infra.errors import RefusedError
 from mutx_infra.settings import PROJECT_FILE
 
 _AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
@@ -35,8 +36,8 @@ class Written:
     variables: dict[str, str]
 
 
-def write_project(repo: Path, out: Path, sandbox: Sandbox) -> Written:
-    """Write the project for a running sandbox.
+def write_project(repo: Path, out: Path, sandbox: Sandbox, project: str = ".") -> Written:
+    """Write a project for a running sandbox.
 
     Name, runtime, description and config schema are the checkout's, `main` is absolute, and the checkout's other
     directories are linked, so that paths in its config mean the same. Stack files are copied: the engine writes to
@@ -44,38 +45,43 @@ def write_project(repo: Path, out: Path, sandbox: Sandbox) -> Written:
 
     Args:
         repo: a checkout with a Pulumi.yaml.
-        out: the directory to write; made if need be.
+        out: the directory to write; made if need be. Several projects may share it.
         sandbox: a sandbox that is up.
+        project: where in the checkout the project's file is; it gets the same place below `out`.
 
     Raises:
-        RefusedError: it is not up.
+        RefusedError: the sandbox is not up, or the checkout has no such project (`project-missing`).
     """
     record = sandbox.require_up()
+    source = repo / project
+    if not (source / PROJECT_FILE).is_file():
+        raise RefusedError(
+            f"{source} has no {PROJECT_FILE}", code="project-missing", remedy="run this in a whole checkout"
+        )
     out = out.expanduser().resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    settings = yaml.safe_load((repo / PROJECT_FILE).read_text(encoding="utf-8"))
-    settings = project_settings(settings, repo, out, record, sandbox.backend)
-    _write(out / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
-    for stack in sorted(repo.glob("Pulumi.*.yaml")):
-        shutil.copyfile(stack, out / stack.name)
-    _link_directories(repo, out)
+    directory = _link_directories(repo, out, Path(project))
+    settings = yaml.safe_load((source / PROJECT_FILE).read_text(encoding="utf-8"))
+    settings = project_settings(settings, source, out, record, sandbox.backend)
+    _write(directory / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
+    for stack in sorted(source.glob("Pulumi.*.yaml")):
+        shutil.copyfile(stack, directory / stack.name)
     _write_launchers(out, record, sandbox)
     variables = _variables(out, record, sandbox)
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     _write(out / "env", exports)
-    return Written(out, out / "env", variables)
+    return Written(directory, out / "env", variables)
 
 
 def project_settings(
-    settings: dict[str, Any], repo: Path, out: Path, record: Record, backend: Path
+    settings: dict[str, Any], source: Path, out: Path, record: Record, backend: Path
 ) -> dict[str, Any]:
-    """Return the checkout's project settings with this machine's program path, plugins, backend and endpoints."""
+    """Return a project's settings with this machine's program path, plugins, backend and endpoints."""
     plugins = out / ".plugins"
     endpoint = record.endpoints["aws"]
     return {
         **settings,
         "runtime": _runtime(settings["runtime"]),
-        "main": str((repo / settings.get("main", ".")).resolve()),
+        "main": str((source / settings.get("main", ".")).resolve()),
         "backend": {"url": backend.as_uri()},
         "plugins": {
             "providers": [{"name": "aws", "path": str(plugins / "aws")}],
@@ -101,12 +107,29 @@ def _runtime(runtime: Any) -> dict[str, Any]:  # noqa: ANN401 - text or mapping,
     return {**found, "options": options}
 
 
-def _link_directories(repo: Path, out: Path) -> None:
-    for entry in sorted(repo.iterdir()):
-        link = out / entry.name
-        skipped = entry.name.startswith(".") or entry.name in _NOT_LINKED or entry.name.endswith(".egg-info")
-        if entry.is_dir() and not skipped and entry.resolve() != out and not link.exists():
-            link.symlink_to(entry)
+def _link_directories(repo: Path, out: Path, project: Path) -> Path:
+    """Link what lies beside the way to the project, and make that way; return its end."""
+    source, made = repo, out
+    for step in (*project.parts, None):
+        if made.is_symlink():
+            made.unlink()  # of a project that was written before, whose way was another
+        made.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(source.iterdir()):
+            if entry.is_dir() and entry.name != step and not _is_left_out(entry, out):
+                _link(made / entry.name, entry)
+        if step is not None:
+            source, made = source / step, made / step
+    return made
+
+
+def _is_left_out(entry: Path, out: Path) -> bool:
+    hidden = entry.name.startswith(".") or entry.name in _NOT_LINKED or entry.name.endswith(".egg-info")
+    return hidden or entry.resolve() == out
+
+
+def _link(link: Path, target: Path) -> None:
+    if not link.exists():
+        link.symlink_to(target)
 
 
 def _write_launchers(out: Path, record: Record, sandbox: Sandbox) -> None:

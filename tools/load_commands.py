@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from mutx_infra.stacks.tenant.program import load_vendor
+from mutx_infra.stacks.components.foundation import load_vendor
 
 from mutx_infra import adapters
 
@@ -19,6 +19,8 @@ def main() -> None:
     importlib.import_module("mutx_infra.cli.app")
     for module in pkgutil.iter_modules(adapters.__path__, f"{adapters.__name__}."):
         importlib.import_module(module.name)
+    for program in ("platform", "tenant"):
+        importlib.import_module(f"mutx_infra.stacks.{program}.program")
     load_vendor()
 
 

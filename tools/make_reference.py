@@ -21,7 +21,7 @@ from mutx_infra.adapters.spec_file import LockFile, spec_skeleton
 from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, PLATFORM_FLOWS, Flow, roles_of
 from mutx_infra.hosts import ENDPOINT_SERVICES, PURPOSES, SHAPES, HostShape, log_group_plans
 from mutx_infra.naming import security_group_name
-from mutx_infra.tenant import TENANT_TIERS, TIERS, Contact, TenantSpec, Tier
+from mutx_infra.tenant import TENANT_TIERS, TIERS, Archive, Contact, TenantSpec, Tier
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 EXAMPLE_BLOCK = IPv4Network("10.0.1.0/24")
@@ -209,6 +209,8 @@ def _tenant_spec() -> Iterator[str]:
     )
     yield "Each contact:"
     yield _table(("field", "value", "default", "meaning"), _fields(Contact, definitions))
+    yield "The archive (refused in a tenant's spec):"
+    yield _table(("field", "value", "default", "meaning"), _fields(Archive, definitions))
     yield "## Tiers"
     yield _table(
         ("tier", "zones", "NAT gateways", "default block", "smallest block"),
@@ -310,17 +312,17 @@ def _fields(
 
 def _value(described: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Say in words what a JSON Schema allows; patterns are left to `spec schema`."""
+    (described,) = [each for each in described.get("anyOf", [described]) if each != {"type": "null"}]
     if "$ref" in described:
         described = definitions[described["$ref"].rsplit("/", 1)[-1]]
-    (described,) = [each for each in described.get("anyOf", [described]) if each != {"type": "null"}]
     if "const" in described or "enum" in described:
         return ", ".join(_code(str(value)) for value in described.get("enum", [described.get("const")]))
     example = f", e.g. {_code(described['examples'][0])}" if "examples" in described else ""
     if described["type"] == "array":
-        inner = _value(described["items"], definitions)
+        inner = _value(described["items"], definitions).replace("contact,", "contacts,")
         return f"list, at most {described['maxItems']}: {inner}"
     if "properties" in described:
-        return "contacts, as below"
+        return f"{described['title'].lower()}, as below"
     if described["type"] == "object":
         return f"mapping of text to text, at most {described['maxProperties']}"
     limit = f", at most {described['maxLength']} characters" if "maxLength" in described else ""

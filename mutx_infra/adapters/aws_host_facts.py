@@ -18,6 +18,7 @@ from mutx_infra.host_facts import (
     LogGroupFact,
     RoleFact,
     VolumeFact,
+    elsewhere,
     key_name,
     statements,
 )
@@ -45,6 +46,7 @@ class KeyItem:
     metadata: Mapping[str, Any]
     policy: str
     rotates: bool
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class BucketItem:
     lock: Mapping[str, Any]
     lifecycle: Mapping[str, Any]
     policy: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def host_facts(plan: TenantPlan, seen: HostInventory) -> dict[str, frozenset[Any
                 state=key.metadata["KeyState"],
                 rotates=key.rotates,
                 policy=statements(key.policy),
+                elsewhere=elsewhere(plan, key.account),
             )
             for key in seen.keys
         ),
@@ -105,7 +109,7 @@ def host_facts(plan: TenantPlan, seen: HostInventory) -> dict[str, frozenset[Any
             for group in seen.log_groups
         ),
         "roles": frozenset(_roles(plan, seen, keys)),
-        "buckets": frozenset(_bucket(bucket, keys) for bucket in seen.buckets),
+        "buckets": frozenset(_bucket(plan, bucket, keys) for bucket in seen.buckets),
     }
 
 
@@ -210,7 +214,7 @@ def _roles(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> It
         )
 
 
-def _bucket(bucket: BucketItem, keys: Mapping[str, str]) -> BucketFact:
+def _bucket(plan: TenantPlan, bucket: BucketItem, keys: Mapping[str, str]) -> BucketFact:
     rules = bucket.encryption.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
     key = rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
     retention = bucket.lock.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
@@ -225,6 +229,7 @@ def _bucket(bucket: BucketItem, keys: Mapping[str, str]) -> BucketFact:
         expires_days=min((rule.get("Expiration", {}).get("Days", 0) for rule in life), default=0),
         closed=len(blocks) == _BLOCKS and all(blocks.values()),
         policy=statements(bucket.policy or "{}"),
+        elsewhere=elsewhere(plan, bucket.account),
     )
 
 

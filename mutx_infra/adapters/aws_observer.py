@@ -100,18 +100,21 @@ class AwsObserver:
                 "ec2", plan.region, "describe_volumes", "Volumes", tenant_filter(plan.tenant)
             ),
             "user_data": user_data,
-            "keys": lambda: self._keys(plan.tenant, plan.region, pool),
+            "keys": lambda: [key for account in plan.accounts for key in self._keys(plan, account, pool)],
             "roles": lambda: self._roles(plan, pool),
-            "buckets": lambda: self._buckets(plan, pool),
+            "buckets": lambda: [
+                found for account in plan.accounts for found in self._buckets(plan, account, pool)
+            ],
         }
 
-    def _keys(self, tenant: str, region: str, pool: ThreadPoolExecutor) -> list[KeyItem]:
-        """Return the keys behind the tenant's aliases."""
-        kms = self._listing.session.client("kms", region)
+    def _keys(self, plan: TenantPlan, account: str, pool: ThreadPoolExecutor) -> list[KeyItem]:
+        """Return the keys behind the tenant's aliases in one of the plan's accounts."""
+        listing = self._listing_in(plan, account)
+        kms = listing.session.client("kms", plan.region)
         aliases = [
             entry
-            for entry in self._listing.all("kms", region, "list_aliases", "Aliases")
-            if entry["AliasName"].startswith(key_alias(tenant, "")) and entry.get("TargetKeyId")
+            for entry in listing.all("kms", plan.region, "list_aliases", "Aliases")
+            if entry["AliasName"].startswith(key_alias(plan.tenant, "")) and entry.get("TargetKeyId")
         ]
 
         def look(alias: dict[str, Any]) -> KeyItem:
@@ -119,6 +122,7 @@ class AwsObserver:
             metadata = kms.describe_key(KeyId=key)["KeyMetadata"]
             is_usable = metadata["KeyState"] == "Enabled"
             return KeyItem(
+                account=account,
                 alias=alias["AliasName"],
                 metadata=metadata,
                 policy=kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"],
@@ -127,11 +131,18 @@ class AwsObserver:
 
         return list(pool.map(look, aliases))
 
-    def _buckets(self, plan: TenantPlan, pool: ThreadPoolExecutor) -> list[BucketItem]:
-        """Return the plan's buckets that exist, with every setting."""
-        if not plan.buckets:
+    def _listing_in(self, plan: TenantPlan, account: str) -> AwsListing:
+        """Return the listing of one of the plan's accounts; our own is the plan's first."""
+        if account == plan.account:
+            return self._listing
+        return AwsListing(self._listing.session.for_account(account))
+
+    def _buckets(self, plan: TenantPlan, account: str, pool: ThreadPoolExecutor) -> list[BucketItem]:
+        """Return the plan's buckets that exist in one of its accounts, with every setting."""
+        wanted = [bucket.name for bucket in plan.buckets if bucket.account == account]
+        if not wanted:
             return []
-        s3 = self._listing.session.client("s3", plan.region)
+        s3 = self._listing_in(plan, account).session.client("s3", plan.region)
 
         def asked(operation: str, bucket: str) -> dict[str, Any]:
             try:
@@ -144,6 +155,7 @@ class AwsObserver:
 
         def look(bucket: str) -> BucketItem:
             return BucketItem(
+                account=account,
                 name=bucket,
                 versioning=asked("get_bucket_versioning", bucket),
                 encryption=asked("get_bucket_encryption", bucket),
@@ -154,7 +166,7 @@ class AwsObserver:
             )
 
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-        return list(pool.map(look, [b.name for b in plan.buckets if b.name in existing]))
+        return list(pool.map(look, [name for name in wanted if name in existing]))
 
     def _roles(self, plan: TenantPlan, pool: ThreadPoolExecutor) -> list[RoleItem]:
         """Return the roles below the tenant's IAM path with every document, and the boundary policy."""

@@ -48,20 +48,23 @@ class AwsSession:
         self._lock = Lock()
 
     def for_account(self, account: str) -> AwsSession:
-        """Return a session in another account, entered by the profile's role; this one where it is the profile's own.
+        """Return a session in an account: the profile's own, or another, entered from there by the profile's role.
 
         Raises:
             RefusedError: the profile has no role for it (code `account-mismatch`). Whether the role lets us in shows
                 at the first call.
         """
-        if account in {self._endpoint.account_id, self._account}:
-            return self
+        home = self._source or self
+        if account == self._endpoint.account_id:
+            return home
+        if home is not self:
+            return home.for_account(account)
         role = self._endpoint.tenant_role
         if role is None:
             raise RefusedError(
                 f"account {account} is not the profile's own, and it says no role to enter it by",
                 code="account-mismatch",
-                remedy="set `aws.tenant_role` and `aws.tenant_accounts` in the environment profile",
+                remedy="set `aws.tenant_role`, and `aws.tenant_accounts` or `aws.archive_account`, in the profile",
             )
         with self._lock:
             if account not in self._others:
@@ -167,7 +170,7 @@ def _from_client_error(what: str, error: Mapping[str, Any], operation: str) -> R
         and operation == "AssumeRole"
     ):
         return RefusedError(
-            f"AWS could not {what}: the tenant's account cannot be entered: {text}",
+            f"AWS could not {what}: the account cannot be entered: {text}",
             code="role-denied",
             remedy="make the role of `aws.tenant_role` there; its trust names this account and the external id",
         )

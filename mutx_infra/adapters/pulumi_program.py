@@ -1,4 +1,4 @@
-"""The tenant program as the Automation API runs it: inline, in a thread of this process."""
+"""The program of a stack as the Automation API runs it: inline, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from pulumi.runtime import settings
 from pulumi.runtime.proto import engine_pb2
 
+from mutx_infra.naming import PLATFORM_PROJECT, project_of
 from mutx_infra.plan import TenantPlan
 
 
@@ -24,9 +25,9 @@ def start_loading() -> Future[None]:
 
     def load() -> None:
         try:
-            from mutx_infra.stacks.tenant import program  # noqa: PLC0415
+            from mutx_infra.stacks.components import foundation  # noqa: PLC0415
 
-            program.load_vendor()
+            foundation.load_vendor()
         except BaseException as exc:  # noqa: BLE001 - raised again where the program waits
             loaded.set_exception(exc)
         else:
@@ -37,13 +38,15 @@ def start_loading() -> Future[None]:
 
 
 def inline_program(plan: TenantPlan) -> Callable[[], None]:
-    """Return the program of one plan."""
+    """Return the program of one plan: the platform's, or a tenant's."""
 
     def run() -> None:
         _drop_debug_log()
         start_loading().result()
-        from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415
-
+        if project_of(plan.tenant) == PLATFORM_PROJECT:
+            from mutx_infra.stacks.platform.program import build  # noqa: PLC0415
+        else:
+            from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415
         build(plan)
 
     return run

@@ -8,6 +8,7 @@ adopted where it exists. Everything else pending is settled by the refresh that 
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import Any, Protocol
 from mutx_infra.records import Owner
 
 Deployment = dict[str, Any]
+
+_PROVIDER = "pulumi:providers:"
+_DEFAULT_PROVIDER = re.compile(r"default(_|$)")
 
 SETTLE_S = 1.0
 """Between two looks: a create call in flight when its engine died may still take effect."""
@@ -43,7 +47,7 @@ class Recovery:
         """Return one line for the operator."""
         parts = [f"adopted {', '.join(self.adopted)}"] if self.adopted else []
         parts += [f"found nothing of {', '.join(self.dropped)}"] if self.dropped else []
-        return "an earlier run died halfway: " + "; ".join(parts)
+        return f"an earlier run died halfway: {'; '.join(parts) or 'it had made nothing yet'}"
 
 
 def has_pending(deployment: Deployment) -> bool:
@@ -51,34 +55,57 @@ def has_pending(deployment: Deployment) -> bool:
     return bool(deployment.get("pending_operations"))
 
 
-def recover(deployment: Deployment, lookup: Lookup, sleep: Callable[[float], None]) -> Recovery:
+def recover(
+    deployment: Deployment, lookup_in: Callable[[str | None], Lookup], sleep: Callable[[float], None]
+) -> Recovery:
     """Return the state with every pending operation resolved; the argument is not changed.
 
     The caller imports the state and then refreshes: adopted resources have their inputs for outputs until then.
+
+    Args:
+        deployment: the stack's state.
+        lookup_in: returns what finds resources in an account; None for the stack's own.
+        sleep: waits.
     """
     state = copy.deepcopy(deployment)
     pending = state.pop("pending_operations")
     resources: list[dict[str, Any]] = state.setdefault("resources", [])
+    # A provider is nothing that a cloud holds: the program registers it again.
+    pending = [operation for operation in pending if not operation["resource"]["type"].startswith(_PROVIDER)]
     creates = [operation["resource"] for operation in pending if operation["type"] == "creating"]
     others = [operation["resource"]["urn"] for operation in pending if operation["type"] != "creating"]
     # Only what was looked for is waited for; one pause serves all.
-    found = {id(r): _find(r, resources, lookup) for r in creates}
+    found = {id(r): _find(r, resources, lookup_in) for r in creates}
     if any(identity is None for identity in found.values()):
         sleep(SETTLE_S)
-        found = {id(r): found[id(r)] or _find(r, resources, lookup) for r in creates}
+        found = {id(r): found[id(r)] or _find(r, resources, lookup_in) for r in creates}
     adopted, dropped = [], []
     for resource in creates:
         identity = found[id(resource)]
         if identity is None:
             dropped.append(_name(resource["urn"]))
             continue
-        lookup.complete(resource["type"], identity)
+        lookup_in(account_of(resource, resources)).complete(resource["type"], identity)
         _adopt(resource, identity, resources)
         adopted.append(_name(resource["urn"]))
     return Recovery(state, tuple(adopted), (*dropped, *map(_name, others)))
 
 
-def _find(resource: dict[str, Any], resources: list[dict[str, Any]], lookup: Lookup) -> str | None:
+def account_of(resource: Mapping[str, Any], resources: Collection[Mapping[str, Any]]) -> str | None:
+    """Return the account that a resource's provider is pinned to; None where it is the stack's default provider."""
+    urn = str(resource.get("provider", "")).rpartition("::")[0]
+    if not urn or _DEFAULT_PROVIDER.match(urn.rsplit("::", 1)[-1]):
+        return None
+    provider = next((r for r in resources if r["urn"] == urn), {})
+    allowed = (provider.get("inputs") or {}).get("allowedAccountIds")
+    accounts = json.loads(allowed) if isinstance(allowed, str) else allowed or []
+    return str(accounts[0]) if accounts else None
+
+
+def _find(
+    resource: dict[str, Any], resources: list[dict[str, Any]], lookup_in: Callable[[str | None], Lookup]
+) -> str | None:
+    lookup = lookup_in(account_of(resource, resources))
     known = {str(r["id"]) for r in resources if r.get("id") and r["type"] == resource["type"]}
     return lookup.find(resource["type"], resource.get("inputs") or {}, besides=known)
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import yaml
 from pulumi import automation as auto
 
 from mutx_infra.adapters import policy_pack
@@ -27,50 +25,34 @@ from mutx_infra.adapters.aws_lookup import AwsLookup
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.child_environment import child_environment
 from mutx_infra.adapters.engine_command import SupervisedEngine
+from mutx_infra.adapters.engine_failure import failure_of
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
+from mutx_infra.adapters.lean_stack import LeanStack
+from mutx_infra.adapters.provider_state import with_current_providers
 from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
 from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
+from mutx_infra.adapters.stack_settings import restore_seal, stack_config, write_stack_settings, write_yaml
 from mutx_infra.adapters.supervised import GRACE_S, is_at_work
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment
-from mutx_infra.errors import LockedError, MutxInfraError, OutsideError, RefusedError, VerificationError
-from mutx_infra.naming import SESSION_NAME, project_of, resource_name, role_arn, stack_name
+from mutx_infra.errors import LockedError, OutsideError, RefusedError
+from mutx_infra.naming import (
+    project_of,
+    resource_name,
+    stack_name,
+)
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import Owner
 
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
-_SERVICES = ("ec2", "iam", "kms", "logs", "s3", "sts")
 _WRITERS = {"aws:ec2/instance:Instance", "aws:ec2/flowLog:FlowLog"}
 _NO_STACK = "no stack named"
-_PROTECTED = re.compile(r"unable to (?:replace|delete) resource \"[^\"]*::([^:\"]+)\"")
 _TORN_STATE = "failed to load checkpoint"
 _one_at_a_time = Lock()
-
-
-class _LeanStack(auto.Stack):
-    """A stack that asks the engine for nothing it was not asked: about 1 s less in every operation.
-
-    The base class selects the stack when made, and reads outputs (twice) and history after every update; we
-    know the stack exists from its export, and take the outputs from the event stream.
-    """
-
-    def __init__(self, name: str, workspace: auto.LocalWorkspace) -> None:
-        self.name, self.workspace = name, workspace
-
-    def outputs(self) -> auto.OutputMap:
-        return {}
-
-    def info(self, show_secrets: bool = True) -> auto.UpdateSummary | None:  # noqa: ARG002
-        return _NO_SUMMARY
-
-
-_NO_SUMMARY = auto.UpdateSummary(
-    kind="update", start_time=datetime.fromtimestamp(0, UTC), message="", environment={}, config={}, result=""
-)
 
 
 class PulumiStacks:
@@ -215,15 +197,34 @@ class PulumiStacks:
             workspace = stack.workspace
             self._run(EventCollector(), stack.name, lambda: workspace.create_stack(stack.name))
             return False
-        if not has_pending(deployment):
+        current = with_current_providers(deployment, stack_config(self._environment, plan))
+        if not has_pending(current):
+            if current is not deployment:
+                self._import(stack, current)
             return False
-        recovery = recover(
-            deployment, AwsLookup(self._session.for_account(plan.account), plan.region), self._sleep
-        )
+        recovery = recover(current, self._lookups(plan), self._sleep)
         report.note(recovery.summary())
-        whole = auto.Deployment(version=3, deployment=recovery.deployment)
-        self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
+        self._import(stack, recovery.deployment)
         return True
+
+    def _import(self, stack: auto.Stack, deployment: dict[str, Any]) -> None:
+        whole = auto.Deployment(version=3, deployment=deployment)
+        self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
+
+    def _lookups(self, plan: TenantPlan) -> Callable[[str | None], AwsLookup]:
+        """Return what finds unrecorded resources in each of the plan's accounts, and refuses any other."""
+
+        @cache
+        def lookup_in(account: str | None) -> AwsLookup:
+            if account is not None and account not in plan.accounts:
+                raise RefusedError(
+                    f"the state of {plan.tenant} holds resources of account {account}, which its plan does not name",
+                    code="account-mismatch",
+                    remedy="put the account back into the spec, and run the same command again",
+                )
+            return AwsLookup(self._session.for_account(account or plan.account), plan.region)
+
+        return lookup_in
 
     def _unprotect(self, stack: auto.Stack, tenant: str, names: tuple[str, ...] | None) -> None:
         """Take the protection off what holds data: all of it, or what is named with or without the tenant's id."""
@@ -252,7 +253,14 @@ class PulumiStacks:
             )  # fmt: skip
 
     def _deployment(self, stack: auto.Stack) -> dict[str, Any] | None:
-        """Return the stack's state, or None where the backend knows no such stack.
+        """Return the stack's state, or None where the backend knows no such stack; its settings can then open it."""
+        deployment = self._read(stack)
+        if deployment is not None:
+            restore_seal(Path(stack.workspace.work_dir, f"Pulumi.{stack.name}.yaml"), deployment)
+        return deployment
+
+    def _read(self, stack: auto.Stack) -> dict[str, Any] | None:
+        """Return the stack's state, or None.
 
         A `file:` backend is read directly: `pulumi stack export` costs 0.3 s.
         """
@@ -265,11 +273,11 @@ class PulumiStacks:
             return _export(stack)
         except auto.CommandError as exc:
             if file is None or _TORN_STATE not in str(exc) or not file.mend():
-                raise self._failure(stack.name, EventCollector(), exc) from exc
+                raise failure_of(stack.name, EventCollector(), exc) from exc
         try:
             return _export(stack)
         except auto.CommandError as exc:
-            raise self._failure(stack.name, EventCollector(), exc) from exc
+            raise failure_of(stack.name, EventCollector(), exc) from exc
 
     def _state_file(self, stack: str) -> StateFile | None:
         return StateFile.of(self._environment.pulumi.backend_url, project_of(stack), stack)
@@ -303,11 +311,13 @@ class PulumiStacks:
         home = work_dir / "home"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         backend = without_sidecars(backend or self._environment.pulumi.backend_url)
-        _write_yaml(
+        write_yaml(
             work_dir / "Pulumi.yaml",
             {"name": project_of(tenant), "runtime": "python", "backend": {"url": backend}},
         )
-        _write_stack_config(work_dir / f"Pulumi.{name}.yaml", self._config(plan))
+        write_stack_settings(
+            work_dir / f"Pulumi.{name}.yaml", stack_config(self._environment, plan), self._environment.pulumi
+        )
         provider = self._environment.pulumi.secrets_provider
         workspace = auto.LocalWorkspace(
             work_dir=str(work_dir),
@@ -317,25 +327,7 @@ class PulumiStacks:
             secrets_provider=None if provider == "passphrase" else provider,
             pulumi_command=self._engine,
         )
-        return _LeanStack(name, workspace)
-
-    def _config(self, plan: TenantPlan) -> dict[str, object]:
-        """Return the provider's settings; the account pin makes the provider itself refuse a wrong account."""
-        config: dict[str, object] = {"aws:region": plan.region, "aws:allowedAccountIds": [plan.account]}
-        role = self._environment.aws.tenant_role
-        if role is not None and plan.account != self._environment.aws.account_id:
-            config["aws:assumeRoles"] = [
-                {
-                    "roleArn": role_arn(plan.account, role.name, plan.region),
-                    "externalId": role.external_id,
-                    "sessionName": SESSION_NAME,
-                }
-            ]
-        if self._environment.aws.profile is not None:
-            config["aws:profile"] = self._environment.aws.profile
-        if (url := self._environment.aws.endpoint_url) is not None:
-            config["aws:endpoints"] = [dict.fromkeys(_SERVICES, url)]
-        return config
+        return LeanStack(name, workspace)
 
     @contextmanager
     def _operation(self, tenant: str) -> Iterator[None]:
@@ -357,12 +349,12 @@ class PulumiStacks:
         except auto.CommandError as exc:
             lock = parse_lock(str(exc))
             if lock is None or not lock.is_held_by_dead(self._owner, self._is_running):
-                raise self._failure(tenant, collector, exc) from exc
+                raise failure_of(tenant, collector, exc) from exc
             self._remove_lock(tenant, lock)
             try:
                 action()
             except auto.CommandError as again:
-                raise self._failure(tenant, collector, again) from again
+                raise failure_of(tenant, collector, again) from again
 
     def _remove_lock(self, tenant: str, lock: StateLock) -> None:
         name = stack_name(tenant)
@@ -375,40 +367,6 @@ class PulumiStacks:
                 remedy=f"run `mutx-infra tenant unlock {tenant}`",
                 detail=plain(str(exc))[:400],
             ) from exc
-
-    def _failure(self, tenant: str, collector: EventCollector, exc: auto.CommandError) -> MutxInfraError:
-        if lock := parse_lock(str(exc)):
-            return LockedError(
-                f"the state of {tenant} is locked by {lock}",
-                code="stack-locked",
-                remedy=f"wait for it to end; if it is dead, run `mutx-infra tenant unlock {tenant}`",
-            )
-        if collector.violations:
-            return VerificationError(
-                f"the program of {tenant} breaks {len(collector.violations)} rule(s) of the policy pack",
-                code="policy-violated",
-                remedy="change the program; a rule is changed by a decision, not to let a program pass",
-                detail="\n".join(collector.violations[:20]),
-            )
-        if protected := sorted(set(_PROTECTED.findall("\n".join([*collector.errors, str(exc)])))):
-            return RefusedError(
-                f"the plan of {tenant} would replace what holds data: {', '.join(protected)}",
-                code="data-protected",
-                remedy="back it up, then name it: "
-                + " ".join(f"`--replace {name}`" for name in protected)
-                + "; or take the change back",
-            )
-        errors = (
-            collector.errors
-            or [line for line in str(exc).splitlines() if "error" in line.lower()]
-            or [str(exc)]
-        )
-        return OutsideError(
-            f"the stack of {tenant} could not be brought up to its plan: {plain(errors[0])[:600]}",
-            code="stack-failed",
-            remedy=f"what was made is recorded; mend the cause and run `mutx-infra tenant resume {tenant}`",
-            detail="\n".join(f"also: {plain(error)[:300]}" for error in errors[1:5]),
-        )
 
 
 def _export(stack: auto.Stack) -> dict[str, Any] | None:
@@ -423,23 +381,3 @@ def _export(stack: auto.Stack) -> dict[str, Any] | None:
 def _urns_of(deployment: Mapping[str, Any] | None, kinds: Collection[str]) -> list[str]:
     resources = (deployment or {}).get("resources") or []
     return [str(resource["urn"]) for resource in resources if resource["type"] in kinds]
-
-
-def _write_stack_config(path: Path, config: Mapping[str, object]) -> None:
-    """Write the stack's settings directly (one `pulumi config set` costs 0.1 s), keeping the engine's seal keys."""
-    kept: dict[str, object] = {}
-    if path.is_file():
-        before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        kept = {
-            key: before[key] for key in ("encryptionsalt", "encryptedkey", "secretsprovider") if key in before
-        }
-    _write_yaml(path, {**kept, "config": dict(config)})
-
-
-def _write_yaml(path: Path, content: Mapping[str, object]) -> None:
-    text = yaml.safe_dump(dict(content), sort_keys=True)
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mutx_infra.adapters.yaml_source import Location, YamlSource
 from mutx_infra.errors import SpecError
-from mutx_infra.tenant import MAX_TAGS, Contact, ContactRole, TenantSpec, Tier
+from mutx_infra.tenant import MAX_TAGS, Archive, Contact, ContactRole, TenantSpec, Tier
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -81,9 +81,7 @@ def _limit(error: ErrorDetails, name: str) -> object:
 
 _REASONS: dict[str, _Reason] = {
     "missing": lambda _e, _noun: "is missing",
-    "extra_forbidden": lambda e, _noun: (
-        f"is not a field of a {'contact' if len(e['loc']) > 1 else 'tenant spec'}"
-    ),
+    "extra_forbidden": lambda e, _noun: f"is not a field of {_owner(e['loc'])[0]}",
     "string_pattern_mismatch": lambda e, noun: f"is {_quoted(e['input'])}, which is not {noun}",
     "string_type": lambda e, _noun: f"is {_kind(e['input'])}, text is expected",
     "string_too_short": lambda e, _noun: f"has fewer than {_limit(e, 'min_length')} character(s)",
@@ -105,6 +103,7 @@ _NOUNS = {
     "id": "a tenant id",
     "region": "an AWS region",
     "account": "an AWS account number",
+    "archive.account": "an AWS account number",
     "zones": "the name of an availability zone",
     "cidr": "an IPv4 block",
     "contacts.email": "an e-mail address",
@@ -151,8 +150,14 @@ def _see_schema(_given: object) -> str:
 
 def _unknown_field(location: object) -> str:
     assert isinstance(location, tuple)  # noqa: S101 - pydantic's `loc`
-    known = (Contact if len(location) > 1 else TenantSpec).model_fields
-    return _did_you_mean(str(location[-1]), known)
+    return _did_you_mean(str(location[-1]), _owner(location)[1].model_fields)
+
+
+def _owner(location: Location) -> tuple[str, type[BaseModel]]:
+    """Return what a field stands in: in words, and its model."""
+    if len(location) == 1:
+        return "a tenant spec", TenantSpec
+    return ("the archive", Archive) if location[0] == "archive" else ("a contact", Contact)
 
 
 def _did_you_mean(given: str, known: object) -> str:
@@ -216,6 +221,10 @@ _BY_FIELD: dict[str, _Remedy] = {
     "tier": lambda given: _did_you_mean(str(given), Tier),
     "name": lambda _: "write 1 to 120 visible characters, in any script, or leave `name:` out",
     "account": _account_remedy,
+    "archive": lambda _: (
+        "leave `archive:` out of a tenant's spec; in the platform's write `archive: {account: \"123456789012\"}`"
+    ),
+    "archive.account": _account_remedy,
     "zones": lambda _: (
         "list up to 4 zones of the region, as `zones: [eu-west-1a, eu-west-1b]`, or leave it out"
     ),

@@ -5,28 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.accounts import ARCHIVE_ACCOUNT, ROLE, TENANT_ACCOUNT, client_in
+from tests.support.accounts import ARCHIVE_ACCOUNT, ROLE, TENANT_ACCOUNT
 from tests.support.checkout import Checkout
 
 OTHER_ACCOUNT = ARCHIVE_ACCOUNT
 
 
 def profile(checkout: Checkout, name: str, **aws: Any) -> str:
-    """Write the sandbox's profile with other accounts and return its name."""
-    content = yaml.safe_load((checkout.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8"))
-    content["aws"].update(aws)
-    path = checkout.root / "environments" / f"{name}.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return name
+    """Write the sandbox's profile with other accounts for tenants, and return its name."""
+    return checkout.profile(name, aws={"archive_account": None, **aws})
 
 
 def vpcs_in(checkout: Checkout, account: str) -> list[str]:
     """The tenants that have a VPC in an account, seen through the role."""
-    ec2 = client_in(checkout, account, "ec2")
-    tags = [tag for vpc in ec2.describe_vpcs()["Vpcs"] for tag in vpc.get("Tags") or []]
+    vpcs = checkout.aws("ec2", account=account).describe_vpcs()["Vpcs"]
+    tags = [tag for vpc in vpcs for tag in vpc.get("Tags") or []]
     return sorted(tag["Value"] for tag in tags if tag["Key"] == "mutx:tenant")
 
 

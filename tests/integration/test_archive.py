@@ -12,7 +12,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from tests.support.accounts import ARCHIVE_ACCOUNT, client_in
+from tests.support.accounts import ARCHIVE_ACCOUNT
 from tests.support.checkout import Checkout
 from tests.support.tenants import create, keys_of, resources_of
 
@@ -47,7 +47,7 @@ def versions(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def s3(checkout: Checkout) -> Any:
     """S3 as the archive's account sees it."""
-    return client_in(checkout, ARCHIVE_ACCOUNT, "s3", "us-east-1")
+    return checkout.aws("s3", "us-east-1", ARCHIVE_ACCOUNT)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_archive_lies_under_a_key_of_its_own_account(checkout: Checkout, s3:
     rules = s3.get_bucket_encryption(Bucket=ARCHIVE)["ServerSideEncryptionConfiguration"]["Rules"]
     key = rules[0]["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
 
-    found = client_in(checkout, ARCHIVE_ACCOUNT, "kms", "us-east-1").describe_key(KeyId=key)["KeyMetadata"]
+    found = checkout.aws("kms", "us-east-1", ARCHIVE_ACCOUNT).describe_key(KeyId=key)["KeyMetadata"]
 
     assert (found["AWSAccountId"], found["KeyState"]) == (ARCHIVE_ACCOUNT, "Enabled")
 

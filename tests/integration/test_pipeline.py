@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from mutx_infra.adapters.pulumi_engine import Engine
-from tests.support.checkout import ROOT, Checkout
+from tests.support.checkout import Checkout, copy_platform, copy_programs
 
 
-@pytest.fixture
-def offline_project(checkout: Checkout, tmp_path: Path) -> Path:
-    """The repository's program in a generated project that names the sandbox's plugins."""
-    if not (checkout.root / "stacks").exists():
-        shutil.copytree(
-            ROOT / "stacks", checkout.root / "stacks", ignore=shutil.ignore_patterns("__pycache__")
-        )
-    (checkout.root / "Pulumi.acme.yaml").write_text(
-        "config:\n  aws:region: eu-west-1\n  mutx-tenant:spec: tenants/acme.yaml\n", encoding="utf-8"
-    )
-    checkout.write_spec("acme")
-    checkout.run("tenant", "create", "-f", "tenants/acme.yaml")
-    checkout.run("sandbox", "project", str(tmp_path / "project"))
-    return tmp_path / "project"
+@dataclass(frozen=True)
+class Pipeline:
+    """Plain `pulumi` in a generated project, as a job runs it."""
 
+    engine: Engine
+    directory: Path
+    env: Path
 
-def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
-    checkout: Checkout, offline_project: Path, engine: Engine
-) -> None:
-    def pulumi(*arguments: str, expect: int = 0) -> str:
-        script = f'set -a; . "{offline_project}/env"; exec "$@"'
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        script = f'set -a; . "{self.env}"; exec "$@"'
+        command = [str(self.engine.path), "--non-interactive", "-C", str(self.directory), *arguments]
         done = subprocess.run(
-            [
-                "/bin/bash",
-                "-c",
-                script,
-                "bash",
-                str(engine.path),
-                "--non-interactive",
-                "-C",
-                str(offline_project),
-                *arguments,
-            ],
+            ["/bin/bash", "-c", script, "bash", *command],
             env=dict(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -55,6 +33,19 @@ def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
         )
         assert done.returncode == expect, f"{done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+
+def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
+    checkout: Checkout, tmp_path: Path, engine: Engine
+) -> None:
+    copy_programs(checkout)
+    (checkout.root / "Pulumi.acme.yaml").write_text(
+        "config:\n  aws:region: eu-west-1\n  mutx-tenant:spec: tenants/acme.yaml\n", encoding="utf-8"
+    )
+    checkout.write_spec("acme")
+    checkout.run("tenant", "create", "-f", "tenants/acme.yaml")
+    checkout.run("sandbox", "project", str(tmp_path / "project"))
+    pulumi = Pipeline(engine, tmp_path / "project", tmp_path / "project" / "env").run
 
     seen = pulumi("preview", "--stack", "acme", "--expect-no-changes")
     pulumi("up", "--stack", "acme", "--yes", "--skip-preview", "--expect-no-changes")
@@ -66,3 +57,28 @@ def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
     assert "acme-data-vault-1" in refused
     assert "protected" in refused
     checkout.run("tenant", "destroy", "acme", "--yes")
+
+
+def test_a_pipeline_sees_no_changes_of_the_platform_and_repairs_it_in_both_accounts(
+    checkout: Checkout, tmp_path: Path, engine: Engine
+) -> None:
+    copy_programs(checkout)
+    copy_platform(checkout)
+    made = checkout.json("platform", "create")
+    written = checkout.json("sandbox", "project", str(tmp_path / "project"))
+    written = checkout.json("sandbox", "project", "--platform", str(tmp_path / "project"))
+    pulumi = Pipeline(engine, Path(written["directory"]), Path(written["env"])).run
+    bucket = made["outputs"]["buckets"]["archive-1y"]
+    s3 = checkout.aws("s3", account=made["outputs"]["archive_account"])
+
+    seen = pulumi("preview", "--stack", "platform", "--expect-no-changes")
+    pulumi("up", "--stack", "platform", "--yes", "--skip-preview", "--expect-no-changes")
+    s3.delete_public_access_block(Bucket=bucket)
+    drifted = pulumi("up", "--stack", "platform", "--yes", "--skip-preview", "--refresh")
+    after = checkout.json("platform", "create")
+
+    assert written["directory"] == str(tmp_path / "project/stacks/platform")
+    assert "unchanged" in seen
+    assert "platform-bucket-archive-1y-closed" in drifted
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    assert after["changes"]["resources"] == []

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.checkout import ROOT, Checkout, make_checkout
+from tests.support.checkout import Checkout, copy_platform, make_checkout
 from tests.support.tenants import create
 
 
 @pytest.fixture(scope="module")
 def platform(checkout: Checkout) -> Any:
     """The platform of the repository, made once for all tests; each leaves it as planned."""
-    shutil.copytree(
-        ROOT / "platform", checkout.root / "platform", ignore=shutil.ignore_patterns("*.lock.yaml")
-    )
+    copy_platform(checkout)
     preview = checkout.json("platform", "preview", expect=10)
     made = checkout.json("platform", "create", "--plan", preview["digest"])
     return {**made, "preview": preview}
+
+
+ARCHIVE_ACCOUNT = "310987654321"
+
+
+def owner_of(key: str) -> str | None:
+    """The account of a bucket where it is not the platform's own."""
+    return ARCHIVE_ACCOUNT if key.startswith("archive-") else None
 
 
 def bucket_of(platform: Any, key: str) -> str:
@@ -52,7 +57,7 @@ def test_it_is_no_tenant(checkout: Checkout, platform: Any) -> None:
 
 @pytest.mark.parametrize(("key", "days"), [("history", 2557), ("archive-1y", 365), ("archive-7y", 2557)])
 def test_what_must_be_kept_cannot_be_deleted(checkout: Checkout, platform: Any, key: str, days: int) -> None:
-    s3, bucket = checkout.aws("s3"), bucket_of(platform, key)
+    s3, bucket = checkout.aws("s3", account=owner_of(key)), bucket_of(platform, key)
     lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]["Rule"]
     version = s3.put_object(Bucket=bucket, Key=f"{key}/kept", Body=b"x")["VersionId"]
 
@@ -63,10 +68,11 @@ def test_what_must_be_kept_cannot_be_deleted(checkout: Checkout, platform: Any, 
 
 
 def test_every_bucket_has_a_key_of_its_own_purpose(checkout: Checkout, platform: Any) -> None:
-    s3, arns = checkout.aws("s3"), platform["outputs"]["key_arns"]
+    arns = platform["outputs"]["key_arns"]
     purposes = {"state": "state", "history": "history", "archive-1y": "archive", "archive-7y": "archive"}
 
     for key, purpose in purposes.items():
+        s3 = checkout.aws("s3", account=owner_of(key))
         rules = s3.get_bucket_encryption(Bucket=bucket_of(platform, key))["ServerSideEncryptionConfiguration"]
         assert rules["Rules"][0]["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == arns[purpose]
 
@@ -87,7 +93,7 @@ def test_the_auditor_can_sign_and_nothing_else(checkout: Checkout, platform: Any
 
 
 def test_a_bucket_that_somebody_opened_is_named_and_closed_again(checkout: Checkout, platform: Any) -> None:
-    s3, bucket = checkout.aws("s3"), bucket_of(platform, "archive-7y")
+    s3, bucket = checkout.aws("s3", account=ARCHIVE_ACCOUNT), bucket_of(platform, "archive-7y")
     s3.delete_public_access_block(Bucket=bucket)
     anyone = {
         "Effect": "Allow",

@@ -63,8 +63,28 @@ class Checkout:
         profile = self.root / ".mutx/sandbox/environment.yaml"
         return str(yaml.safe_load(profile.read_text(encoding="utf-8"))["aws"]["endpoint_url"])
 
-    def aws(self, service: str, region: str = "eu-west-1") -> Any:
-        return _client(self.endpoint, service, region)
+    def aws(self, service: str, region: str = "eu-west-1", account: str | None = None) -> Any:
+        """A client in the sandbox's own account, or in another one, entered by its role."""
+        keys: Keys = ("test", "test", None)
+        if account is not None:
+            entered = self.aws("sts").assume_role(
+                RoleArn=f"arn:aws:iam::{account}:role/mutx-deploy",
+                RoleSessionName="test",
+                ExternalId="mutx-sandbox",
+            )["Credentials"]
+            keys = (entered["AccessKeyId"], entered["SecretAccessKey"], entered["SessionToken"])
+        return _client(self.endpoint, service, region, keys)
+
+    def profile(self, name: str, **parts: dict[str, Any]) -> str:
+        """Write the sandbox's profile with some fields changed; None takes one out. Returns its name."""
+        content = yaml.safe_load((self.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8"))
+        for part, fields in parts.items():
+            merged = {**content[part], **fields}
+            content[part] = {field: value for field, value in merged.items() if value is not None}
+        path = self.root / "environments" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return name
 
     def write_spec(self, tenant: str, **more: object) -> Path:
         path = self.root / "tenants" / f"{tenant}.yaml"
@@ -72,15 +92,21 @@ class Checkout:
         return path
 
 
+Keys = tuple[str, str, str | None]
+"""An access key, its secret, and a session's token."""
+
+
 @cache
-def _client(endpoint: str, service: str, region: str) -> Any:
+def _client(endpoint: str, service: str, region: str, keys: Keys) -> Any:
     """Make a client once: loading a service's model takes 0.1 s, EC2's more."""
+    key, secret, token = keys
     return boto3.client(
         service,
         region_name=region,
         endpoint_url=endpoint,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
     )
 
 
@@ -88,3 +114,18 @@ def make_checkout(root: Path) -> Checkout:
     (root / "tenants").mkdir(parents=True)
     shutil.copy(ROOT / "Pulumi.yaml", root)
     return Checkout(root)
+
+
+def copy_platform(checkout: Checkout) -> None:
+    """Put the repository's platform spec into a checkout, without what was allocated for it."""
+    shutil.copytree(
+        ROOT / "platform", checkout.root / "platform", ignore=shutil.ignore_patterns("*.lock.yaml")
+    )
+
+
+def copy_programs(checkout: Checkout) -> None:
+    """Put the repository's Pulumi programs into a checkout."""
+    if not (checkout.root / "stacks").exists():
+        shutil.copytree(
+            ROOT / "stacks", checkout.root / "stacks", ignore=shutil.ignore_patterns("__pycache__")
+        )

@@ -137,3 +137,48 @@ def test_a_profile_does_not_print_the_registrys_password() -> None:
 )
 def test_a_url_is_loopback_only_if_it_cannot_leave_the_machine(url: str, is_loopback: bool) -> None:
     assert is_loopback_url(url) is is_loopback
+
+
+ROLE = {"name": "mutx-deploy", "external_id": "e-1"}
+
+
+def test_the_archive_s_account_is_entered_by_the_role() -> None:
+    profile = _with(PRODUCTION, "aws", archive_account="310987654321", tenant_role=ROLE)
+
+    assert Environment.model_validate(profile).aws.archive_account == "310987654321"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"archive_account": "310987654321"}, "aws.tenant_role is required"),
+        ({"archive_account": "123456789012", "tenant_role": ROLE}, "the archive alone"),
+        (
+            {
+                "archive_account": "310987654321",
+                "tenant_accounts": ["310987654321"],
+                "tenant_role": ROLE,
+            },
+            "the archive alone",
+        ),
+    ],
+    ids=["no role", "the platform's own", "a tenant's"],
+)
+def test_an_archive_s_account_that_is_not_apart_or_cannot_be_entered_is_refused(
+    fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Environment.model_validate(_with(PRODUCTION, "aws", **fields))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("s3://state?region=eu-west-1&endpoint=http://127.0.0.1:4566", True),
+        ("s3://state?endpoint=https://s3.example.com", False),
+        ("s3://state?region=eu-west-1", False),
+        ("s3://localhost-state", False),
+    ],
+)
+def test_a_bucket_is_on_this_machine_where_its_endpoint_is(url: str, is_local: bool) -> None:
+    assert is_loopback_url(url) is is_local

@@ -22,6 +22,18 @@ def test_the_platform_s_lock_file_holds_its_plan_of_today() -> None:
     assert lock["plan"] == load_plan(spec).digest
 
 
+def test_the_platform_s_stack_names_the_spec_and_both_accounts() -> None:
+    directory = CHECKOUT / "stacks" / "platform"
+    config = yaml.safe_load((directory / "Pulumi.platform.yaml").read_text(encoding="utf-8"))["config"]
+    plan = load_plan(directory / config["mutx-platform:spec"])
+
+    assert plan.tenant == "platform"
+    assert plan.archive_account != plan.account
+    assert config["aws:allowedAccountIds"] == [plan.account]
+    assert config["aws:region"] == plan.region
+    assert config["mutx-platform:archiveRole"]["roleArn"].split(":")[4] == plan.archive_account
+
+
 def test_there_are_examples() -> None:
     assert len(SPECS) >= 2
 

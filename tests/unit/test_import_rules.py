@@ -18,6 +18,7 @@ MAY_IMPORT_ADAPTERS = {
     "mutx_infra.bootstrap": {"*"},
     # Reading a spec needs no environment, and the engine runs the program without the CLI.
     "mutx_infra.stacks.tenant.__main__": {"spec_file"},
+    "mutx_infra.stacks.platform.__main__": {"spec_file"},
     "mutx_infra.cli.spec": {"spec_file"},
     "mutx_infra.cli.tenant": {"spec_file"},
     # Doctor looks for the engine where no environment is chosen yet.

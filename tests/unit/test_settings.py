@@ -116,3 +116,10 @@ class TestDirectories:
 
         assert find_project(inner) == inner
         assert find_project(project) == project
+
+    def test_the_platform_s_project_belongs_to_the_checkout_above_it(self, project: Path) -> None:
+        inner = project / "stacks" / "platform"
+        inner.mkdir(parents=True)
+        (inner / "Pulumi.yaml").touch()
+
+        assert find_project(inner) == project

@@ -34,6 +34,13 @@ VALID: dict[str, Any] = {
     "tags": {"team": "x"},
     "contacts": [{"email": "ops@example.com", "role": "billing", "name": "Ada"}],
 }
+PLATFORM: dict[str, Any] = {
+    **VALID,
+    "id": "platform",
+    "tier": "platform",
+    "archive": {"account": "310987654321"},
+}
+"""What only the platform's spec may say is said here."""
 WRONG_TYPES: dict[str, list[object]] = {
     "string": [17, 1.5, True, ["x"], {"x": "y"}],
     "array": ["x", 17, True, {"x": "y"}],
@@ -129,14 +136,18 @@ def _below(kind: dict[str, Any], location: Location) -> Iterator[Broken]:
 
 
 def _valid_at(location: Location) -> Any:
-    value: Any = VALID
+    value: Any = _base(location)
     for part in location:
         value = value[part]
     return value
 
 
+def _base(location: Location) -> dict[str, Any]:
+    return VALID if location[0] in {*VALID, "colour"} else PLATFORM
+
+
 def _with(broken: Broken) -> dict[str, Any]:
-    spec = copy.deepcopy(VALID)
+    spec = copy.deepcopy(_base(broken.location))
     place: Any = spec
     for part in broken.location[:-1]:
         place = place[part]
@@ -181,15 +192,16 @@ CASES = [*_broken(SCHEMA, ())]
 
 
 def test_the_valid_spec_says_everything_that_can_be_said() -> None:
-    assert set(VALID) == set(SCHEMA["properties"])
-    assert a_spec(**{k: v for k, v in VALID.items() if k not in {"id", "region"}}).id == "acme"
-    jsonschema.validate(VALID, SCHEMA)
+    assert set(PLATFORM) == set(SCHEMA["properties"])
+    for valid in (VALID, PLATFORM):
+        assert a_spec(valid["id"], **{k: v for k, v in valid.items() if k not in {"id", "region"}})
+        jsonschema.validate(valid, SCHEMA)
 
 
 def test_every_field_is_broken_in_several_ways() -> None:
     broken = {case.location[0] for case in CASES}
 
-    assert broken == set(VALID) | {"colour"}
+    assert broken == set(PLATFORM) | {"colour"}
     assert len(CASES) > 100
 
 

@@ -423,13 +423,16 @@ class TestSkeletonAndSchema:
         assert spec == a_spec(tier=str(tier))
 
     def test_a_skeleton_names_every_field_and_the_schema(self) -> None:
-        text = spec_skeleton("acme", "eu-west-1", Tier.STARTER)
+        text = spec_skeleton("platform", "eu-west-1", Tier.PLATFORM)
 
         assert text.startswith("# yaml-language-server: $schema=tenant.schema.json\n")
         assert all(f"{field}:" in text for field in tenant_schema()["properties"])
 
+    def test_a_tenant_s_skeleton_leaves_out_what_only_the_platform_has(self) -> None:
+        assert "archive" not in spec_skeleton("acme", "eu-west-1", Tier.STARTER)
+
     def test_what_a_skeleton_suggests_is_valid_when_it_is_uncommented(self, path: Path) -> None:
-        lines = spec_skeleton("acme", "eu-west-1", Tier.STARTER).splitlines()
+        lines = spec_skeleton("platform", "eu-west-1", Tier.PLATFORM).splitlines()
         uncommented = [
             line.removeprefix("# ") if ":" in line and number > 2 else line
             for number, line in enumerate(lines)

@@ -89,6 +89,32 @@ def test_an_assumed_role_is_refused_rather_than_ignored(engine_of):
     assert "aws:assumeRoles" in refusal(lambda: engine_of(assumeRoles=roles))[1]
 
 
+def test_providers_of_several_accounts_keep_apart_on_one_port(engine_of):
+    """An engine opens a connection for each provider; what one has assumed is no other's."""
+    archive = "310987654321"
+    entered = json.dumps(
+        [{"roleArn": f"arn:aws:iam::{archive}:role/mutx-deploy", "externalId": "mutx-sandbox"}]
+    )
+    home, other = engine_of(), engine_of(assumeRoles=entered, allowedAccountIds=json.dumps([archive]))
+
+    for engine in (home, other, home, other):
+        account = engine.invoke(IDENTITY)["accountId"]
+        assert account == (archive if engine is other else "123456789012")
+
+    made = [engine.create("aws:kms/key:Key") for engine in (home, other)]
+    assert [key.outputs["arn"].split(":")[4] for key in made] == ["123456789012", archive]
+
+
+def test_an_account_that_is_not_allowed_is_refused_after_its_role_was_entered(engine_of):
+    entered = json.dumps(
+        [{"roleArn": "arn:aws:iam::310987654321:role/mutx-deploy", "externalId": "mutx-sandbox"}]
+    )
+
+    refused = refusal(lambda: engine_of(assumeRoles=entered, allowedAccountIds=json.dumps(["123456789012"])))
+
+    assert "310987654321 is not allowed" in refused[1]
+
+
 def test_a_setting_that_it_does_not_know_is_refused_by_name(engine_of):
     assert "aws:useFipsEndpoint" in refusal(lambda: engine_of(useFipsEndpoint="true"))[1]
 

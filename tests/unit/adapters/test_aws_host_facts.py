@@ -92,7 +92,8 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
         "user_data": {f"i-{host.key}": _encoded(naming.join_script("acme", host.key)) for host in plan.hosts},
         "keys": [
             KeyItem(
-                f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p), rotates=True
+                f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p),
+                rotates=True, account=plan.account,
             )
             for p in PURPOSES
         ],
@@ -189,7 +190,9 @@ def test_a_host_that_is_ending_is_none() -> None:
 def test_a_key_that_does_not_work_is_found(state: str) -> None:
     seen = an_inventory()
     key = seen["keys"][0]
-    seen["keys"][0] = KeyItem(key.alias, {**key.metadata, "KeyState": state}, key.policy, key.rotates)
+    seen["keys"][0] = KeyItem(
+        key.alias, {**key.metadata, "KeyState": state}, key.policy, key.rotates, key.account
+    )
 
     assert any(f"key database, {state}" in line for line in findings(seen))
 
@@ -200,7 +203,7 @@ def test_a_key_whose_policy_lets_others_in_is_found() -> None:
     opened = {
         "Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:Decrypt", "Resource": "*"}
     }
-    seen["keys"][0] = KeyItem(key.alias, key.metadata, json.dumps(opened), rotates=True)
+    seen["keys"][0] = KeyItem(key.alias, key.metadata, json.dumps(opened), rotates=True, account=key.account)
 
     assert any("principal AWS:*" in line for line in findings(seen))
 

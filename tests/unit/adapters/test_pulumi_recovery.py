@@ -31,6 +31,11 @@ class Cloud:
         self.looks = 0
         self.completed: list[str] = []
         self.slept: list[float] = []
+        self.asked: list[str | None] = []
+
+    def everywhere(self, account: str | None) -> Cloud:
+        self.asked.append(account)
+        return self
 
     def find(self, kind: str, inputs: Mapping[str, Any], *, besides: Collection[str]) -> str | None:
         self.looks += 1
@@ -45,7 +50,7 @@ def test_a_create_that_took_effect_is_adopted() -> None:
     before = state(("creating", resource("vpc", "vpc")))
     cloud = Cloud({"vpc": "vpc-1"})
 
-    done = recover(before, cloud, cloud.slept.append)
+    done = recover(before, cloud.everywhere, cloud.slept.append)
 
     (adopted,) = done.deployment["resources"]
     assert (adopted["id"], adopted["outputs"]) == ("vpc-1", {"name": "vpc", "id": "vpc-1"})
@@ -57,7 +62,7 @@ def test_a_create_that_took_effect_is_adopted() -> None:
 def test_a_create_without_effect_is_dropped_after_a_second_look() -> None:
     cloud = Cloud({})
 
-    done = recover(state(("creating", resource("vpc", "vpc"))), cloud, cloud.slept.append)
+    done = recover(state(("creating", resource("vpc", "vpc"))), cloud.everywhere, cloud.slept.append)
 
     assert (done.deployment["resources"], done.dropped) == ([], ("acme-vpc",))
     assert (cloud.looks, cloud.slept) == (2, [SETTLE_S])
@@ -66,16 +71,58 @@ def test_a_create_without_effect_is_dropped_after_a_second_look() -> None:
 def test_a_create_still_in_flight_is_found_by_the_second_look() -> None:
     cloud = Cloud({"vpc": "vpc-1"}, from_look=2)
 
-    done = recover(state(("creating", resource("vpc", "vpc"))), cloud, cloud.slept.append)
+    done = recover(state(("creating", resource("vpc", "vpc"))), cloud.everywhere, cloud.slept.append)
 
     assert done.adopted == ("acme-vpc",)
+
+
+PROVIDER = "urn:pulumi:platform::mutx-platform::pulumi:providers:aws::{0}"
+
+
+def a_provider(name: str, accounts: str | None) -> dict[str, Any]:
+    inputs = {"region": "eu-west-1", **({"allowedAccountIds": accounts} if accounts else {})}
+    return {"urn": PROVIDER.format(name), "type": "pulumi:providers:aws", "id": "7f", "inputs": inputs}
+
+
+@pytest.mark.parametrize(
+    ("provider", "account"),
+    [
+        (f"{PROVIDER.format('platform-archive-account')}::7f", "310987654321"),
+        (f"{PROVIDER.format('default_7_51_0')}::7f", None),
+        ("", None),
+    ],
+    ids=["explicit", "default", "none"],
+)
+def test_a_resource_is_looked_for_in_the_account_of_its_provider(provider: str, account: str | None) -> None:
+    providers = (
+        a_provider("platform-archive-account", '["310987654321"]'),
+        a_provider("default_7_51_0", '["123456789012"]'),
+    )
+    cloud = Cloud({"vpc": "vpc-1"})
+
+    recover(
+        state(("creating", resource("vpc", "vpc", provider=provider)), resources=providers),
+        cloud.everywhere,
+        cloud.slept.append,
+    )
+
+    assert set(cloud.asked) == {account}
+
+
+def test_a_provider_whose_creation_died_is_looked_for_nowhere() -> None:
+    cloud = Cloud({})
+
+    done = recover(state(("creating", a_provider("x", None))), cloud.everywhere, cloud.slept.append)
+
+    assert (done.deployment["resources"], cloud.asked, cloud.slept) == ([], [], [])
+    assert done.summary() == "an earlier run died halfway: it had made nothing yet"
 
 
 def test_many_creates_wait_once() -> None:
     cloud = Cloud({})
     pending = [("creating", resource("subnet", f"s{number}")) for number in range(20)]
 
-    recover(state(*pending), cloud, cloud.slept.append)
+    recover(state(*pending), cloud.everywhere, cloud.slept.append)
 
     assert cloud.slept == [SETTLE_S]
 
@@ -85,7 +132,7 @@ def test_a_resource_that_is_being_replaced_is_not_taken_for_its_successor() -> N
     cloud = Cloud({"app": "subnet-old"})
 
     done = recover(
-        state(("creating", resource("subnet", "app")), resources=(old,)), cloud, cloud.slept.append
+        state(("creating", resource("subnet", "app")), resources=(old,)), cloud.everywhere, cloud.slept.append
     )
 
     assert (done.dropped, [r["id"] for r in done.deployment["resources"]]) == (("acme-app",), ["subnet-old"])
@@ -96,7 +143,7 @@ def test_an_adopted_successor_marks_its_predecessor_for_deletion() -> None:
     cloud = Cloud({"app": "subnet-new"})
 
     done = recover(
-        state(("creating", resource("subnet", "app")), resources=(old,)), cloud, cloud.slept.append
+        state(("creating", resource("subnet", "app")), resources=(old,)), cloud.everywhere, cloud.slept.append
     )
 
     assert [(r["id"], r.get("delete")) for r in done.deployment["resources"]] == [
@@ -110,7 +157,7 @@ def test_other_operations_are_left_to_the_refresh(kind: str) -> None:
     old = resource("vpc", "vpc", id="vpc-1")
     cloud = Cloud({})
 
-    done = recover(state((kind, old), resources=(old,)), cloud, cloud.slept.append)
+    done = recover(state((kind, old), resources=(old,)), cloud.everywhere, cloud.slept.append)
 
     assert (done.deployment["resources"], cloud.looks) == ([old], 0)
     assert not has_pending(done.deployment)
@@ -120,7 +167,7 @@ def test_the_given_state_is_not_changed() -> None:
     before = state(("creating", resource("vpc", "vpc")))
     kept = copy.deepcopy(before)
 
-    recover(before, Cloud({"vpc": "vpc-1"}), lambda _: None)
+    recover(before, Cloud({"vpc": "vpc-1"}).everywhere, lambda _: None)
 
     assert before == kept
 
@@ -129,7 +176,7 @@ def test_the_summary_names_both() -> None:
     cloud = Cloud({"vpc": "vpc-1"})
     pending = [("creating", resource("vpc", "vpc")), ("creating", resource("subnet", "app"))]
 
-    summary = recover(state(*pending), cloud, cloud.slept.append).summary()
+    summary = recover(state(*pending), cloud.everywhere, cloud.slept.append).summary()
 
     assert summary == "an earlier run died halfway: adopted acme-vpc; found nothing of acme-app"
 

@@ -26,7 +26,9 @@ def test_every_test_file_lies_in_one_tier():
     chosen = [file for tier in TIERS.values() for file in files_of(tier)]
 
     # The compliance suites are no tests of ours: they look at hosts (`--hosts`).
-    ours = {file for file in TESTS.rglob("test_*.py") if "compliance" not in file.relative_to(TESTS).parts[:1]}
+    ours = {
+        file for file in TESTS.rglob("test_*.py") if "compliance" not in file.relative_to(TESTS).parts[:1]
+    }
     assert sorted(chosen) == sorted(ours)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -17,10 +17,11 @@ from mutx_infra.plan import TenantPlan
 
 @dataclass(frozen=True, slots=True)
 class PlatformBucketsArgs:
-    """The plan, and the platform's keys by purpose."""
+    """The plan, and by purpose the platform's keys and what makes the buckets of another account."""
 
     plan: TenantPlan
     key_arns: Mapping[Purpose, pulumi.Input[str]]
+    providers: Mapping[Purpose, pulumi.ProviderResource] = field(default_factory=dict)
 
 
 class PlatformBuckets(pulumi.ComponentResource):
@@ -40,13 +41,14 @@ class PlatformBuckets(pulumi.ComponentResource):
 
     def _make(self, bucket: BucketPlan) -> pulumi.Output[str]:
         child = resource_name(self._name, f"bucket-{bucket.key}")
-        own = pulumi.ResourceOptions(parent=self)
+        provider = self._args.providers.get(bucket.purpose)
+        own = pulumi.ResourceOptions(parent=self, provider=provider)
         made = aws.s3.Bucket(
             child,
             bucket=bucket.name,
             object_lock_enabled=bucket.locked_days > 0,
             tags=self._args.plan.tags_of(f"bucket-{bucket.key}"),
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            opts=pulumi.ResourceOptions(parent=self, provider=provider, protect=True),
         )
         versioning = aws.s3.BucketVersioning(
             f"{child}-versioning",
@@ -82,7 +84,7 @@ class PlatformBuckets(pulumi.ComponentResource):
             bucket=made.bucket,
             policy=bucket_policy(self._args.plan, bucket),
             # S3 refuses two changes of a bucket's access at once (OperationAborted).
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[closed]),
+            opts=pulumi.ResourceOptions(parent=self, provider=provider, depends_on=[closed]),
         )
         locked: list[pulumi.Resource] = [versioning]
         if bucket.locked_days:
@@ -91,7 +93,7 @@ class PlatformBuckets(pulumi.ComponentResource):
                     f"{child}-lock",
                     bucket=made.bucket,
                     rule={"default_retention": {"mode": "COMPLIANCE", "days": bucket.locked_days}},
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+                    opts=pulumi.ResourceOptions(parent=self, provider=provider, depends_on=[versioning]),
                 )
             )
         if bucket.expire_days:
@@ -107,6 +109,6 @@ class PlatformBuckets(pulumi.ComponentResource):
                         "noncurrent_version_expiration": {"noncurrent_days": 1},
                     }
                 ],
-                opts=pulumi.ResourceOptions(parent=self, depends_on=locked),
+                opts=pulumi.ResourceOptions(parent=self, provider=provider, depends_on=locked),
             )
         return made.bucket
