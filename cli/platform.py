@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli import tenant
-from mutx_infra.cli.output import Format
+from mutx_infra.cli.output import ConsoleReporter, Format
 from mutx_infra.cli.tenant_views import allocation_rows, record_json
 
 from mutx_infra import bootstrap
 from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.profile_fields import (
+    BACKEND_URL,
+    SECRETS_PROVIDER,
     archive_account,
     archive_text,
     profile_fields,
@@ -88,6 +90,35 @@ def show(
         return
     rows = [*allocation_rows(record), *_shared_rows(record), *_profile_rows(profile_fields(record, endpoint))]
     out.table(("platform", record.spec.region), rows)
+
+
+@app.command("move-state", epilog="Example: mutx-infra platform move-state")
+def move_state(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="State backend. Default: the platform's own bucket."),
+    ] = None,
+    secrets_provider: Annotated[
+        str | None,
+        typer.Option("--secrets-provider", metavar="URL", help="Key URL. Default: the platform's own key."),
+    ] = None,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+) -> None:
+    """Move the platform's state out of the profile's backend; prints the profile's fields to change."""
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress)
+    process = bootstrap.this_process()
+    state = bootstrap.make_platform_state(process, bootstrap.settings_of(process, environment))
+    place, done = state.move(to, secrets_provider, ConsoleReporter(out))
+    fields = {BACKEND_URL: place.backend_url, SECRETS_PROVIDER: place.secrets_provider}
+    if out.format is Format.JSON:
+        out.data({"profile": fields, "resources": done.resources, "moved": done.is_new})
+        return
+    out.table(("platform", ""), [("resources", str(done.resources)), *_profile_rows(fields)])
+    out.say("change these fields in the profile" if done.is_new else "it is there already; nothing was moved")
 
 
 def _spec(file: Path | None) -> Path:

@@ -23,8 +23,10 @@ from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
 from mutx_infra.inventory import Inventory
 from mutx_infra.joining import FixedTailnet, Joining
+from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
+from mutx_infra.platform_state import PlatformState
 from mutx_infra.ports import ObjectStore
 from mutx_infra.records import Owner
 from mutx_infra.settings import Settings, resolve_settings
@@ -118,6 +120,19 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     return Onboarding(
         environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle, keeping
     )
+
+
+def make_platform_state(process: Process, settings: Settings) -> PlatformState:
+    """Wire what moves the platform's state away from the backend of the environment in force."""
+    from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
+    from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
+    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+
+    environment, owner = load_environment(settings.require_environment()), current_owner()
+    registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
+    stacks = _stacks(process, settings, environment, AwsSession(environment.aws), owner)
+    leases = Leases(registry, stacks, owner, is_alive)
+    return PlatformState(environment, registry, leases, stacks.backend)
 
 
 def _stacks(

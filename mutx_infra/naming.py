@@ -131,6 +131,21 @@ def project_of(tenant: str) -> str:
     return PLATFORM_PROJECT if tenant == "platform" else PROJECT
 
 
+def moving_stack(stack: str, url: str) -> str:
+    """Return the name of a stack while its state is on the way to `url` (100 characters)."""
+    return f"{bounded(stack, 80)}-moving-{sha256(url.encode()).hexdigest()[:_DIGEST_LENGTH]}"
+
+
+def moved_stack(stack: str) -> str:
+    """Return the name of what stays where a stack's state was (100 characters)."""
+    return f"{bounded(stack, 80)}-moved"
+
+
+def is_parked_stack(stack: str, name: str) -> bool:
+    """Say whether a name is one that a stack has while it is moved, or that stays of it afterwards."""
+    return name == moved_stack(stack) or name.startswith(moving_stack(stack, "")[:-_DIGEST_LENGTH])
+
+
 def bucket_name(key: str, account: str, region: str) -> str:
     """Return one of the platform's buckets (63 characters, unique in the world by account and region)."""
     return bounded(f"mutx-{key}-{account}-{region}", 63)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from ipaddress import IPv4Network
-from typing import Protocol
+from typing import Any, Protocol
 
 from mutx_infra.capacity import Capacity
 from mutx_infra.changes import ChangeSet
@@ -329,6 +329,35 @@ class EvidenceStore(Protocol):
 
     def keep(self, bundle: Bundle) -> str:
         """Write a bundle and return where it lies."""
+
+
+class StateBackend(Protocol):
+    """One place for stacks' states, with the means that seal the secrets in them."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def stacks(self) -> frozenset[str]:
+        """Return the names of the project's stacks."""
+
+    def begin(self, stack: str) -> None:
+        """Make an empty stack, in place of one of that name; so it is found out whether state and seal can be had."""
+
+    def sealed(self, stack: str) -> bytes:
+        """Return a stack's state with its secrets sealed."""
+
+    def opened(self, stack: str) -> Mapping[str, Any]:
+        """Return a stack's deployment with its secrets open: to be compared, and neither shown nor stored."""
+
+    def load(self, stack: str, sealed: bytes) -> None:
+        """Put a state that another backend sealed into a stack, and seal it anew."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a stack another name."""
+
+    def remove(self, stack: str) -> None:
+        """Forget a stack without touching what it describes."""
 
 
 class SpecFiles(Protocol):

@@ -55,6 +55,12 @@ class StateFile:
             for found in (directory.iterdir() if directory.is_dir() else ())
         )
 
+    def siblings(self) -> frozenset[str]:
+        """Return the names of the project's stacks, compressed or not."""
+        directory = self.path.parent
+        names = [found.name for found in directory.iterdir()] if directory.is_dir() else []
+        return frozenset(name.split(".json", 1)[0] for name in names if name.endswith((".json", ".json.gz")))
+
     def read(self) -> Deployment | None:
         """Return the newest deployment; None where only the engine can tell (no file, compressed, torn)."""
         try:

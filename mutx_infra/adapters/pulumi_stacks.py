@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,6 +30,7 @@ from mutx_infra.adapters.engine_failure import failure_of
 from mutx_infra.adapters.file_backend import StateFile, without_sidecars
 from mutx_infra.adapters.lean_stack import LeanStack
 from mutx_infra.adapters.provider_state import with_current_providers
+from mutx_infra.adapters.pulumi_backend import PulumiBackendStacks
 from mutx_infra.adapters.pulumi_engine import Engine
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
@@ -36,9 +38,10 @@ from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lo
 from mutx_infra.adapters.stack_settings import restore_seal, stack_config, write_stack_settings, write_yaml
 from mutx_infra.adapters.supervised import GRACE_S, is_at_work
 from mutx_infra.changes import ChangeSet
-from mutx_infra.environment import Environment
+from mutx_infra.environment import Environment, PulumiBackend
 from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.naming import (
+    is_parked_stack,
     project_of,
     resource_name,
     stack_name,
@@ -46,6 +49,7 @@ from mutx_infra.naming import (
 from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import Owner
+from mutx_infra.tenant import PLATFORM_ID
 
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
@@ -100,9 +104,11 @@ class PulumiStacks:
         with self._operation(plan.tenant):
             file = self._state_file(stack_name(plan.tenant))
             if file is not None and not file.may_exist():
+                self._require_not_moved(plan)
                 return self._preview_absent(plan)
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
+                self._require_not_moved(plan)
                 return self._preview_absent(plan)
             collector, packs = EventCollector(), self._packs(stack, plan)
             self._run(
@@ -194,6 +200,7 @@ class PulumiStacks:
         """Make sure that the stack exists and that nothing in it is half-done; True where a refresh must follow."""
         deployment = self._deployment(stack)
         if deployment is None:
+            self._require_not_moved(plan)
             workspace = stack.workspace
             self._run(EventCollector(), stack.name, lambda: workspace.create_stack(stack.name))
             return False
@@ -210,6 +217,27 @@ class PulumiStacks:
     def _import(self, stack: auto.Stack, deployment: dict[str, Any]) -> None:
         whole = auto.Deployment(version=3, deployment=deployment)
         self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
+
+    def backend(self, place: PulumiBackend) -> PulumiBackendStacks:
+        """Return the platform's stacks at a backend, worked on by the engine of these stacks and under their lease."""
+        stack = stack_name(PLATFORM_ID)
+        work_dir = self._root / stack / "moves" / sha256(place.backend_url.encode()).hexdigest()[:8]
+        return PulumiBackendStacks(self._engine, place, project_of(PLATFORM_ID), work_dir)
+
+    def _require_not_moved(self, plan: TenantPlan) -> None:
+        """Refuse to make anew what was moved away from this backend, or is on its way."""
+        if plan.tenant != PLATFORM_ID:
+            return
+        stack, place = stack_name(plan.tenant), self._environment.pulumi
+        file = self._state_file(stack)
+        names = file.siblings() if file is not None else self.backend(place).stacks()
+        if any(is_parked_stack(stack, name) for name in names):
+            raise RefusedError(
+                f"the state of {plan.tenant} is not at {place.backend_url} any more: it was moved, or is on its way",
+                code="state-moved",
+                remedy="set `pulumi.backend_url` and `pulumi.secrets_provider` in the profile to where it is "
+                "(`mutx-infra platform show`); `mutx-infra platform move-state` finishes a move that died",
+            )
 
     def _lookups(self, plan: TenantPlan) -> Callable[[str | None], AwsLookup]:
         """Return what finds unrecorded resources in each of the plan's accounts, and refuses any other."""
