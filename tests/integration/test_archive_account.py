@@ -13,6 +13,9 @@ import pytest
 from tests.support.checkout import Checkout, copy_platform, make_checkout
 from tests.support.tenants import ended, engines_of, kill
 
+pytestmark = pytest.mark.timeout(900)
+"""A platform has three times the resources of a tenant, and each test makes or moves one."""
+
 HOME, ARCHIVE = "123456789012", "310987654321"
 BUCKETS = [f"mutx-archive-{years}-{ARCHIVE}-eu-west-1" for years in ("1y", "7y")]
 SEED = 20

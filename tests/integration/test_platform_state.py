@@ -13,6 +13,9 @@ from mutx_infra.adapters.pulumi_engine import Engine
 from tests.support.checkout import Checkout, copy_platform
 from tests.support.tenants import ended, engines_of, kill
 
+pytestmark = pytest.mark.timeout(900)
+"""A platform has three times the resources of a tenant, and each test makes or moves one."""
+
 
 @pytest.fixture(scope="module")
 def platform(checkout: Checkout) -> Any:
