@@ -23,7 +23,7 @@ class Backend(Protocol):
     def obstacle(self) -> str:
         """Say why it cannot be used on this machine; empty where it can. What `needs` names is there."""
 
-    def prepare(self, machine: Machine, root: Path) -> None:
+    def prepare(self, machine: Machine, root: Path, scratch: Path) -> None:
         """Make a machine's root ready for this backend, before each start."""
 
     def command(self, machine: Machine, root: Path, scratch: Path) -> list[str]:
@@ -40,8 +40,6 @@ BACKENDS: dict[BackendName, Backend] = {
     BackendName.NSPAWN: Nspawn(),
     BackendName.UML: UserModeLinux(),
 }
-RESTART_STATUS = 133
-"""How a backend says that the machine wants to be started again (systemd-nspawn(1))."""
 
 
 def usable_backend(name: BackendName) -> Backend:

@@ -10,12 +10,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from threading import RLock, Thread
 
-from mutx_sandbox.machines.backends import BACKENDS, RESTART_STATUS
+from mutx_sandbox.machines.backends import BACKENDS
 from mutx_sandbox.machines.disk import Disk
 from mutx_sandbox.machines.forwarder import Connect, forward
 from mutx_sandbox.machines.groups import kill_group, memory_mib, remove_group
 from mutx_sandbox.machines.kernel import inside
-from mutx_sandbox.machines.machine import METADATA_ADDRESS, Machine, MachineState
+from mutx_sandbox.machines.machine import METADATA_ADDRESS, RESTART_STATUS, Machine, MachineState
 from mutx_sandbox.machines.metadata import InstanceFacts, make_server
 from mutx_sandbox.machines.network import NAMESPACES, TAILNET, Networks
 from mutx_sandbox.machines.recipe import AWS_ADDRESS, AWS_PORT
@@ -146,7 +146,7 @@ class Laboratory:
         root = run.disk.mount()
         if is_new:
             name_host(root, machine.name)
-        backend.prepare(machine, root)
+        backend.prepare(machine, root, run.scratch)
         self._networks.plug(machine)
         run.group.mkdir(parents=True, exist_ok=True)
         with (run.scratch / "console.log").open("ab") as log:

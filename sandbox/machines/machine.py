@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 METADATA_ADDRESS = "169.254.169.254"
 TAILNET_INTERFACE = "tailscale0"
 VPC_INTERFACE = "eth0"
+RESTART_STATUS = 133
+"""How a backend says that the machine wants to be started again (systemd-nspawn(1))."""
 _LINK_LOCAL = "169.254.0.0/16"
 _ULA = 0xFD6D7574 << 96
 """fd6d:7574::/32: a subnet's IPv6 network continues with its IPv4 address, and a host's ends with its own."""

@@ -28,7 +28,7 @@ class Nspawn:
             "" if "\tcgroup2" in kinds and "\toverlay" in kinds else "this kernel lacks cgroup2 or overlayfs"
         )
 
-    def prepare(self, machine: Machine, root: Path) -> None:
+    def prepare(self, machine: Machine, root: Path, scratch: Path) -> None:
         """Nothing: a container finds its network ready."""
 
     def command(self, machine: Machine, root: Path, scratch: Path) -> list[str]:  # noqa: ARG002

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mutx_sandbox.machines.kernel import run
 from mutx_sandbox.machines.machine import (
+    RESTART_STATUS,
     TAILNET_INTERFACE,
     VPC_INTERFACE,
     Machine,
@@ -23,11 +24,13 @@ from mutx_sandbox.machines.tools import USER_MODE, which
 
 MODULES = Path("/usr/lib/uml/modules")
 _INIT = "/usr/libexec/mutx/uml-init"
+_RESTART = "restart"
 _WIRE = "/etc/mutx/uml-wire"
 _MASKED = ("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service",
            "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "e2scrub_reap.service",
            "systemd-random-seed.service", "getty@tty1.service", "sys-kernel-config.mount",
-           "sys-fs-fuse-connections.mount", "modprobe@.service")  # fmt: skip
+           "sys-fs-fuse-connections.mount", "kmod-static-nodes.service",
+           "systemd-modules-load.service")  # fmt: skip
 _CONSOLE_MAGIC, _CONSOLE_VERSION = 0xCAFEBABE, 2
 
 
@@ -40,13 +43,14 @@ class UserModeLinux:
         """A tap is a device of this machine's."""
         return "" if Path("/dev/net/tun").exists() else "there is no /dev/net/tun"
 
-    def prepare(self, machine: Machine, root: Path) -> None:
+    def prepare(self, machine: Machine, root: Path, scratch: Path) -> None:
         """Write the program that names the interfaces before systemd starts, and lend the kernel's modules."""
+        _write(scratch / _RESTART, f"#!/bin/sh\nexit {RESTART_STATUS}\n", 0o755)
         lines = [f"link set vec0 name {VPC_INTERFACE}", *interface_lines(machine.wire)]
         if machine.tailnet:
             lines.insert(0, f"link set vec1 name {TAILNET_INTERFACE}")
         _write(root / _WIRE.lstrip("/"), "".join(f"{line}\n" for line in lines), 0o644)
-        script = f'#!/bin/sh\nip -force -batch {_WIRE}\nexec /sbin/init "$@"\n'
+        script = f'#!/bin/sh\nmodprobe ipv6\nip -force -batch {_WIRE}\nexec /sbin/init "$@"\n'
         _write(root / _INIT.lstrip("/"), script, 0o755)
         units = root / "etc/systemd/system"
         for unit in _MASKED:
@@ -64,11 +68,14 @@ class UserModeLinux:
         taps = [0, 1] if machine.tailnet else [0]
         macs = (machine.mac, machine.tailnet_mac)
         return [
-            "ip", "netns", "exec", machine.name, "env", f"HOME={scratch}", f"TMPDIR={_memory_directory()}", kernel,
+            "ip", "netns", "exec", machine.name, "env", f"HOME={scratch}", f"TMPDIR={_memory_directory()}",
+            # To restart, the kernel executes what it was called as, in the middle of what is left of itself. This name
+            # is a script that says so instead, and the machine is started anew.
+            "bash", "-c", 'exec -a "$0" "$@"', str(scratch / _RESTART), kernel,
             f"mem={machine.memory_mib}M", f"umid={machine.name}", f"uml_dir={scratch}",
             "root=/dev/root", "rootfstype=hostfs", f"rootflags={root}", "rw", f"init={_INIT}",
-            *(f"vec{tap}:transport=tap,ifname=tap{tap},depth=128,gro=1,mac={macs[tap]}" for tap in taps),
-            "con=null", "con0=null,fd:1", "quiet", "systemd.show_status=0", "audit=1", "random.trust_cpu=on",
+            *(f"vec{tap}:transport=tap,ifname=tap{tap},depth=64,gro=1,mac={macs[tap]}" for tap in taps),
+            "con=null", "con0=null,fd:1", "quiet", "systemd.show_status=0", "audit=1", "selinux=0",
         ]  # fmt: skip
 
     def ask_to_stop(self, pid: int, scratch: Path) -> None:  # noqa: ARG002
