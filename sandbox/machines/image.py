@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from mutx_infra.errors import MutxInfraError
-from mutx_infra.settings import resolve_settings
 from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.machines.hosts import SandboxHosts
 from mutx_sandbox.machines.machine import BackendName
+
+from mutx_infra.errors import MutxInfraError
+from mutx_infra.settings import resolve_settings
 
 
 def main() -> int:
