@@ -6,6 +6,7 @@ the key that they left when they joined, and by nothing else; the account comes 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -167,7 +168,7 @@ def render_ssh_config(hosts: Sequence[HostTarget], files: SshFiles, route: SshRo
     }
     lines = ["# Written by mutx-infra; it is written anew whenever hosts are brought in."]
     for host in hosts:
-        lines += ["", f"Host {host.name}", *_options(_way(host, route))]
+        lines += ["", f"Host {host.name}", *_options(_way(host, files, route))]
     lines += ["", "Host *", *_options(common)]
     return "\n".join([*lines, ""])
 
@@ -183,12 +184,17 @@ def parse_known_hosts(text: str) -> dict[str, HostKey]:
     return {name: HostKey(public=f"{kind} {key}", instance=instance) for name, kind, key, instance in fields}
 
 
-def _way(host: HostTarget, route: SshRoute) -> dict[str, str]:
-    """Return the options that lead to one host; `HostKeyAlias` looks its key up by name whatever its address is."""
+def _way(host: HostTarget, files: SshFiles, route: SshRoute) -> dict[str, str]:
+    """Return the options that lead to one host; `HostKeyAlias` looks its key up by name whatever its address is.
+
+    The jump is spelt out: `ProxyJump` hands the path of this file on without quotes (OpenSSH 9.2, ssh.c).
+    """
     known = {"HostKeyAlias": host.name}
     if host.jump is not None:
         jump = naming.host_name(host.tenant, host.jump)
-        return {"HostName": str(host.private_ip), "ProxyJump": jump, **known}
+        config = shlex.quote(str(files.config)).replace("%", "%%")
+        through = f"ssh -F {config} -W '[%h]:%p' {jump}"
+        return {"HostName": str(host.private_ip), "ProxyCommand": through, **known}
     address = host.name
     if route.tailnet_network is not None:
         address = str(tailnet_address(host, route.tailnet_network))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mutx_sandbox.machines.machine import Machine
 
-from mutx_infra.errors import MutxInfraError, OutsideError
+from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 
 if TYPE_CHECKING:
     from mutx_sandbox.machines.laboratory import Laboratory
@@ -62,7 +62,8 @@ def ask(place: Path, do: str, **details: object) -> Any:  # noqa: ANN401 - what 
     if answer is None:
         raise _silent("it closed the connection")
     if "error" in answer:
-        raise OutsideError(**answer["error"])
+        kind = RefusedError if answer.pop("refused", False) else OutsideError
+        raise kind(**answer["error"])
     return answer["answer"]
 
 
@@ -73,7 +74,7 @@ def _answer(laboratory: Laboratory, asking: socket.socket) -> None:
             found = _act(laboratory, request, asking)
         except MutxInfraError as exc:
             error = {"message": exc.message, "code": exc.code, "remedy": exc.remedy, "detail": exc.detail}
-            _say(asking, {"error": error})
+            _say(asking, {"error": error, "refused": isinstance(exc, RefusedError)})
         except OSError as exc:
             _say(asking, {"error": {"message": f"{request['do']}: {exc}", "code": "machine-failed",
                                     "remedy": "see the laboratory's log", "detail": ""}})  # fmt: skip
