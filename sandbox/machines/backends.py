@@ -32,7 +32,7 @@ class Backend(Protocol):
         `root` is the machine's root file system, `scratch` a directory of its own for what the backend keeps.
         """
 
-    def ask_to_stop(self, pid: int, scratch: Path) -> None:
+    def ask_to_stop(self, machine: Machine, pid: int) -> None:
         """Have a running machine shut down in order."""
 
 

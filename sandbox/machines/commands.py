@@ -168,34 +168,32 @@ def _tell(name: str, state: str, out: Output) -> None:
     out.say(f"{name}: {state}")
 
 
-def _end(hosts: SandboxHosts, names: tuple[str, ...]) -> list[str]:
+def _end(hosts: SandboxHosts, names: tuple[str, ...]) -> tuple[str, ...]:
     """End machines, and have the toolkit forget them, so that those that come in their place join anew."""
-    states = hosts.states()
     for name in names:
         _require_machine(hosts, name)
-    ended = [s.machine.name for s in states if not names or s.machine.name in names]
-    record = hosts.sandbox.record()
-    if record is not None and record.is_up and hosts.sandbox.environment_file.exists():
-        _forget(hosts, [s for s in states if s.machine.name in ended], everything=not names)
+    ended = names or hosts.machines.names()
     if names:
         hosts.down_some(names)
     else:
         hosts.machines.remove()
+    record = hosts.sandbox.record()
+    if ended and record is not None and record.is_up:
+        _forget(hosts, frozenset(ended))
     return ended
 
 
-def _forget(hosts: SandboxHosts, states: list[MachineState], *, everything: bool) -> None:
+def _forget(hosts: SandboxHosts, names: frozenset[str]) -> None:
     ports, trial = _ports(hosts), _trial(hosts)
-    names = {state.machine.name for state in states}
-    chosen = [target for target in trial.all() if everything or target.name in names]
-    ports.joining.forget([*chosen, *_tenant_targets(hosts, states)])
+    chosen = [target for target in trial.all() if target.name in names]
+    others = names - {target.name for target in chosen}
+    ports.joining.forget([*chosen, *_tenant_targets(hosts, others)])
     trial.terminate(chosen)
 
 
-def _tenant_targets(hosts: SandboxHosts, states: list[MachineState]) -> list[HostTarget]:
-    from mutx_sandbox.machines.instances import TRIAL, tenant_machines  # noqa: PLC0415
+def _tenant_targets(hosts: SandboxHosts, names: frozenset[str]) -> list[HostTarget]:
+    from mutx_sandbox.machines.instances import tenant_machines  # noqa: PLC0415
 
-    names = {state.machine.name for state in states if state.machine.wire.vpc != TRIAL}
     if not names:
         return []
     records = c.onboarding_for(str(hosts.sandbox.environment_file)).tenants()

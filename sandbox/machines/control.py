@@ -73,24 +73,33 @@ def _answer(laboratory: Laboratory, asking: socket.socket) -> None:
         try:
             found = _act(laboratory, request, asking)
         except MutxInfraError as exc:
-            error = {"message": exc.message, "code": exc.code, "remedy": exc.remedy, "detail": exc.detail}
-            _say(asking, {"error": error, "refused": isinstance(exc, RefusedError)})
+            _refuse(asking, exc)
         except OSError as exc:
-            _say(asking, {"error": {"message": f"{request['do']}: {exc}", "code": "machine-failed",
-                                    "remedy": "see the laboratory's log", "detail": ""}})  # fmt: skip
             traceback.print_exc()
+            failed = OutsideError(
+                f"{request.get('do', 'a request')} failed: {exc}",
+                code="machine-failed",
+                remedy="read `laboratory.log` in the state directory, then run the same command again",
+            )
+            _refuse(asking, failed)
         else:
             _say(asking, {"answer": found})
 
 
+def _refuse(asking: socket.socket, exc: MutxInfraError) -> None:
+    error = {"message": exc.message, "code": exc.code, "remedy": exc.remedy, "detail": exc.detail}
+    _say(asking, {"error": error, "refused": isinstance(exc, RefusedError)})
+
+
 def _act(laboratory: Laboratory, request: dict[str, Any], asking: socket.socket) -> object:
-    do = request.pop("do", "")
+    do = request.get("do", "")
+    details = {name: value for name, value in request.items() if name != "do"}
     if do == "add":
         return laboratory.add(Machine.model_validate(request["machine"]))
     if do == "states":
         return [state.model_dump(mode="json") for state in laboratory.states()]
     if do == "visit":
-        return str(laboratory.visit(**request))
+        return str(laboratory.visit(**details))
     if do == "connect":
         with laboratory.connect(str(request["address"]), int(request["port"])) as connected:
             connected.settimeout(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,9 +66,10 @@ def memory_mib(group: Path) -> float:
 
 def processes_of(group: Path) -> Iterator[int]:
     """Yield the processes of a group and of those below it."""
-    for listing in group.rglob("cgroup.procs"):
+    # Groups come and go while one looks: `os.walk` passes over those that are gone.
+    for directory, _, _ in os.walk(group):
         with suppress(OSError):
-            yield from map(int, listing.read_text(encoding="ascii").split())
+            yield from map(int, Path(directory, "cgroup.procs").read_text(encoding="ascii").split())
 
 
 def _held_kib(pid: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.machines.backends import BACKENDS, usable_backend
-from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TRIAL, TrialHosts, tenant_machines
+from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TrialHosts, tenant_machines
 from mutx_sandbox.machines.kernel import run
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.machine import BackendName, Machine, MachineState
@@ -120,13 +120,10 @@ class SandboxHosts:
         some, their = tuple(targets[i] for i in chosen), tuple(machines[i] for i in chosen)
         return self._up(some, their, ports, backend, every=targets)
 
-    def down_some(self, names: Iterable[str]) -> tuple[str, ...]:
-        """End some machines and forget their disks; returns their names."""
-        ended = []
+    def down_some(self, names: Iterable[str]) -> None:
+        """End some machines and forget their disks."""
         for name in names:
             self.machines.drop(name)
-            ended.append(name)
-        return tuple(ended)
 
     def states(self) -> tuple[MachineState, ...]:
         """Return how the machines are doing."""
@@ -180,8 +177,3 @@ def _await_login(target: HostTarget, files: SshFiles, within_s: float) -> str:
         if done.returncode == 0 or time.monotonic() > deadline:
             return done.stderr.strip() if done.returncode else ""
         time.sleep(0.1)
-
-
-def trial_only(states: Iterable[MachineState]) -> tuple[str, ...]:
-    """Return the names of the trial hosts among machines."""
-    return tuple(state.machine.name for state in states if state.machine.wire.vpc == TRIAL)

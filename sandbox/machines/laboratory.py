@@ -97,7 +97,7 @@ class Laboratory:
                 self._boot(run)
                 return
             run.again = True
-            BACKENDS[run.machine.backend].ask_to_stop(run.process.pid, run.scratch)
+            BACKENDS[run.machine.backend].ask_to_stop(run.machine, run.process.pid)
 
     def cut(self, name: str) -> None:
         """Take a machine's power away; its disk stays."""

@@ -104,6 +104,10 @@ class Machines:
         """Take a machine's power away."""
         self._ask("cut", name=name)
 
+    def names(self) -> tuple[str, ...]:
+        """Return the machines that have a disk, running or not, also where no laboratory runs."""
+        return tuple(sorted(path.parent.name for path in self.folder.glob("*/instance")))
+
     def states(self) -> tuple[MachineState, ...]:
         """Return how the machines are doing; none where no laboratory runs."""
         if self.record is None:

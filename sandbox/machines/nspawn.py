@@ -44,6 +44,6 @@ class Nspawn:
             f"--machine={machine.name}", f"--directory={root}",
         ]  # fmt: skip
 
-    def ask_to_stop(self, pid: int, scratch: Path) -> None:  # noqa: ARG002
+    def ask_to_stop(self, machine: Machine, pid: int) -> None:  # noqa: ARG002
         """SIGTERM has nspawn tell the container's systemd to power off (systemd-nspawn(1), --kill-signal)."""
         os.kill(pid, signal.SIGTERM)

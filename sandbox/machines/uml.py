@@ -23,6 +23,8 @@ from mutx_sandbox.machines.machine import (
 from mutx_sandbox.machines.tools import USER_MODE, which
 
 MODULES = Path("/usr/lib/uml/modules")
+RUNTIME = Path("/run/mutx")
+"""Below the laboratory's own /run: the kernel's command line cannot say a path with a space."""
 _INIT = "/usr/libexec/mutx/uml-init"
 _RESTART = "restart"
 _WIRE = "/etc/mutx/uml-wire"
@@ -56,13 +58,18 @@ class UserModeLinux:
         for unit in _MASKED:
             (units / unit).unlink(missing_ok=True)
             (units / unit).symlink_to("/dev/null")
+        place = RUNTIME / machine.name
+        (place / "root").mkdir(parents=True, exist_ok=True)
+        if (place / "root").is_mount():
+            run("umount", "--recursive", "--lazy", str(place / "root"))
         for version in MODULES.iterdir():
             lent = root / "usr/lib/modules" / version.name
-            if not lent.is_dir():
-                lent.mkdir(parents=True)
+            lent.mkdir(parents=True, exist_ok=True)
+            if not lent.is_mount():
                 run("mount", "--bind", "--options", "ro", str(version), str(lent))
+        run("mount", "--rbind", str(root), str(place / "root"))
 
-    def command(self, machine: Machine, root: Path, scratch: Path) -> list[str]:
+    def command(self, machine: Machine, root: Path, scratch: Path) -> list[str]:  # noqa: ARG002
         """Return the kernel's command; it runs in the machine's namespace, where the taps are."""
         kernel = which("linux.uml") or "linux.uml"
         taps = [0, 1] if machine.tailnet else [0]
@@ -72,15 +79,15 @@ class UserModeLinux:
             # To restart, the kernel executes what it was called as, in the middle of what is left of itself. This name
             # is a script that says so instead, and the machine is started anew.
             "bash", "-c", 'exec -a "$0" "$@"', str(scratch / _RESTART), kernel,
-            f"mem={machine.memory_mib}M", f"umid={machine.name}", f"uml_dir={scratch}",
-            "root=/dev/root", "rootfstype=hostfs", f"rootflags={root}", "rw", f"init={_INIT}",
+            f"mem={machine.memory_mib}M", f"umid={machine.name}", f"uml_dir={RUNTIME / machine.name}",
+            "root=/dev/root", "rootfstype=hostfs", f"rootflags={RUNTIME / machine.name}/root", "rw", f"init={_INIT}",
             *(f"vec{tap}:transport=tap,ifname=tap{tap},depth=64,gro=1,mac={macs[tap]}" for tap in taps),
             "con=null", "con0=null,fd:1", "quiet", "systemd.show_status=0", "audit=1", "selinux=0",
         ]  # fmt: skip
 
-    def ask_to_stop(self, pid: int, scratch: Path) -> None:  # noqa: ARG002
+    def ask_to_stop(self, machine: Machine, pid: int) -> None:  # noqa: ARG002
         """Press Ctrl-Alt-Del by the kernel's own console, which systemd answers with a restart."""
-        console = next(scratch.glob("*/mconsole"))
+        console = RUNTIME / machine.name / machine.name / "mconsole"
         request = struct.pack("=III512s", _CONSOLE_MAGIC, _CONSOLE_VERSION, 3, b"cad")
         # A socket's path may be 108 bytes long at most, and this one need not be.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:

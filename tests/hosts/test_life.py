@@ -118,6 +118,19 @@ def test_down_leaves_nothing(own: Hosts) -> None:
     assert own.checkout.json("sandbox", "hosts", "list")["hosts"] == []
 
 
+def test_what_a_killed_laboratory_left_is_removed_and_the_next_host_joins_anew(own: Hosts) -> None:
+    own.up("1")
+    before, record = host_key(own), own.machines.record
+    assert record is not None
+    os.kill(record.keeper.pid, signal.SIGKILL)
+
+    ended = own.checkout.json("sandbox", "hosts", "down")["ended"]
+    own.up("1")
+
+    assert ended == ["trial-1"]
+    assert host_key(own) != before
+
+
 def test_machines_end_with_their_state_directory(own: Hosts) -> None:
     own.up("1")
 
@@ -126,6 +139,7 @@ def test_machines_end_with_their_state_directory(own: Hosts) -> None:
     eventually(lambda: traces_of(own) == [], 15)
 
 
+@pytest.mark.timeout(480)
 def test_a_machine_with_a_kernel_of_its_own_restarts_too(tmp_path: Path) -> None:
     """The one test on User-Mode Linux: auditd and sysctl work there, and nowhere else."""
     own = Hosts(make_checkout(tmp_path / "own kernel"))

@@ -31,7 +31,9 @@ class Checkout:
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).parent / "mutx-infra"), *arguments]
 
-    def run(self, *arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, expect: int | None = 0, limit_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.root,
@@ -39,7 +41,7 @@ class Checkout:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
         if expect is not None:

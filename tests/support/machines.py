@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
@@ -82,7 +83,8 @@ class Hosts:
 
     def up(self, *arguments: str) -> dict[str, Any]:
         """`sandbox hosts up`; returns what it printed, with the hosts by name."""
-        printed = self.checkout.json("sandbox", "hosts", "up", *arguments)
+        done = self.checkout.run("sandbox", "hosts", "up", *arguments, "--json", limit_s=300)
+        printed = json.loads(done.stdout)
         return {**printed, "hosts": {host["name"]: host for host in printed["hosts"]}}
 
     def files(self, tenant: str = "trial") -> Path:
