@@ -91,7 +91,7 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
         STAMP.unlink(missing_ok=True)
         uv = uv or _get_uv(variables)
         _install_packages(uv, {**_pip_configuration(variables), **variables})
-        _compile_commands(variables)
+        _step("compiling what the commands load", compile_command(VENV_PYTHON), variables, CHECKOUT_REMEDY)
         STAMP.write_text(f"{ROOT}\n{fingerprint()}\n", encoding="utf-8")
         UNFINISHED.unlink()
 
@@ -261,10 +261,9 @@ def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
     _step(checkout, [*tool, "install", *here, *own], variables, CHECKOUT_REMEDY)
 
 
-def _compile_commands(variables: Mapping[str, str]) -> None:
-    """Have Python keep the commands' imports compiled; `-I` makes it ignore a shell that forbids that."""
-    script = str(ROOT / "tools" / "load_commands.py")
-    _step("compiling what the commands load", [str(VENV_PYTHON), "-I", script], variables, CHECKOUT_REMEDY)
+def compile_command(python: Path) -> list[str]:
+    """Return what has Python keep the commands' imports compiled; `-I` makes it deaf to a shell that forbids that."""
+    return [str(python), "-I", str(ROOT / "tools" / "load_commands.py")]
 
 
 def _step(
