@@ -45,7 +45,7 @@ def test_a_tier_over_its_budget_is_told_and_a_slower_machine_may_stretch_it():
 
     assert over_budget(tier, 99, 1) is None
     assert over_budget(tier, 150, 2) is None
-    assert over_budget(tier, 150, 1) == "took 150 s, may take 100 s"
+    assert over_budget(tier, 150, 1) == "took 150 s of processor time, may take 100 s"
 
 
 def run_unit_tier(checkout: Path, *options: str, factor: str) -> subprocess.CompletedProcess[str]:
