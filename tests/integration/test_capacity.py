@@ -25,30 +25,41 @@ def quotas(checkout: Checkout) -> Any:
         client.request_service_quota_increase(ServiceCode=service, QuotaCode=code, DesiredValue=1000)
 
 
-@pytest.mark.parametrize(
-    ("service", "code", "words"),
-    [
-        ("vpc", "L-F678F1CE", "VPCs per Region"),
-        ("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs"),
-        ("vpc", "L-FE5A380F", "NAT gateways per Availability Zone"),
-        ("ec2", "L-1216C47A", "Standard instances"),
-        ("ec2", "L-DB2E81BA", "G and VT instances"),
-    ],
-)
+QUOTAS = [
+    ("vpc", "L-F678F1CE", "VPCs per Region"),
+    ("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs"),
+    ("vpc", "L-FE5A380F", "NAT gateways per Availability Zone"),
+    ("ec2", "L-1216C47A", "Standard instances"),
+    ("ec2", "L-DB2E81BA", "G and VT instances"),
+]
+"""Service, code, and words of its title."""
+
+
+@pytest.mark.parametrize(("service", "code", "words"), QUOTAS)
 def test_a_quota_that_is_spent_refuses_before_anything_is_made(
     checkout: Checkout, tenant: str, quotas: Any, service: str, code: str, words: str
 ) -> None:
     quotas(service, code, 0)
 
-    seen = checkout.json("tenant", "preview", tenant, expect=10)
     refused = checkout.run("tenant", "create", tenant, expect=4).stderr
 
-    assert [shortage["code"] for shortage in seen["shortages"]] == ["quota-exceeded"]
     assert "error[quota-exceeded]" in refused
+    assert "also: " not in refused
     assert words in refused
     assert f"Service Quotas, {service}/{code}" in refused
     assert resources_of(checkout, tenant) == []
     assert tenant not in str(checkout.json("tenant", "list"))
+
+
+def test_a_preview_names_each_quota_that_is_spent(checkout: Checkout, tenant: str, quotas: Any) -> None:
+    for service, code, _ in QUOTAS:
+        quotas(service, code, 0)
+
+    seen = checkout.json("tenant", "preview", tenant, expect=10)["shortages"]
+
+    assert [shortage["code"] for shortage in seen] == ["quota-exceeded"] * len(QUOTAS)
+    for service, code, words in QUOTAS:
+        assert [s for s in seen if words in s["text"] and f"{service}/{code}" in s["remedy"]], code
 
 
 def test_what_others_use_counts_and_what_the_tenant_uses_does_not(

@@ -30,6 +30,20 @@ def owner_of(key: str) -> str | None:
     return ARCHIVE_ACCOUNT if key.startswith("archive-") else None
 
 
+@pytest.fixture(scope="module")
+def beside(checkout: Checkout, platform: Any) -> str:
+    """A tenant beside the platform, in an environment whose history is the platform's bucket."""
+    profile = (checkout.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8")
+    url = checkout.json("platform", "show")["profile"]["history.url"]
+    lines = [f"  url: {url}" if "mutx-history-sandbox" in line else line for line in profile.splitlines()]
+    path = checkout.root / "environments" / "platform.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    checkout.write_spec("beside")
+    create(checkout, "beside", "--environment", "platform")
+    return "beside"
+
+
 def bucket_of(platform: Any, key: str) -> str:
     return str(platform["outputs"]["buckets"][key])
 
@@ -112,21 +126,13 @@ def test_a_bucket_that_somebody_opened_is_named_and_closed_again(checkout: Check
 
 
 def test_a_tenant_s_history_goes_into_the_platform_s_bucket(
-    checkout: Checkout, platform: Any, tenant: str
+    checkout: Checkout, platform: Any, beside: str
 ) -> None:
-    profile = (checkout.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8")
-    url = checkout.json("platform", "show")["profile"]["history.url"]
-    lines = [f"  url: {url}" if "mutx-history-sandbox" in line else line for line in profile.splitlines()]
-    path = checkout.root / "environments" / "platform.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(lines), encoding="utf-8")
-
-    checkout.run("tenant", "create", tenant, "--environment", "platform")
-
-    seen = checkout.json("history", "verify", tenant, "--environment", "platform")
-    assert (seen["entries"], seen["retention_days"]) == (1, 2557)
+    seen = checkout.json("history", "verify", beside, "--environment", "platform")
     keys = checkout.aws("s3").list_objects_v2(Bucket=bucket_of(platform, "history"))["Contents"]
-    assert f"{tenant}/entries/00000001.json" in [entry["Key"] for entry in keys]
+
+    assert (seen["entries"], seen["retention_days"]) == (1, 2557)
+    assert f"{beside}/entries/00000001.json" in [entry["Key"] for entry in keys]
 
 
 def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> None:
@@ -169,9 +175,6 @@ def test_it_cannot_be_destroyed(checkout: Checkout, platform: Any) -> None:
     assert checkout.json("platform", "show")["state"] == "ready"
 
 
-def test_a_tenant_beside_the_platform_is_none_of_its_business(
-    checkout: Checkout, platform: Any, tenant: str
-) -> None:
-    create(checkout, tenant)
-
+@pytest.mark.usefixtures("beside")
+def test_a_tenant_beside_the_platform_is_none_of_its_business(checkout: Checkout) -> None:
     assert checkout.json("platform", "create")["changes"]["resources"] == []

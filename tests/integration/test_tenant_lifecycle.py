@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,44 +14,49 @@ from tests.support.checkout import Checkout
 from tests.support.tenants import assert_each_exists_once, create, names_of, resources_of
 
 
-def test_second_create_changes_nothing(checkout: Checkout, tenant: str) -> None:
-    first = create(checkout, tenant)
+@pytest.fixture(scope="module")
+def acme(checkout: Checkout) -> Any:
+    """What the create of a tenant said that several tests share; each leaves it as planned."""
+    checkout.write_spec("acme")
+    return create(checkout, "acme")
 
-    second = create(checkout, tenant)
 
-    assert len(first["changes"]["resources"]) > 100
+def test_second_create_changes_nothing(checkout: Checkout, acme: Any) -> None:
+    second = create(checkout, "acme")
+
+    assert len(acme["changes"]["resources"]) > 100
     assert second["changes"]["resources"] == []
-    assert second["outputs"] == first["outputs"]
-    assert_each_exists_once(checkout, tenant)
+    assert second["outputs"] == acme["outputs"]
+    assert_each_exists_once(checkout, "acme")
 
 
-def test_a_rule_removed_behind_its_back_is_named_and_repaired(checkout: Checkout, tenant: str) -> None:
-    create(checkout, tenant)
+@pytest.mark.usefixtures("acme")
+def test_a_rule_removed_behind_its_back_is_named_and_repaired(checkout: Checkout) -> None:
     ec2 = checkout.aws("ec2")
-    wanted = f"{tenant}-sg-database-from-agent-tcp-5432"
+    wanted = "acme-sg-database-from-agent-tcp-5432"
     rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
-    rule = next(rule for rule in rules if names_of([rule], tenant) == [wanted])
+    rule = next(rule for rule in rules if names_of([rule], "acme") == [wanted])
     ec2.revoke_security_group_ingress(
         GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]]
     )
 
-    seen = checkout.json("tenant", "preview", "-f", f"tenants/{tenant}.yaml", expect=10)
-    repaired = create(checkout, tenant)
+    seen = checkout.json("tenant", "preview", "-f", "tenants/acme.yaml", expect=10)
+    repaired = create(checkout, "acme")
 
     assert [change["name"] for change in seen["changes"]["resources"]] == [wanted]
     assert [change["name"] for change in repaired["changes"]["resources"]] == [wanted]
 
 
-def test_a_rule_added_behind_its_back_fails_the_verification(checkout: Checkout, tenant: str) -> None:
-    made = create(checkout, tenant)
-    group = made["outputs"]["security_group_ids"]["database"]
+def test_a_rule_added_behind_its_back_fails_the_verification(checkout: Checkout, acme: Any) -> None:
+    ec2, group = checkout.aws("ec2"), acme["outputs"]["security_group_ids"]["database"]
     open_to_all = [
         {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     ]
-    checkout.aws("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=open_to_all)
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=open_to_all)
 
-    refused = checkout.run("tenant", "create", "-f", f"tenants/{tenant}.yaml", expect=6)
+    refused = checkout.run("tenant", "create", "-f", "tenants/acme.yaml", expect=6)
 
+    ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=open_to_all)
     assert "NET-2: unexpected: sg-database: ingress tcp 5432-5432 from 0.0.0.0/0" in refused.stderr
     assert "hint:" in refused.stderr
 
@@ -94,15 +100,15 @@ def test_another_plan_than_the_previewed_one_is_refused_before_anything_is_made(
     assert tenant not in str(checkout.json("tenant", "list"))
 
 
-def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(
-    checkout: Checkout, tenant: str
-) -> None:
-    create(checkout, tenant)
-    checkout.write_spec(tenant, region="us-east-1")
+@pytest.mark.usefixtures("acme")
+def test_a_field_that_contradicts_the_allocation_is_named_with_its_line(checkout: Checkout) -> None:
+    checkout.write_spec("acme", region="us-east-1")
 
     for command in (["create"], ["create", "--dry-run"], ["preview"]):
-        refused = checkout.run("tenant", *command, "-f", f"tenants/{tenant}.yaml", expect=3)
-        assert f"tenants/{tenant}.yaml, line " in refused.stderr
+        refused = checkout.run("tenant", *command, "-f", "tenants/acme.yaml", expect=3)
+        assert "tenants/acme.yaml, line " in refused.stderr
+
+    checkout.write_spec("acme")
 
 
 def test_no_secret_of_the_sandbox_reaches_state_logs_or_output(checkout: Checkout, tenant: str) -> None:
