@@ -23,10 +23,11 @@ test: setup ## Run every tier of tests, each within its time budget
 test-full: setup ## The same with the long tests, without time budgets
 	@$(PYTHON_IN_VENV) tools/run_tests.py --full
 
-check: setup ## Format, lint, types and unit tests: before every commit
+check: setup ## Format, lint (playbooks too), types and unit tests: before every commit
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@$(PYTHON_IN_VENV) tools/check_types.py
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline --quiet playbooks
 	@$(PYTHON_IN_VENV) tools/run_tests.py --tier unit
 
 bench: setup ## Measure against plain boto3 and Ansible (benchmarks/)

@@ -14,6 +14,10 @@ import yaml
 ROLES = Path(__file__).resolve().parent.parent / "playbooks" / "roles"
 
 _INLINE_WIDTH = 90
+_MADE = (
+    "Made from `meta/argument_specs.yml` and `defaults/main.yml` by `tools/make_role_pages.py`:"
+    " edit those and run it again."
+)
 
 
 def main() -> int:
@@ -37,7 +41,7 @@ def render(role: Path) -> str:
     lines = [
         f"# Role `{role.name}`",
         "",
-        "Made from `meta/argument_specs.yml` and `defaults/main.yml` by `tools/make_role_pages.py`; edit those and run it again.",
+        _MADE,
         "",
         f"{spec['short_description']}.",
         "",
@@ -74,7 +78,7 @@ def _long_defaults(options: dict[str, Any], defaults: dict[str, Any]) -> list[st
     return ["```yaml", dumped.rstrip(), "```"]
 
 
-def _inline(value: Any) -> str:  # Any: what YAML holds
+def _inline(value: object) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()
     return text.removesuffix("...").strip().replace("|", "\\|")
 

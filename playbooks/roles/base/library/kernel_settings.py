@@ -59,7 +59,7 @@ def write(values: dict[str, str]) -> dict[str, str]:
         try:
             place(name).write_text(value, encoding="utf-8")
         except OSError as exc:
-            failed[name] = exc.strerror
+            failed[name] = str(exc.strerror)
     return failed
 
 

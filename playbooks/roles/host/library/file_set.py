@@ -39,9 +39,9 @@ options:
     default: false
   files:
     description: >-
-      What is wanted: C(path), and C(content) or nothing (then only mode and owner are kept), C(mode), C(owner), C(group),
-      C(state) (file, directory, absent), C(optional) (a path without content may be missing), C(secret) (no diff),
-      C(initial) (content is for a missing file only).
+      What is wanted: C(path), and C(content) or nothing (then only mode and owner are kept), C(mode), C(owner),
+      C(group), C(state) (file, directory, absent), C(optional) (a path without content may be missing), C(secret)
+      (no diff), C(initial) (content is for a missing file only).
     type: list
     elements: dict
     default: []

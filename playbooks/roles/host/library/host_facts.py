@@ -13,7 +13,6 @@ import pwd
 import re
 import socket
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,18 @@ EXAMPLES = r"""
   host_facts:
 """
 
+UNITS = Path("/etc/systemd/system")
 SSHD = "/usr/sbin/sshd"
+MODULUS_FIELD = 4
 MIN_MODULUS_BITS = 3071  # a 3072-bit prime is listed as 3071
 
 _NETLINK_AUDIT = 9
 _AUDIT_GET = 1000
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
+# Of the reply: the kind of the message and, behind its header and a mask, whether audit is enabled.
+_AUDIT_STATUS = struct.Struct("=4xH14xI")
+_LOCKED = 2
 
 
 def main() -> None:
@@ -58,7 +62,7 @@ def main() -> None:
         "docker": any(Path(place).exists() for place in ("/usr/bin/dockerd", "/var/run/docker.sock")),
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
-        "login": login(os.environ.get("SUDO_USER") or "root"),
+        "login": login(module, os.environ.get("SUDO_USER") or "root"),
         "nft": runs(module, "nft", "list", "tables"),
         "packages": packages(read("/var/lib/dpkg/status")),
         "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
@@ -98,20 +102,20 @@ def audit_state() -> dict[str, bool]:
             reply = link.recv(8192)
     except OSError:
         return state
-    if len(reply) < 24 or struct.unpack_from("=IH", reply)[1] == _NLMSG_ERROR:
+    if len(reply) < _AUDIT_STATUS.size or _AUDIT_STATUS.unpack_from(reply)[0] == _NLMSG_ERROR:
         return state
-    enabled = struct.unpack_from("=I", reply, 20)[0]
-    return {"available": True, "enabled": enabled > 0, "locked": enabled == 2}
+    enabled = _AUDIT_STATUS.unpack_from(reply)[1]
+    return {"available": True, "enabled": enabled > 0, "locked": enabled == _LOCKED}
 
 
-def login(name: str) -> dict[str, Any]:
+def login(module: AnsibleModule, name: str) -> dict[str, Any]:
     """Return who is connected and in which groups: what AllowGroups must not lock out."""
     user = pwd.getpwnam(name)
     groups = [grp.getgrgid(gid).gr_name for gid in os.getgrouplist(name, user.pw_gid) if has_group(gid)]
-    return {"user": name, "groups": sorted(groups), **connection()}
+    return {"user": name, "groups": sorted(groups), **connection(module)}
 
 
-def connection() -> dict[str, Any]:
+def connection(module: AnsibleModule) -> dict[str, Any]:
     """Return from where, over which interface and to which port the operator came, as sshd told the session.
 
     sudo takes SSH_CONNECTION away, so the nearest process above that has it is asked.
@@ -119,15 +123,15 @@ def connection() -> dict[str, Any]:
     pid = os.getpid()
     while pid > 1:
         if found := re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) (\d+)", read(f"/proc/{pid}/environ")):
-            return {"address": found[1], "interface": interface_of(found[2]), "port": int(found[3])}
+            return {"address": found[1], "interface": interface_of(module, found[2]), "port": int(found[3])}
         pid = int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
     return {"address": "", "interface": "", "port": 0}
 
 
-def interface_of(address: str) -> str:
+def interface_of(module: AnsibleModule, address: str) -> str:
     """Return the interface that has an address."""
-    rows = json.loads(subprocess.run(["ip", "-json", "address"], stdout=subprocess.PIPE, check=True).stdout)
-    for row in rows:
+    code, out, _ = module.run_command(["ip", "-json", "address"])
+    for row in json.loads(out) if code == 0 else []:
         if any(own["local"] == address for own in row["addr_info"]):
             return str(row["ifname"])
     return ""
@@ -182,12 +186,16 @@ def sshd(module: AnsibleModule) -> dict[str, Any]:
     }
     offers = {name: lines(module, "ssh", "-Q", query) for name, query in asked.items()}
     effective = lines(module, SSHD, "-T")
-    moduli = [line.split() for line in read("/etc/ssh/moduli").splitlines() if line[:1].isdigit()]
+    moduli = [
+        line.split()
+        for line in read("/etc/ssh/moduli").splitlines()
+        if line[:1].isdigit() and len(line.split()) > MODULUS_FIELD
+    ]
     return {
         "installed": True,
         **offers,
         "keywords": sorted({line.split()[0] for line in effective if line}),
-        "weak_moduli": any(int(fields[4]) < MIN_MODULUS_BITS for fields in moduli if len(fields) > 5),
+        "weak_moduli": any(int(fields[MODULUS_FIELD]) < MIN_MODULUS_BITS for fields in moduli),
         "host_keys": sorted(
             path.name[len("ssh_host_") : -len("_key")] for path in Path("/etc/ssh").glob("ssh_host_*_key")
         ),
@@ -195,23 +203,39 @@ def sshd(module: AnsibleModule) -> dict[str, Any]:
 
 
 def units(module: AnsibleModule) -> dict[str, dict[str, str]]:
-    """Return enabled and active state of every unit that systemd knows."""
+    """Return whether each unit is enabled or masked, as the links say, and active, as systemd says.
+
+    `systemctl list-unit-files` says the first too, but parses every unit for it and times out on a busy host.
+    """
+    links = [path for path in UNITS.rglob("*") if path.is_symlink()]
+    enabled = {path.name for path in links if path.parent.suffix in {".wants", ".requires"}}
+    masked = {path.name for path in links if path.parent == UNITS and str(path.readlink()) == os.devnull}
+    active = active_units(module)
+    return {
+        name: {
+            "enabled": "masked" if name in masked else "enabled" if name in enabled else "",
+            "active": active.get(name, "inactive"),
+        }
+        for name in sorted(enabled | masked | active.keys())
+    }
+
+
+def active_units(module: AnsibleModule) -> dict[str, str]:
+    """Return the state of every loaded unit, where systemd runs."""
     if not Path("/run/systemd/system").is_dir():
         return {}
-    kinds = "--type=service,socket,timer,target,mount"
-    found: dict[str, dict[str, str]] = {}
-    for row in table(module, "systemctl", "list-unit-files", kinds):
-        found[row["unit_file"]] = {"enabled": row["state"], "active": "inactive"}
-    for row in table(module, "systemctl", "list-units", "--all", kinds):
-        found.setdefault(row["unit"], {"enabled": "", "active": ""})["active"] = row["active"]
-    return found
-
-
-def table(module: AnsibleModule, *command: str) -> list[dict[str, str]]:
-    """Run a systemctl command that prints JSON."""
-    code, out, _ = module.run_command([*command, "--output=json", "--no-pager"])
-    rows: list[dict[str, str]] = json.loads(out) if code == 0 and out.strip() else []
-    return rows
+    command = [
+        "systemctl",
+        "list-units",
+        "--all",
+        "--type=service,socket,timer",
+        "--output=json",
+        "--no-pager",
+    ]
+    code, out, err = module.run_command(command)
+    if code != 0:
+        module.fail_json(msg=f"[host-systemd] systemd does not say which units run: {err.strip()}")
+    return {row["unit"]: row["active"] for row in json.loads(out)}
 
 
 def lines(module: AnsibleModule, *command: str) -> list[str]:

@@ -20,8 +20,9 @@ DOCUMENTATION = r"""
 module: ufw_live
 short_description: Put ufw's files in force in one step, and mend rules that were changed in the kernel alone
 description:
-  - Compares what the kernel has with what it had after the last run (C(/var/lib/mutx/ufw.json)); where either that or the
-    files differ, the rules are put in force anew. Rules in the builtin chains that belong to nobody known are removed.
+  - Compares what the kernel has with what it had after the last run (C(/var/lib/mutx/ufw.json)); where either that
+    or the files differ, the rules are put in force anew. Rules in the builtin chains that belong to nobody known are
+    removed.
 author: mutx.dev
 options:
   init: {description: The script of ufw that loads rules at boot., type: path, required: true}
@@ -65,7 +66,8 @@ class Family:
         code, out, err = module.run_command([self.tool, "--wait", "10", "-S"])
         if code != 0:
             module.fail_json(msg=f"[ufw-kernel] `{self.tool} -S` failed: {err.strip()}")
-        return out.splitlines()
+        found: list[str] = out.splitlines()
+        return found
 
     def own(self, live: list[str]) -> list[str]:
         """Return of the kernel's rules those that ufw made, without what others put beside them."""
