@@ -157,9 +157,13 @@ def packages(dpkg_status: str) -> dict[str, str]:
 
 
 def firewall(module: AnsibleModule) -> dict[str, Any]:
-    """Return whether the role `ufw` has this host already, and else the rules that somebody else made."""
+    """Return whether the role `ufw` has this host already, and else the rules that somebody else made.
+
+    `usable` is false where the kernel has no nftables, which Debian's iptables wants unless it is told otherwise.
+    """
+    usable = not Path("/usr/sbin/iptables").exists() or runs(module, "iptables", "-S")
     if Path("/var/lib/mutx/ufw.json").exists():
-        return {"owned": True, "foreign": []}
+        return {"owned": True, "foreign": [], "usable": usable}
     foreign = [
         f"ufw {line[len('### tuple ### ') :]}"
         for name in ("user", "user6")
@@ -168,8 +172,9 @@ def firewall(module: AnsibleModule) -> dict[str, Any]:
     ]
     others = re.compile(r"-A (INPUT|FORWARD|OUTPUT) (?!-j (ufw6?|f2b|ts|DOCKER)-|.*-[io] (docker0|br-))")
     for tool in ("iptables", "ip6tables"):
-        foreign += [f"{tool} {line}" for line in lines(module, tool, "-S") if others.match(line)]
-    return {"owned": False, "foreign": foreign}
+        said = lines(module, tool if usable else f"{tool}-legacy", "-S")
+        foreign += [f"{tool} {line}" for line in said if others.match(line)]
+    return {"owned": False, "foreign": foreign, "usable": usable}
 
 
 def sshd(module: AnsibleModule) -> dict[str, Any]:
