@@ -162,7 +162,8 @@ def firewall(module: AnsibleModule) -> dict[str, Any]:
     `usable` is false where the kernel has no nftables, which Debian's iptables wants unless it is told otherwise.
     """
     usable = not Path("/usr/sbin/iptables").exists() or runs(module, "iptables", "-S")
-    if Path("/var/lib/mutx/ufw.json").exists():
+    # The mark: a run of ours landed the files, and died before the kernel had them.
+    if any(Path(place).exists() for place in ("/var/lib/mutx/ufw.json", "/var/lib/mutx/pending/ufw")):
         return {"owned": True, "foreign": [], "usable": usable}
     foreign = [
         f"ufw {line[len('### tuple ### ') :]}"

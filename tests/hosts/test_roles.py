@@ -1,0 +1,232 @@
+"""The roles on real machines: what they demand holds against real traffic, and nobody is locked out on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.machines import SSH, SSH_KEYGEN, Answer, Hosts, Visitor
+from tests.support.playbook import Logins, Outcome, Playbook, new_logins
+
+TRIAL = "10.63.255.0/24"
+ANONYMOUS = (
+    *("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+    *("-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=10"),
+)
+LISTEN = "sudo systemd-run -q --unit listen-{port} python3 -m http.server {port} --bind ::"
+
+
+class Converged:
+    """Both hosts after their first run, and what was seen on the way."""
+
+    def __init__(
+        self, playbook: Playbook, check: Outcome, first: Outcome, logins: Logins, session: str
+    ) -> None:
+        self.playbook, self.check, self.first = playbook, check, first
+        self.logins, self.session = logins, session
+
+
+@pytest.fixture(scope="module")
+def converged(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Converged:
+    playbook = Playbook(hosts, ("trial-1", "trial-2"), tmp_path_factory.mktemp("playbook"))
+    before = fingerprint(hosts, "trial-1")
+    check = playbook.run("--check", "--diff")
+    assert fingerprint(hosts, "trial-1") == before, "check mode changed something"
+    session = subprocess.Popen(
+        [SSH, "-F", str(hosts.files() / "ssh_config"), "trial-1", "cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with new_logins(hosts, "trial-1") as logins:
+        first = playbook.run()
+    said, _ = session.communicate("still here", timeout=20)
+    return Converged(playbook, check, first, logins, said)
+
+
+@pytest.fixture
+def guard(hosts: Hosts) -> Visitor:
+    return hosts.visitor("guard", "trial", TRIAL, "10.63.255.210/24", "fd6d:7574:a3f:ff00::d2/64")
+
+
+@pytest.fixture
+def stranger(hosts: Hosts) -> Visitor:
+    return hosts.visitor("stranger-2", "trial", TRIAL, "10.63.255.211/24", "fd6d:7574:a3f:ff00::d3/64")
+
+
+def tailnet_address(hosts: Hosts, name: str) -> str:
+    return "100.127.255." + str(hosts.state(name).machine.wire.address).rpartition(".")[2]
+
+
+def fingerprint(hosts: Hosts, name: str) -> str:
+    """What a converge could change: files below /etc, units and the kernel's rules."""
+    files = "find /etc -type f -exec sha256sum {} + | sort | sha256sum"
+    owners = 'find /etc /root -printf "%m %u %p\\n" | sort | sha256sum'
+    units = "systemctl list-unit-files --state=enabled,masked --no-legend | sha256sum"
+    return hosts.answer(name, f"sudo sh -c '{files}; {owners}; {units}; iptables -S'")
+
+
+def test_check_mode_on_a_new_host_foretells_the_first_run(converged: Converged) -> None:
+    assert (converged.check.status, converged.first.status) == (0, 0), converged.first.text
+    assert all(count > 0 for count in converged.check.changed().values())
+    assert "+PasswordAuthentication no" in converged.check.text
+
+
+def test_a_session_survives_and_new_ones_come_in_throughout(converged: Converged) -> None:
+    assert converged.session == "still here"
+    assert converged.logins.count > 3
+    # Each login takes as long as the machine lets it, so the gap is measured in logins that failed: none may.
+    assert converged.logins.longest_gap_s < 10
+
+
+def test_a_second_run_changes_nothing(converged: Converged) -> None:
+    second = converged.playbook.run()
+
+    assert second.changed() == {"trial-1": 0, "trial-2": 0}, second.text
+
+
+def test_what_is_not_in_force_in_a_container_is_said(converged: Converged) -> None:
+    assert "[auditd-not-in-force]" in converged.first.said()
+    assert "[base-not-in-force]" in converged.first.said()
+
+
+def test_sshd_has_the_policy(converged: Converged, hosts: Hosts) -> None:
+    effective = hosts.answer("trial-1", "sudo sshd -T").splitlines()
+
+    assert {
+        "passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no", "loglevel VERBOSE",
+        "allowtcpforwarding no", "x11forwarding no", "allowgroups mutx",
+    } <= set(effective)  # fmt: skip
+    assert (
+        next(line for line in effective if line.startswith("kexalgorithms "))
+        .split()[1]
+        .startswith("sntrup761x25519")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "PreferredAuthentications=password,keyboard-interactive"], "Permission denied"),
+        (["-o", "User=root"], "Permission denied"),
+        (["-o", "KexAlgorithms=diffie-hellman-group14-sha256"], "no matching key exchange"),
+        (["-o", "Ciphers=aes128-cbc"], "no matching cipher"),
+        (["-o", "Ciphers=aes256-ctr", "-o", "MACs=hmac-sha1"], "no matching MAC"),
+        (["-o", "HostKeyAlgorithms=ssh-rsa"], "no matching host key type"),
+    ],
+    ids=["password", "root", "kex", "cipher", "mac", "host key"],
+)
+def test_a_weak_login_is_refused(converged: Converged, hosts: Hosts, options: list[str], said: str) -> None:
+    # Each from an address of its own: fail2ban counts them.
+    last = 70 + len("".join(options)) % 100
+    tester = hosts.visitor(f"tester-{last}", "tailnet", "", f"100.64.0.{last}/10")
+
+    done = tester.run(SSH, *ANONYMOUS, *options, f"mutx@{tailnet_address(hosts, 'trial-2')}", "true")
+
+    assert done.returncode == 255
+    assert said in done.stderr
+
+
+def test_a_listed_port_is_open_from_its_rightful_source_only(
+    converged: Converged, hosts: Hosts, guard: Visitor, stranger: Visitor
+) -> None:
+    wire = hosts.state("trial-1").machine.wire
+    hosts.answer("trial-1", f"{LISTEN.format(port=8080)}; {LISTEN.format(port=9999)}; sleep 2")
+    addresses = [str(wire.address), str(wire.address6)]
+
+    assert [guard.knock(address, 8080) for address in addresses] == [Answer.OPEN, Answer.OPEN]
+    assert [stranger.knock(address, 8080) for address in addresses] == [Answer.SILENCE, Answer.SILENCE]
+    assert [guard.knock(address, 9999) for address in addresses] == [Answer.SILENCE, Answer.SILENCE]
+    assert [guard.knock(address, 22) for address in addresses] == [Answer.SILENCE, Answer.SILENCE]
+    assert guard.knock(addresses[0], 5353, udp=True) is Answer.SILENCE
+
+
+def test_with_the_firewall_off_the_same_ports_answer(
+    converged: Converged, hosts: Hosts, stranger: Visitor
+) -> None:
+    address = str(hosts.state("trial-2").machine.wire.address)
+    hosts.answer("trial-2", f"{LISTEN.format(port=9999)}; sleep 2; sudo ufw disable")
+
+    assert stranger.knock(address, 9999) is Answer.OPEN
+    assert converged.playbook.run("--limit", "trial-2").changed() == {"trial-2": 2}
+    assert stranger.knock(address, 9999) is Answer.SILENCE
+
+
+def test_rules_changed_by_hand_are_mended(converged: Converged, hosts: Hosts) -> None:
+    hosts.answer(
+        "trial-1",
+        "sudo iptables -I INPUT -p tcp --dport 9999 -j ACCEPT; sudo ip6tables -P INPUT ACCEPT; sudo ufw allow 9998",
+    )
+
+    mended = converged.playbook.run("--limit", "trial-1")
+
+    reasons = [reason for result in mended.results for reason in result.get("reasons", [])]
+    assert "not ours: iptables -A INPUT -p tcp -m tcp --dport 9999 -j ACCEPT" in reasons
+    rules = hosts.answer("trial-1", "sudo iptables -S; sudo ip6tables -S; sudo ufw status")
+    assert "999" not in rules
+    assert rules.count("-P INPUT DROP") == 2
+
+
+def test_three_bad_logins_ban_their_address_and_no_other(
+    converged: Converged, hosts: Hosts, tmp_path: Path
+) -> None:
+    subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "bad")], check=True)
+    attacker = hosts.visitor("attacker", "tailnet", "", "100.64.0.66/10")
+    address = tailnet_address(hosts, "trial-2")
+    bad = [SSH, *ANONYMOUS, "-i", str(tmp_path / "bad"), f"mutx@{address}", "true"]
+
+    assert attacker.knock(address, 22) is Answer.OPEN
+    for _ in range(3):
+        assert "Permission denied" in attacker.run(*bad).stderr
+    deadline = time.monotonic() + 5
+
+    while attacker.knock(address, 22) is Answer.OPEN:
+        assert time.monotonic() < deadline, "not banned within 5 s"
+    assert hosts.ssh("trial-2", "true").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"sshd_allow_groups": ["nobody-here"]}, "[sshd-lockout]"),
+        ({"ufw_incoming_rules": []}, "[ufw-lockout]"),
+        ({"host_supported": {"debian": ["11"]}}, "[host-distribution]"),
+        ({"sshd_ciphers": ["3des-cbc"]}, "[sshd-algorithms]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_would_lock_out_is_refused_before_anything_is_changed(
+    converged: Converged, hosts: Hosts, variables: dict[str, object], code: str
+) -> None:
+    before = fingerprint(hosts, "trial-1")
+
+    refused = converged.playbook.run("--limit", "trial-1", **variables)
+
+    assert refused.status != 0
+    assert code in refused.said()
+    assert fingerprint(hosts, "trial-1") == before
+
+
+def test_a_fragment_that_defeats_the_policy_is_named(converged: Converged, hosts: Hosts) -> None:
+    hosts.answer("trial-1", "echo PermitRootLogin yes | sudo tee /etc/ssh/sshd_config.d/00-aaa.conf")
+    try:
+        refused = converged.playbook.run("--limit", "trial-1")
+    finally:
+        hosts.answer("trial-1", "sudo rm /etc/ssh/sshd_config.d/00-aaa.conf")
+
+    assert "[file-effect]" in refused.said()
+    assert "permitrootlogin no" in refused.said()
+
+
+def test_an_unreachable_host_stops_no_other(converged: Converged, hosts: Hosts, tmp_path: Path) -> None:
+    playbook = Playbook(hosts, ("trial-1",), tmp_path, {"ansible_timeout": 3})
+    gone = {"gone": {"hosts": {"gone-1": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}}
+    (tmp_path / "more.json").write_text(json.dumps(gone))
+
+    outcome = playbook.run("-i", str(tmp_path / "more.json"))
+
+    assert outcome.stats["gone-1"]["unreachable"] == 1
+    assert outcome.stats["trial-1"]["failures"] == 0
+    assert outcome.stats["trial-1"]["ok"] > 10
