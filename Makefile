@@ -27,7 +27,7 @@ check: setup ## Format, lint (playbooks too), types and unit tests: before every
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@$(PYTHON_IN_VENV) tools/check_types.py
-	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline --quiet playbooks
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline -q playbooks
 	@$(PYTHON_IN_VENV) tools/run_tests.py --tier unit
 
 bench: setup ## Measure against plain boto3 and Ansible (benchmarks/)

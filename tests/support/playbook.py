@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ from typing import Any
 from tests.support.machines import Hosts
 
 PROVISION = Path(__file__).resolve().parents[2] / "playbooks" / "provision.yml"
+
+ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
+# As in the playbook, but the connection's process does not outlive the test.
+SSH_ARGS = {
+    "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=4s -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+}
 
 SSH_RULE = {"port": 22, "protocol": "tcp", "interface": "tailscale0", "source": None, "comment": "operators"}
 API_RULE = {
@@ -62,11 +69,13 @@ class Playbook:
             self.hosts.checkout.run("sandbox", "hosts", "ssh", name, "--", "true")
         inventory = self.folder / "inventory.json"
         inventory.write_text(json.dumps(self._inventory(variables)), "utf-8")
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(PROVISION), *options],
-            env={**os.environ, **_callback(self.folder)},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
+        # Ansible names its connections by host alone: in a shared directory it would meet another test's `trial-1`.
+        with tempfile.TemporaryDirectory(prefix="cp") as sockets:
+            done = subprocess.run(
+                [ANSIBLE_PLAYBOOK, "-i", str(inventory), str(PROVISION), "-e", json.dumps(SSH_ARGS), *options],
+                env={**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets, **_callback(self.folder)},
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+            )  # fmt: skip
         lines = (self.folder / "events.jsonl").read_text("utf-8").splitlines()
         events = [json.loads(line) for line in lines]
         stats = next((event["stats"] for event in events if "stats" in event), {})

@@ -32,6 +32,8 @@ EXAMPLES = r"""
   host_facts:
 """
 
+# `nft list` and `iptables -S` succeed on a kernel without nftables: only adding something fails, here in a check.
+NFT_PROBE = ("nft", "--check", "add table inet mutx-probe")
 UNITS = Path("/etc/systemd/system")
 SSHD = "/usr/sbin/sshd"
 MODULUS_FIELD = 4
@@ -63,7 +65,7 @@ def main() -> None:
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
         "login": login(module, os.environ.get("SUDO_USER") or "root"),
-        "nft": runs(module, "nft", "list", "tables"),
+        "nft": runs(module, *NFT_PROBE),
         "packages": packages(read("/var/lib/dpkg/status")),
         "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
         "sshd": sshd(module),
@@ -161,7 +163,8 @@ def firewall(module: AnsibleModule) -> dict[str, Any]:
 
     `usable` is false where the kernel has no nftables, which Debian's iptables wants unless it is told otherwise.
     """
-    usable = not Path("/usr/sbin/iptables").exists() or runs(module, "iptables", "-S")
+    wants_nft = "nf_tables" in "".join(lines(module, "iptables", "-V"))
+    usable = not (wants_nft and Path("/usr/sbin/nft").exists() and not runs(module, *NFT_PROBE))
     # The mark: a run of ours landed the files, and died before the kernel had them.
     if any(Path(place).exists() for place in ("/var/lib/mutx/ufw.json", "/var/lib/mutx/pending/ufw")):
         return {"owned": True, "foreign": [], "usable": usable}
