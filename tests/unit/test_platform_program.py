@@ -31,6 +31,7 @@ def an_environment(**aws: object) -> Environment:
             "pulumi": {"backend_url": "s3://state", "secrets_provider": "awskms://k"},
             "registry": {"url": "postgresql://mutx@registry.internal/mutx"},
             "history": {"url": "s3://mutx-history"},
+            "archive": {"url": "s3://mutx-archive"},
         }
     )
 
