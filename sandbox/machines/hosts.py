@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.machines.backends import BACKENDS, usable_backend
 from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TrialHosts, tenant_machines
-from mutx_sandbox.machines.kernel import run
+from mutx_sandbox.machines.kernel import run, watches_left
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.machine import BackendName, Machine, MachineState
 from mutx_sandbox.machines.places import authority_file, machines_folder
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 JOIN_WITHIN_S = {BackendName.NSPAWN: 60.0, BackendName.UML: 240.0}
 _SSH_PARALLEL = 8
+_WATCHES_EACH = 8
+"""Inotify instances of a container's systemd, D-Bus, logind and the login of one account: counted."""
 _SSH_LIMIT_S = 60.0
 
 
@@ -133,6 +135,7 @@ class SandboxHosts:
         self, targets: Sequence[HostTarget], machines: Sequence[Machine], ports: HostPorts, backend: BackendName,
         every: Sequence[HostTarget] | None = None,
     ) -> tuple[UpHost, ...]:  # fmt: skip
+        self._require_watches(machines)
         new = [self.machines.add(machine) for machine in machines]
         if not targets:
             return ()
@@ -141,6 +144,19 @@ class SandboxHosts:
         files = ports.ssh.prepare(targets[0].tenant, every or targets)
         await_logins(targets, files, limit_s)
         return tuple(map(UpHost, targets, machines, new))
+
+    def _require_watches(self, machines: Sequence[Machine]) -> None:
+        """Refuse machines that would starve: half-booted ones would be all there is to see of it."""
+        running = {state.machine.name for state in self.states() if state.state == "running"}
+        new = [m for m in machines if m.name not in running and m.backend is BackendName.NSPAWN]
+        wanted = len(new) * _WATCHES_EACH
+        left = watches_left(wanted)
+        if left < wanted:
+            raise RefusedError(
+                f"{len(new)} more containers take {wanted} inotify instances, and {left} are left to root",
+                code="inotify-exhausted",
+                remedy="end other machines, or raise fs.inotify.max_user_instances on this machine",
+            )
 
 
 def await_logins(targets: Sequence[HostTarget], files: SshFiles, within_s: float) -> None:

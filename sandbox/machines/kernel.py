@@ -58,6 +58,22 @@ def inside(network: Path, action: Callable[[], Result]) -> Result:
     return results[0]
 
 
+def watches_left(wanted: int) -> int:
+    """Return how many inotify instances root may still open, at most `wanted`: found out by opening them.
+
+    Containers share root's allowance (`fs.inotify.max_user_instances`, 128 by default), and systemd needs some.
+    """
+    libc = _libc()
+    opened: list[int] = []
+    try:
+        while len(opened) < wanted and (descriptor := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            opened.append(descriptor)
+        return len(opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 def run(*command: str, stdin: str | None = None) -> None:
     """Run a command of the system.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mutx_sandbox.machines import tools
+from mutx_sandbox.machines.kernel import watches_left
 from mutx_sandbox.machines.machine import Wire, interface_lines, ipv6_network_of
 from mutx_sandbox.machines.metadata import Tokens, answer_of
 from mutx_sandbox.machines.places import host_access
@@ -198,6 +199,15 @@ class TestMetadata:
 
     def test_an_instance_without_a_role_has_no_credentials(self) -> None:
         assert answer_of(Facts(its_role=None), "meta-data/iam/security-credentials") is None
+
+
+def test_inotify_instances_are_counted_and_given_back() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    assert watches_left(1) <= 1
+    assert watches_left(0) == 0
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_the_profile_of_the_sandbox_survives_odd_directories(tmp_path: Path) -> None:
