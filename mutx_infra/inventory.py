@@ -104,13 +104,13 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
     """Return the inventory of a tenant whose stack has these outputs.
 
     Raises:
-        RefusedError: the outputs lack a host of the plan (code `hosts-missing`): the stack is older than the plan.
+        RefusedError: the outputs lack a host of the plan (code `hosts-not-made`): the stack is older than the plan.
     """
     made: Mapping[str, Mapping[str, str]] = outputs.get("hosts") or {}
     if missing := [host.key for host in plan.hosts if host.key not in made]:
         raise RefusedError(
             f"the stack of {plan.tenant} has no host {', '.join(missing)} yet",
-            code="hosts-missing",
+            code="hosts-not-made",
             remedy=f"run `mutx-infra tenant create {plan.tenant}` first",
         )
     known = {host.key: host for host in plan.hosts}

@@ -79,7 +79,7 @@ def test_a_stack_that_lacks_a_host_is_refused_with_the_command_that_makes_it() -
     with pytest.raises(RefusedError, match="no host vault-1 yet") as refused:
         make_inventory(plan, outputs)
 
-    assert refused.value.code == "hosts-missing"
+    assert refused.value.code == "hosts-not-made"
     assert "mutx-infra tenant create acme" in refused.value.remedy
     with pytest.raises(RefusedError, match="agent-1"):
         make_inventory(plan, {})
