@@ -10,22 +10,34 @@ import pytest
 from mutx_sandbox.aws.control import open_control
 
 from tests.support.checkout import Checkout
-from tests.support.tenants import assert_each_exists_once, create, ended, engines_of, kill, resources_of
+from tests.support.tenants import (
+    assert_each_exists_once,
+    await_recorded,
+    create,
+    ended,
+    engines_of,
+    kill,
+    recorded,
+    resources_of,
+)
 
 POINTS = range(10)
-"""Moments of a create, from the begin of the program to its end."""
+"""Moments of a create: from its begin, by ninths of what it makes, until all is made and not yet verified."""
+MANY = 10_000
 QUICK = {(3, True), (7, False)}
 """What `make test` takes of the moments, with and without killing the engine too."""
 GRACE_S = 25
 
 
+STANDING = "standing"
+
+
 @pytest.fixture(scope="module")
-def create_s(checkout: Checkout) -> float:
-    """How long a create takes here and now."""
-    checkout.write_spec("measured")
-    begun = time.monotonic()
-    create(checkout, "measured")
-    return time.monotonic() - begun
+def whole(checkout: Checkout) -> int:
+    """How many resources a whole tenant has; the one that was made for it stands for the tests that need one."""
+    checkout.write_spec(STANDING)
+    create(checkout, STANDING)
+    return recorded(checkout, STANDING)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +54,11 @@ def create_s(checkout: Checkout) -> float:
     ],
 )
 def test_a_create_killed_at_any_moment_is_finished_by_the_next(
-    checkout: Checkout, tenant: str, create_s: float, point: int, kills_engine: bool
+    checkout: Checkout, tenant: str, whole: int, point: int, kills_engine: bool
 ) -> None:
     process = checkout.start("tenant", "create", "-f", f"tenants/{tenant}.yaml")
-    time.sleep(0.3 + create_s * point / len(POINTS))
+    time.sleep(0.3)
+    await_recorded(checkout, tenant, process, range(whole * point // POINTS[-1], MANY))
     engines = [pid for pid in engines_of(checkout, tenant) if not is_analyzer(pid)] if kills_engine else []
     process.kill()
     for pid in engines:
@@ -68,9 +81,9 @@ def is_analyzer(pid: int) -> bool:
         return False
 
 
-def test_no_engine_outlives_a_killed_command(checkout: Checkout, tenant: str, create_s: float) -> None:
+def test_no_engine_outlives_a_killed_command(checkout: Checkout, tenant: str, whole: int) -> None:
     process = checkout.start("tenant", "create", "-f", f"tenants/{tenant}.yaml")
-    time.sleep(0.3 + create_s / 2)
+    await_recorded(checkout, tenant, process, range(whole // 2, MANY))
     assert engines_of(checkout, tenant)
 
     process.kill()
@@ -79,9 +92,9 @@ def test_no_engine_outlives_a_killed_command(checkout: Checkout, tenant: str, cr
     assert ended(checkout, tenant, GRACE_S)
 
 
-def test_ctrl_c_ends_in_order_and_resume_finishes(checkout: Checkout, tenant: str, create_s: float) -> None:
+def test_ctrl_c_ends_in_order_and_resume_finishes(checkout: Checkout, tenant: str, whole: int) -> None:
     process = checkout.start("tenant", "create", "-f", f"tenants/{tenant}.yaml")
-    time.sleep(0.3 + create_s / 2)
+    await_recorded(checkout, tenant, process, range(whole // 2, MANY))
 
     process.send_signal(signal.SIGINT)
 
@@ -92,12 +105,10 @@ def test_ctrl_c_ends_in_order_and_resume_finishes(checkout: Checkout, tenant: st
     assert_each_exists_once(checkout, tenant)
 
 
-def test_a_destroy_killed_halfway_is_finished_by_resume(
-    checkout: Checkout, tenant: str, create_s: float
-) -> None:
+def test_a_destroy_killed_halfway_is_finished_by_resume(checkout: Checkout, tenant: str, whole: int) -> None:
     create(checkout, tenant)
     process = checkout.start("tenant", "destroy", tenant, "--yes")
-    time.sleep(0.3 + create_s / 3)
+    await_recorded(checkout, tenant, process, range(whole * 2 // 3))
     engines = engines_of(checkout, tenant)
     process.kill()
     for pid in engines:
@@ -154,30 +165,28 @@ def test_a_create_gets_through_an_aws_that_fails_now_and_then(
     assert_each_exists_once(checkout, tenant)
 
 
-def test_an_aws_that_is_away_is_named_and_nothing_is_lost(checkout: Checkout, tenant: str) -> None:
-    create(checkout, tenant)
+@pytest.mark.usefixtures("whole")
+def test_an_aws_that_is_away_is_named_and_nothing_is_lost(checkout: Checkout) -> None:
     sandbox = checkout.json("sandbox", "status")
     profile = Path(sandbox["environment"])
     away = profile.with_name("away.yaml")
     nobody = profile.read_text("utf-8").replace(sandbox["endpoints"]["aws"], "http://127.0.0.1:9")
     away.write_text(nobody, encoding="utf-8")
 
-    refused = checkout.run("tenant", "create", tenant, "-e", str(away), expect=5)
+    refused = checkout.run("tenant", "create", STANDING, "-e", str(away), expect=5)
 
     assert "error[aws-unreachable]" in refused.stderr
-    assert checkout.json("tenant", "show", tenant)["state"] == "ready"
-    assert create(checkout, tenant)["changes"]["resources"] == []
+    assert checkout.json("tenant", "show", STANDING)["state"] == "ready"
+    assert create(checkout, STANDING)["changes"]["resources"] == []
 
 
 @pytest.mark.parametrize("part", [pytest.param("state", marks=pytest.mark.full), "sidecar"])
-def test_a_state_that_was_torn_is_mended_by_the_next_create(
-    checkout: Checkout, tenant: str, part: str
-) -> None:
-    create(checkout, tenant)
-    (state,) = (checkout.root / ".mutx").rglob(f"stacks/*/{tenant}.json")
+@pytest.mark.usefixtures("whole")
+def test_a_state_that_was_torn_is_mended_by_the_next_create(checkout: Checkout, part: str) -> None:
+    (state,) = (checkout.root / ".mutx").rglob(f"stacks/*/{STANDING}.json")
     torn = state if part == "state" else state.with_name(f"{state.name}.attrs")
     torn.write_bytes(b"" if part == "sidecar" else state.read_bytes()[:100])
 
-    assert create(checkout, tenant)["state"] == "ready"
+    assert create(checkout, STANDING)["state"] == "ready"
 
-    assert_each_exists_once(checkout, tenant)
+    assert_each_exists_once(checkout, STANDING)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -101,6 +103,22 @@ def assert_each_exists_once(checkout: Checkout, tenant: str) -> None:
     names = resources_of(checkout, tenant)
     assert len(names) > 50
     assert [name for name, number in Counter(names).items() if number > 1] == []
+
+
+def recorded(checkout: Checkout, tenant: str) -> int:
+    """How many resources the engine's state holds now."""
+    for state in (checkout.root / ".mutx/sandbox/pulumi").rglob(f"stacks/*/{tenant}.json"):
+        with suppress(OSError, ValueError):
+            return len(json.loads(state.read_text())["checkpoint"]["latest"].get("resources") or [])
+    return 0
+
+
+def await_recorded(checkout: Checkout, tenant: str, process: subprocess.Popen[bytes], wanted: range) -> None:
+    """Wait for a moment of a run that no load on the machine moves: so many resources are recorded, or it ended."""
+    deadline = time.monotonic() + 100
+    while process.poll() is None and recorded(checkout, tenant) not in wanted:
+        assert time.monotonic() < deadline, "the run does not get on"
+        time.sleep(0.02)
 
 
 def engines_of(checkout: Checkout, tenant: str) -> list[int]:
