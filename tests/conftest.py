@@ -52,7 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def marker_of(path: Path) -> str:
     """Return what a test file needs; a file outside the known directories is an error."""
-    directory = path.relative_to(TESTS).parts[0]
+    # A service has its own tests/, with the same directories below it.
+    service = path.relative_to(CHECKOUT).parts[:3] if path.is_relative_to(CHECKOUT / "services") else ()
+    directory = path.relative_to(CHECKOUT.joinpath(*service) if service else TESTS).parts[0]
     if directory not in MARKER_OF_DIRECTORY:
         raise pytest.UsageError(f"{path} belongs nowhere: move it below one of {sorted(MARKER_OF_DIRECTORY)}")
     return MARKER_OF_DIRECTORY[directory]

@@ -36,6 +36,7 @@ def build_tree(root: Path, tree: Path) -> None:
     """Make `tree` hold each package where it installs, as links into the checkout."""
     with (root / "pyproject.toml").open("rb") as file:
         mapped: dict[str, str] = tomllib.load(file)["tool"]["setuptools"]["package-dir"]
+    mapped |= {file.parent.name: str(file.parent) for file in root.glob("services/*/src/*/py.typed")}
     shutil.rmtree(tree, ignore_errors=True)
     # Parents first: `mutx_infra` before `mutx_infra.cli`, which then lies beside the links to its modules.
     for package, directory in sorted(mapped.items()):

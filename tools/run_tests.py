@@ -109,13 +109,19 @@ def pytest_arguments(tier: Tier, *, full: bool, processors: int | None = None) -
     ]
     workers = min(processors or os.cpu_count() or 1, MOST_WORKERS)
     return [
-        *(f"tests/{path}" for path in tier.directories),
+        *(place for path in tier.directories for place in _places(path)),
         *(f"--ignore=tests/{path}" for path in inside),
         *(["--hypothesis-profile=full"] if full else ["-m", "not full"]),
         *(["--numprocesses", str(workers), "--dist=loadfile"] if tier.is_parallel and workers > 1 else []),
         "--durations=10",
         "--durations-min=0.5",
     ]
+
+
+def _places(directory: str) -> list[str]:
+    """Return where a directory of tests lies: below tests/, and below the tests/ of each service that has it."""
+    found = sorted(ROOT.glob(f"services/*/tests/{directory}"))
+    return [f"tests/{directory}", *(str(path.relative_to(ROOT)) for path in found)]
 
 
 def over_budget(tier: Tier, took_s: float, factor: float) -> str | None:

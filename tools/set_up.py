@@ -36,6 +36,9 @@ UNFINISHED = VENV / ".mutx-unfinished"
 LOCK_FILE = ROOT / "requirements.lock"
 UV_LOCK = ROOT / "tools" / "uv.lock"
 
+# Distributions of their own that the tests and the demo run from `.venv`; a host installs each alone.
+SERVICES = tuple(sorted(file.parent for file in ROOT.glob("services/*/pyproject.toml")))
+
 # It was tried with the pinned uv; 0.5 has the same options.
 OLDEST_UV = (0, 5)
 STEP_LIMIT_S = 1800
@@ -99,7 +102,8 @@ def ensure_environment(variables: Mapping[str, str]) -> None:
 def fingerprint() -> str:
     """Return a digest of what decides the contents of `.venv`."""
     digest = hashlib.sha256()
-    for file in (LOCK_FILE, ROOT / "pyproject.toml", Path(__file__)):
+    own = [directory / "pyproject.toml" for directory in (ROOT, *SERVICES)]
+    for file in (LOCK_FILE, *own, Path(__file__)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -249,7 +253,7 @@ def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
         _step(locked, [*pip, "--no-compile", "--require-hashes", "--requirement", str(LOCK_FILE)], variables)
         _step(
             checkout,
-            [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
+            [*pip, "--no-deps", "--no-build-isolation", *_editable()],
             variables,
             CHECKOUT_REMEDY,
         )
@@ -257,8 +261,13 @@ def _install_packages(uv: Path | None, variables: Mapping[str, str]) -> None:
     tool, here = [str(uv), "pip"], ["--quiet", "--python", str(VENV_PYTHON)]
     _step(locked, [*tool, "sync", *here, "--require-hashes", str(LOCK_FILE)], variables)
     # An editable build is of this checkout at this moment: a cached one would hide a changed package map.
-    own = ["--no-deps", "--no-build-isolation", "--reinstall-package", "mutx-infra", "--editable", str(ROOT)]
+    own = ["--no-deps", "--no-build-isolation", "--reinstall", *_editable()]
     _step(checkout, [*tool, "install", *here, *own], variables, CHECKOUT_REMEDY)
+
+
+def _editable() -> list[str]:
+    """Return the options that install the toolkit and each service from the checkout."""
+    return [word for directory in (ROOT, *SERVICES) for word in ("--editable", str(directory))]
 
 
 def compile_command(python: Path) -> list[str]:

@@ -19,7 +19,13 @@ from mutx_infra.environment import Environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("tools/*.md"), *ROOT.glob("playbooks/*.md"), *ROOT.glob("docs/**/*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("tools/*.md"),
+        *ROOT.glob("playbooks/*.md"),
+        *ROOT.glob("services/*/*.md"),
+        *ROOT.glob("docs/**/*.md"),
+    ]
 )
 PICTURES = sorted(ROOT.glob("docs/**/*.svg"))
 CODE = [path for top in ("mutx_infra", "cli", "sandbox", "stacks") for path in (ROOT / top).rglob("*.py")]
@@ -138,7 +144,7 @@ def test_each_requirement_leads_to_code_and_to_a_test() -> None:
     assert len(rows) >= 9
     assert all(cells)
     assert [name for names in cells for name in names if not (ROOT / name).exists()] == []
-    assert all(name.startswith("tests/") for names in cells[1::2] for name in names)
+    assert all(re.match(r"(services/\w+/)?tests/", name) for names in cells[1::2] for name in names)
 
 
 def test_every_error_code_is_explained() -> None:
