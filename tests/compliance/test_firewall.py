@@ -53,7 +53,7 @@ def openings(chains: dict[int, list[str]]) -> set[Opening]:
     }
 
 
-@pytest.mark.control("ufw-01")
+@pytest.mark.control("ufw-05")
 def test_it_is_on_and_will_be_after_a_reboot(host: Host, unit: Callable[[str], Unit], observe: Look) -> None:
     status = host.check_output("ufw status").partition("\n")[0]
     enabled = unit("ufw.service").enabled
@@ -61,7 +61,7 @@ def test_it_is_on_and_will_be_after_a_reboot(host: Host, unit: Callable[[str], U
     observe({"status": status, "boot": enabled}, wanted={"status": "Status: active", "boot": "enabled"})
 
 
-@pytest.mark.control("ufw-02")
+@pytest.mark.control("ufw-04")
 def test_what_no_rule_admits_is_dropped_in_both_families(chains: dict[int, list[str]], observe: Look) -> None:
     policies = {
         f"IPv{family} {name}": policy
@@ -74,34 +74,35 @@ def test_what_no_rule_admits_is_dropped_in_both_families(chains: dict[int, list[
 
 
 @pytest.mark.control("ufw-03")
-def test_what_comes_in_is_what_the_flow_table_says(
+def test_what_comes_in_and_goes_out_is_what_the_flow_table_says(
     openings: set[Opening], variables: dict[str, Any], observe: Look
 ) -> None:
     if "ufw_incoming_rules" not in variables:
         observe.not_applicable("the inventory does not say what the host may accept")
     wanted = {_planned(INCOMING, rule, "source") for rule in variables["ufw_incoming_rules"]}
+    seen = {opening for opening in openings if opening.chain == INCOMING}
+    if variables.get("ufw_outgoing_policy") == "deny":
+        wanted |= {_planned(OUTGOING, rule, "destination") for rule in variables["ufw_outgoing_rules"]}
+        seen = openings
 
-    _compare(observe, {o for o in openings if o.chain == INCOMING}, wanted)
-
-
-@pytest.mark.control("ufw-04")
-def test_what_goes_out_is_what_the_flow_table_says(
-    openings: set[Opening], variables: dict[str, Any], observe: Look
-) -> None:
-    if variables.get("ufw_outgoing_policy") != "deny":
-        observe.not_applicable("the inventory leaves the way out open")
-    wanted = {_planned(OUTGOING, rule, "destination") for rule in variables["ufw_outgoing_rules"]}
-
-    _compare(observe, {o for o in openings if o.chain == OUTGOING}, wanted)
-
-
-def _compare(observe: Look, seen: set[Opening], wanted: set[Opening]) -> None:
     extra, missing = sorted(map(str, seen - wanted)), sorted(map(str, wanted - seen))
     observe(
         f"{len(seen)} rules; too many: {', '.join(extra) or 'none'}; missing: {', '.join(missing) or 'none'}",
         wanted=f"{len(wanted)} rules of the flow table",
         is_met=not extra and not missing,
     )
+
+
+@pytest.mark.control("ufw-07")
+def test_ssh_is_open_to_nobody_beyond_the_flow_table(
+    openings: set[Opening], variables: dict[str, Any], observe: Look
+) -> None:
+    planned = {_planned(INCOMING, rule, "source") for rule in variables.get("ufw_incoming_rules", [])}
+    if not planned:
+        observe.not_applicable("the inventory does not say what the host may accept")
+
+    seen = sorted(str(o) for o in openings - planned if o.chain == INCOMING and o.port in {"22", "any"})
+    observe(seen, wanted=[])
 
 
 def _planned(chain: str, rule: dict[str, Any], peer: str) -> Opening:

@@ -22,10 +22,19 @@ POST_QUANTUM = ("mlkem", "sntrup")
 
 
 @pytest.mark.control("ssh-01")
-def test_the_server_runs_from_boot(unit: Callable[[str], Unit], observe: Look) -> None:
-    seen = unit("ssh.service")
+def test_the_server_runs_from_boot_and_its_keys_are_root_s_alone(
+    host: Host, unit: Callable[[str], Unit], observe: Look
+) -> None:
+    listed = host.check_output(
+        "find /etc/ssh -type f \\( -name 'ssh_host_*_key' -o -name 'sshd_config' -o -path '*/sshd_config.d/*' \\) "
+        "-printf '%m %u %p\\n'"
+    )
+    loose = [line for line in listed.splitlines() if not line.startswith("600 root ")]
+    runs = unit("ssh.service").runs_from_boot or unit("ssh.socket").runs_from_boot
 
-    observe(seen, wanted="enabled, active", is_met=seen.runs_from_boot or unit("ssh.socket").runs_from_boot)
+    observe(
+        {"runs from boot": runs, "loose files": loose}, wanted={"runs from boot": True, "loose files": []}
+    )
 
 
 @pytest.mark.control("ssh-02")
@@ -99,14 +108,3 @@ def test_attempts_and_silence_are_limited(sshd: Settings, observe: Look) -> None
     )
 
     observe(numbers, wanted="tries ≤ 4, grace ≤ 60 s, silence ≤ 3 × 300 s", is_met=is_met)
-
-
-@pytest.mark.control("ssh-08")
-def test_its_keys_and_policy_are_root_s_alone(host: Host, observe: Look) -> None:
-    listed = host.check_output(
-        "find /etc/ssh -type f \\( -name 'ssh_host_*_key' -o -name 'sshd_config' -o -path '*/sshd_config.d/*' \\) "
-        "-printf '%m %u %p\\n'"
-    )
-    loose = [line for line in listed.splitlines() if not line.startswith("600 root ")]
-
-    observe(loose, wanted=[])
