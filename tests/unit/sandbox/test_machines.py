@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -215,7 +216,7 @@ def test_the_profile_of_the_sandbox_survives_odd_directories(tmp_path: Path) -> 
 
     command = (access.proxy_command or "").replace("%h", "HOST").replace("%p", "22").replace("%%", "%")
     told = subprocess.run(
-        ["/bin/sh", "-c", command.replace(sys.executable, "printf '%s\\n'", 1)],
+        ["/bin/sh", "-c", command.replace(shlex.quote(sys.executable), "printf '%s\\n'", 1)],
         capture_output=True,
         text=True,
         check=True,
