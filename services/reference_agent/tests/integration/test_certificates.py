@@ -73,6 +73,28 @@ def test_tls_1_2_is_refused(world):
         pass
 
 
+def test_no_session_can_be_resumed(world):
+    """A resumed session would skip the check of the caller's certificate."""
+    context = ssl.create_default_context(cafile=str(world.tenant.file))
+    context.load_cert_chain(world.tenant.issue("guard.acme.internal"))
+    port = int(world.agent.url.rpartition(":")[2])
+    sessions = []
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as plain,
+            context.wrap_socket(
+                plain, server_hostname="127.0.0.1", session=sessions[-1] if sessions else None
+            ) as tls,
+        ):
+            tls.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            assert tls.recv(100).startswith(b"HTTP/1.1 200")
+            sessions.append(tls.session)
+            was_resumed = tls.session_reused
+
+    assert not sessions[0].has_ticket
+    assert not was_resumed
+
+
 def test_a_new_certificate_is_served_and_no_call_fails_meanwhile(world):
     stop, failures, served = threading.Event(), [], set()
     address = int(world.agent.url.rpartition(":")[2])
