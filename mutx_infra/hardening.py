@@ -183,11 +183,13 @@ class HostCare:
         return Audit(bundle, path)
 
     def _bring_in(self, inventory: Inventory, report: HostReporter) -> None:
-        """Have every host of the tenant joined, also where some of them are worked on: one may lead to another."""
+        """Have the hosts joined, and those that lead to them."""
+        keys = {host.key for host in inventory.hosts} | {host.target.jump for host in inventory.hosts}
+        needed = [way for way in inventory.ways if way.key in keys]
         done: list[str] = []
         with report.step("join", "bring in hosts that have not joined", done):
-            new = self._joining.bring_in(inventory.ways, JOIN_WITHIN_S)
-            done.append(f"{len(new)} of {len(inventory.ways)} host(s) joined now, the others before")
+            new = self._joining.bring_in(needed, JOIN_WITHIN_S)
+            done.append(f"{len(new)} of {len(needed)} host(s) joined now, the others before")
 
     def _known(self, tenant: str, hosts: tuple[str, ...]) -> _Known:
         record = self._registry.tenant(tenant)

@@ -94,7 +94,8 @@ class AnsibleHosts:
             raise OutsideError(
                 f"the playbooks of {inventory.tenant} ended without a result (status {ended.status})",
                 code="playbooks-failed",
-                remedy=f"mend what is said above, then run the same command; all that was printed is in {kept}",
+                remedy="mend what is said above, then run the same command"
+                + (f"; all that was printed is in {kept}" if kept.is_file() else ""),
                 detail="\n".join(line[:300] for line in said[-8:]),
             )
         return Configured(
@@ -152,7 +153,7 @@ def _socket_directory() -> Iterator[Path]:
 
 def _command(directory: Path, *, check: bool, diff: bool) -> list[str]:
     options = [option for option, wanted in (("--check", check), ("--diff", diff)) if wanted]
-    extra = ["--cmdline", " ".join(options)] if options else []
+    extra = [f"--cmdline={' '.join(options)}"] if options else []
     return [
         sys.executable, "-m", "ansible_runner", "run", str(directory),
         "--playbook", PLAYBOOK, "--project-dir", str(files("mutx_infra.playbooks")),

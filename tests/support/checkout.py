@@ -32,7 +32,7 @@ class Checkout:
         return [str(Path(sys.executable).parent / "mutx-infra"), *arguments]
 
     def run(
-        self, *arguments: str, expect: int | None = 0, limit_s: float = 120
+        self, *arguments: str, expect: int | None = 0, limit_s: float = LIMIT_S
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.command(*arguments),

@@ -90,8 +90,10 @@ def test_the_history_says_what_changed_on_which_host_and_a_second_run_adds_nothi
 
 def test_hosts_join_before_they_are_worked_on_and_once(yard: Yard) -> None:
     yard.harden(hosts=("vault-1",))
+    led = set(yard.known.read("acme"))
     yard.harden()
 
+    assert led == {"acme-vault-1", "acme-mgmt-1"}
     assert set(yard.known.read("acme")) == {f"acme-{host}" for host in HOSTS}
     assert yard.listener.steps == ["join", "hosts", "join", "hosts"]
 
