@@ -193,7 +193,8 @@ def test_three_bad_logins_ban_their_address_and_no_other(
         ({"sshd_allow_groups": ["nobody-here"]}, "[sshd-lockout]"),
         ({"ufw_incoming_rules": []}, "[ufw-lockout]"),
         ({"host_supported": {"debian": ["11"]}}, "[host-distribution]"),
-        ({"sshd_ciphers": ["3des-cbc"]}, "[sshd-algorithms]"),
+        ({"sshd_ciphers": ["no-such-cipher"]}, "[sshd-algorithms]"),
+        ({"sshd_ciphers": ["3des-cbc"]}, "[sshd-weak]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
