@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 import pytest
@@ -19,6 +21,7 @@ from mutx_reference_agent.settings import KNOWN, read_settings
 from mutx_reference_agent.stream import stream_events
 
 CHECKOUT = Path(__file__).resolve().parents[4]
+Answer = TypeVar("Answer")
 JSON = {"content-type": "application/json"}
 
 
@@ -59,8 +62,18 @@ class Bench:
         return await self.client.post("/v1/runs", json={"input": text, **more})
 
 
+def run_to_the_end(story: Coroutine[object, object, Answer]) -> Answer:
+    """Run in a loop of its own: `asyncio.run` would leave the thread without one, which Pulumi asks for."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(story)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
 def test_a_run_answers_whole(tmp_path):
-    answer = asyncio.run(Bench(tmp_path, SlowAgent()).run(id="one"))
+    answer = run_to_the_end(Bench(tmp_path, SlowAgent()).run(id="one"))
 
     assert answer.json() | {"trace_id": ""} == {
         "id": "one", "status": "completed", "trace_id": "", "output": "HELLO", "steps": 1,
@@ -82,7 +95,7 @@ def test_a_run_answers_whole(tmp_path):
 def test_every_refusal_is_a_problem(tmp_path, request_of, status, code):
     method, path, body, headers = request_of
 
-    answer = asyncio.run(
+    answer = run_to_the_end(
         Bench(tmp_path, SlowAgent()).client.request(method, path, content=body, headers=headers)
     )
 
@@ -95,7 +108,9 @@ def test_a_body_without_announced_length_is_counted(tmp_path):
         for _ in range(20):
             yield b" " * 100
 
-    answer = asyncio.run(Bench(tmp_path, SlowAgent()).client.post("/v1/runs", content=parts(), headers=JSON))
+    answer = run_to_the_end(
+        Bench(tmp_path, SlowAgent()).client.post("/v1/runs", content=parts(), headers=JSON)
+    )
 
     assert answer.json()["code"] == "body-too-large"
 
@@ -106,7 +121,7 @@ def test_more_runs_than_it_takes_are_refused_and_slots_come_back(tmp_path):
         first = await asyncio.gather(*(bench.run(stream=number % 2 == 0) for number in range(5)))
         return [each.status_code for each in first], await bench.run(), bench.admission.running
 
-    statuses, after, running = asyncio.run(story())
+    statuses, after, running = run_to_the_end(story())
 
     assert sorted(statuses) == [200, 200, 503, 503, 503]
     assert (after.status_code, running) == (200, 0)
@@ -116,7 +131,7 @@ def test_more_runs_than_it_takes_are_refused_and_slots_come_back(tmp_path):
 def test_a_run_that_takes_too_long_is_ended(tmp_path, is_stream):
     agent = SlowAgent(5)
 
-    answer = asyncio.run(Bench(tmp_path, agent, run_s=0.05).run(stream=is_stream))
+    answer = run_to_the_end(Bench(tmp_path, agent, run_s=0.05).run(stream=is_stream))
 
     assert "run-timeout" in answer.text
     assert (answer.status_code, agent.ended) == (200 if is_stream else 504, 1)
@@ -132,7 +147,7 @@ def test_a_stop_shortens_running_runs_and_refuses_new_ones(tmp_path):
         bench.admission.stop()
         return await running, await bench.run(), await bench.client.get("/readyz")
 
-    assert [answer.json()["code"] for answer in asyncio.run(story())] == ["agent-stopping"] * 3
+    assert [answer.json()["code"] for answer in run_to_the_end(story())] == ["agent-stopping"] * 3
 
 
 def test_a_paused_agent_refuses_before_it_reads(tmp_path):
@@ -147,7 +162,7 @@ def test_a_paused_agent_refuses_before_it_reads(tmp_path):
             await bench.client.get("/healthz"),
         )
 
-    paused, again, refused, health = asyncio.run(story())
+    paused, again, refused, health = run_to_the_end(story())
 
     assert paused.json() == again.json()
     assert (refused.status_code, refused.json()["code"]) == (409, "agent-paused")
@@ -156,7 +171,7 @@ def test_a_paused_agent_refuses_before_it_reads(tmp_path):
 
 def test_a_defect_is_answered_without_its_words(tmp_path):
     for is_stream in (False, True):
-        answer = asyncio.run(Bench(tmp_path, SlowAgent(failure=KeyError("canary"))).run(stream=is_stream))
+        answer = run_to_the_end(Bench(tmp_path, SlowAgent(failure=KeyError("canary"))).run(stream=is_stream))
         assert '"defect"' in answer.text
         assert "canary" not in answer.text
 
@@ -173,7 +188,7 @@ def test_a_stream_whose_reader_never_came_still_ends(tmp_path):
         stream_events("one", perform, ended.set)
         await asyncio.wait_for(ended.wait(), 1)
 
-    asyncio.run(story())
+    run_to_the_end(story())
 
 
 def test_a_quiet_stream_says_that_it_lives():
@@ -185,7 +200,7 @@ def test_a_quiet_stream_says_that_it_lives():
         response = stream_events("one", perform, lambda: None, keep_alive_s=0.02)
         return [part async for part in response.body_iterator]
 
-    parts = asyncio.run(story())
+    parts = run_to_the_end(story())
 
     assert b": alive\n\n" in parts
     assert b"provider-timeout" in parts[-1]
