@@ -16,6 +16,7 @@ DEPENDENT: dict[str, tuple[str, str]] = {
     "iam:PassRole": ("ec2:RunInstances", "a host is given its role, and flow logs theirs"),
     "kms:CreateGrant": ("ec2:RunInstances", "EC2 opens encrypted volumes by a grant of the caller's"),
     "kms:Decrypt": ("ec2:AttachVolume", "EC2 unwraps a data volume's key as the caller"),
+    "kms:Encrypt": ("ssm:PutParameter", "SSM seals a join document as the caller"),
     "kms:GenerateDataKey": ("s3:PutObject", "the buckets of history and archive encrypt under keys"),
     "kms:GenerateDataKeyWithoutPlaintext": (
         "ec2:CreateVolume",
@@ -40,7 +41,7 @@ _READ_ONLY = (
     "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcAttribute",
     "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs", "iam:ListInstanceProfiles", "iam:ListPolicies",
     "iam:ListRoles", "kms:ListAliases", "kms:ListKeys", "logs:DescribeLogGroups", "servicequotas:GetServiceQuota",
-    "sts:GetCallerIdentity",
+    "ssm:DescribeParameters", "sts:GetCallerIdentity",
 )  # fmt: skip
 _NETWORK = (
     "ec2:AllocateAddress", "ec2:AssociateRouteTable", "ec2:AttachInternetGateway",
@@ -81,8 +82,10 @@ _KEYS = (
 )  # fmt: skip
 _ALIASES = ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias")
 _BY_SERVICES = (
-    "kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:CreateGrant", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
 )  # fmt: skip
+_JOINING = ("ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:GetParameter", "ssm:PutParameter")
 _LOGS = (
     "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:FilterLogEvents", "logs:ListTagsForResource",
     "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource",
@@ -147,12 +150,22 @@ def deploy_grants(
         Grant("Keys", _KEYS, (arn("kms", "key/*"),), "keys that carry a tenant's tag", ours),
         Grant("Aliases", _ALIASES, (arn("kms", "alias/mutx/*"), arn("kms", "key/*")), "names of keys"),
         Grant(
-            "KeysByServices", _BY_SERVICES, (arn("kms", "key/*"),), "volumes, history and archive", used_by
+            "KeysByServices",
+            _BY_SERVICES,
+            (arn("kms", "key/*"),),
+            "volumes, history, archive and join documents",
+            used_by,
         ),
         Grant(
             "Logs", _LOGS, (arn("logs", "log-group:/mutx/*"),), "log groups, their retention, their events"
         ),
         Grant("Images", ("ssm:GetParameters",), (arn("ssm", "parameter/mutx/images/*"),), "baked images"),
+        Grant(
+            "Joining",
+            _JOINING,
+            (arn("ssm", "parameter/mutx/*/hosts/*"),),
+            "a host is told how to join, answers, and nothing of it is left",
+        ),
         Grant("Kept", _KEPT, kept_in, "who changed what, and archived logs: written once, read back"),
     )
 

@@ -103,7 +103,15 @@ def key_alias(tenant: str, purpose: str) -> str:
 
 def join_parameter(tenant: str, host: str) -> str:
     """Return the SSM parameter through which one host gets its join key (1011 characters)."""
-    return f"/mutx/{tenant}/hosts/{host}/join"
+    return f"{host_parameters(tenant)}{host}/join"
+
+
+def host_parameters(tenant: str) -> str:
+    """Return what the names of all SSM parameters of a tenant's hosts begin with.
+
+    No shorter: `/mutx/images/` holds the baked images, and a tenant may be called `images`.
+    """
+    return f"/mutx/{tenant}/hosts/"
 
 
 def join_unit(tenant: str, host: str) -> str:

@@ -129,6 +129,11 @@ class Offboarding:
                 deleted = self._stacks.destroy(plan, report=report)
                 written.changes = ChangeSet(changes=(*written.changes.changes, *deleted.changes))
                 done.append(deleted.summary())
+                # Outside the stack, and last: while a host lives, it may still answer there.
+                if parameters := self._cloud.in_account(plan.account).clear_parameters(
+                    plan.tenant, plan.region
+                ):
+                    done.append(f"{parameters} parameter(s) of its hosts deleted")
             with self._step(run, "prove", "prove that nothing else is left", report) as done:
                 flaws = [str(one) for one in self._tombstones(plan) if one.flaw]
                 left = self._cloud.in_account(plan.account).residue(plan.tenant, plan.region)

@@ -210,6 +210,9 @@ class Cloud(Protocol):
         Tombstones are not among it.
         """
 
+    def clear_parameters(self, tenant: str, region: str) -> int:
+        """Delete what joining left for a tenant's hosts, outside every stack; return how many there were."""
+
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         """Return what outlives a tenant's stack (its KMS keys), living or on its way out."""
 

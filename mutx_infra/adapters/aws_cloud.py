@@ -20,7 +20,7 @@ from mutx_infra.adapters.aws_observer import AwsObserver
 from mutx_infra.adapters.aws_session import AwsSession, translated
 from mutx_infra.capacity import Capacity
 from mutx_infra.errors import SpecError
-from mutx_infra.naming import PURPOSE_TAG, RETAINED_TAG, TENANT_TAG
+from mutx_infra.naming import PURPOSE_TAG, RETAINED_TAG, TENANT_TAG, host_parameters
 from mutx_infra.plan import TenantPlan
 from mutx_infra.records import LogEvent, Tombstone
 from mutx_infra.verification import TenantFacts
@@ -47,6 +47,8 @@ _IAM_KINDS = {
     "policy": ("list_policies", "Policies", "PolicyName"),
 }
 _AT_ONCE = 12
+_PARAMETERS_AT_ONCE = 10
+"""SSM deletes no more by one call."""
 
 
 class AwsCloud:
@@ -129,6 +131,7 @@ class AwsCloud:
                 for kind, (operation, key, name) in _IAM_KINDS.items()
                 for item in self._listing.below(operation, key, tenant)
             ]
+            left += [f"parameter {name}" for name in self._parameters(tenant, region)]
         return tuple(left)
 
     def log_groups(self, tenant: str, region: str) -> tuple[str, ...]:
@@ -152,6 +155,24 @@ class AwsCloud:
                         )
             except logs.exceptions.ResourceNotFoundException:
                 return
+
+    def clear_parameters(self, tenant: str, region: str) -> int:
+        """Delete the SSM parameters of a tenant's hosts; return how many there were."""
+        names = self._parameters(tenant, region)
+        ssm = self._session.client("ssm", region)
+        with translated("delete the parameters of the tenant's hosts"):
+            for start in range(0, len(names), _PARAMETERS_AT_ONCE):
+                ssm.delete_parameters(Names=names[start : start + _PARAMETERS_AT_ONCE])
+        return len(names)
+
+    def _parameters(self, tenant: str, region: str) -> list[str]:
+        """Return the names of the SSM parameters of a tenant's hosts, and never a value."""
+        filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [host_parameters(tenant)]}]
+        with translated("list the parameters of the tenant's hosts"):
+            found = self._listing.all(
+                "ssm", region, "describe_parameters", "Parameters", ParameterFilters=filters
+            )
+        return [item["Name"] for item in found]
 
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         """Return the tenant's KMS keys, living or on their way out; KMS can find them by their tags alone."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
+from mutx_infra import bootstrap
+from mutx_infra.access import targets_of
+from mutx_infra.adapters.aws_session import AwsSession
+from mutx_infra.adapters.ssm_join import SsmMailbox
 from mutx_infra.deploy_policy import DEPENDENT, RARE, archive_grants, deploy_grants
+from mutx_infra.errors import OutsideError
+from mutx_infra.joining import FixedTailnet, Joining
 from tests.support.checkout import Checkout
+from tests.support.hosts import MemoryKnownHosts
+from tests.support.specs import a_plan
 from tests.support.tenants import create, names_of
 
 OPEN = {
@@ -37,6 +46,7 @@ def recorded(checkout: Checkout) -> set[str]:
     recording = Recording(checkout.endpoint)
     checkout.write_spec("acme", tier="standard", tags={"a": "1"})
     made = create(checkout, "acme")
+    join(checkout, made["outputs"])
     checkout.write_spec("acme", tier="standard", tags={"b": "2"})
     create(checkout, "acme")
     for drift in drifts(checkout, made["outputs"]):
@@ -47,6 +57,19 @@ def recorded(checkout: Checkout) -> set[str]:
     checkout.run("tenant", "destroy", "acme", "--yes")
     checkout.run("archive", "verify", "acme")
     return recording.actions()
+
+
+def join(checkout: Checkout, outputs: Any) -> None:
+    """Tell two hosts how to join, look for their answers, and forget one of them."""
+    profile = checkout.root / ".mutx/sandbox/environment.yaml"
+    environment = bootstrap.load_environment(profile)
+    mailbox = SsmMailbox(AwsSession(environment.aws))
+    tailnet = FixedTailnet(IPv4Network("100.64.0.0/10"))
+    one, other = targets_of("acme", outputs, a_plan(tier="standard").flows)[:2]
+    joining = Joining(mailbox, tailnet, MemoryKnownHosts(), ("ssh-ed25519 AAAA",), bootstrap.SystemClock())
+    with pytest.raises(OutsideError, match="did not join within"):
+        joining.bring_in((one, other), within_s=0)
+    joining.forget((one,))
 
 
 class Recording:

@@ -157,6 +157,10 @@ def test_destroy_leaves_keys_on_their_way_out_and_the_tenant_can_come_back(
     checkout: Checkout, tenant: str
 ) -> None:
     before = create(checkout, tenant)["outputs"]["key_arns"]
+    ssm = checkout.aws("ssm")
+    for number in range(12):  # as joined hosts leave them; SSM deletes ten at a time
+        ssm.put_parameter(Name=f"/mutx/{tenant}/hosts/agent-{number}/join", Value="joined", Type="String")
+    ssm.put_parameter(Name=f"/mutx/{tenant}-else/hosts/agent-1/join", Value="joined", Type="String")
 
     destroyed = checkout.json("tenant", "destroy", tenant, "--yes")
     left, keys = resources_of(checkout, tenant), keys_of(checkout, tenant)
@@ -170,6 +174,9 @@ def test_destroy_leaves_keys_on_their_way_out_and_the_tenant_can_come_back(
     )
     assert keys == [(purpose, "PendingDeletion") for purpose in PURPOSES]
     assert left == []
+    beginning = [{"Key": "Name", "Option": "BeginsWith", "Values": [f"/mutx/{tenant}"]}]
+    parameters = ssm.describe_parameters(ParameterFilters=beginning)["Parameters"]
+    assert [found["Name"] for found in parameters] == [f"/mutx/{tenant}-else/hosts/agent-1/join"]
     assert set(before.values()).isdisjoint(again.values())
 
 

@@ -15,6 +15,7 @@ from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.history import RETENTION_DAYS, History
+from mutx_infra.naming import host_parameters
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.plan import Allocation, TenantPlan
@@ -39,6 +40,7 @@ class MemoryCloud:
     left: tuple[str, ...] = ()
     keys: dict[str, Tombstone] = field(default_factory=dict)
     limits: dict[Quota, float] = field(default_factory=dict)
+    parameters: set[str] = field(default_factory=set)
     logs: dict[str, list[LogEvent]] = field(default_factory=dict)
 
     def in_account(self, account: str) -> MemoryCloud:
@@ -66,6 +68,11 @@ class MemoryCloud:
     def observe(self, plan: TenantPlan) -> TenantFacts:
         return self.networks.get(plan.tenant, TenantFacts())
 
+    def clear_parameters(self, tenant: str, region: str) -> int:
+        mine = [name for name in self.parameters if name.startswith(host_parameters(tenant))]
+        self.parameters -= set(mine)
+        return len(mine)
+
     def tombstones(self, tenant: str, region: str) -> tuple[Tombstone, ...]:
         return tuple(key for key in self.keys.values() if key.id.startswith(tenant))
 
@@ -81,7 +88,10 @@ class MemoryCloud:
                 self.keys[key.id] = key.model_copy(update={"retained_until": f"in {days} days"})
 
     def residue(self, tenant: str, region: str) -> tuple[str, ...]:
-        return (*self.left, *([f"vpc of {tenant}"] if tenant in self.networks else []))
+        parameters = [
+            f"parameter {name}" for name in self.parameters if name.startswith(host_parameters(tenant))
+        ]
+        return (*self.left, *([f"vpc of {tenant}"] if tenant in self.networks else []), *parameters)
 
 
 @dataclass

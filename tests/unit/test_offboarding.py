@@ -47,6 +47,15 @@ def test_every_event_outlives_the_tenant(world: World, heard: Listener) -> None:
     assert {one.group: one.retention_days for one in done.logs}[HOSTS] == 365
 
 
+def test_what_joining_left_goes_with_the_tenant_and_nobody_else_s_does(world: World, heard: Listener) -> None:
+    others = {"/mutx/images/base", "/mutx/acme-2/hosts/agent-1/join"}
+    world.cloud.parameters = {"/mutx/acme/hosts/agent-1/join", *others}
+
+    world.onboarding().destroy("acme", heard)
+
+    assert world.cloud.parameters == others
+
+
 def test_the_tombstones_are_the_keys_and_every_object_of_history_and_archive(
     world: World, heard: Listener
 ) -> None:
