@@ -12,7 +12,13 @@ from mutx_infra.cli.output import emit
 from pydantic import TypeAdapter, ValidationError
 
 from mutx_infra import bootstrap
-from mutx_infra.deploy_policy import after_hand_over, archive_grants, deploy_documents
+from mutx_infra.deploy_policy import (
+    after_hand_over,
+    archive_grants,
+    deploy_documents,
+    platform_archive_grants,
+    platform_grants,
+)
 from mutx_infra.environment import Environment
 from mutx_infra.grants import document
 from mutx_infra.naming import role_arn
@@ -31,7 +37,8 @@ def policy(
 ) -> None:
     """Print the policies of the role that deploys: what the toolkit calls, and nothing else, as JSON by name.
 
-    For the account of the archive (`archive.account`, where it is one of its own): what the role there needs.
+    `mutx-platform` is for the role that builds the platform alone. For the account of the archive (`archive.account`,
+    where it is one of its own): what the role there needs to keep logs, and to build the archive.
     """
     _require(Region, region, "--region")
     if account is not None:
@@ -55,7 +62,8 @@ def _documents(profile: Environment, account: str, region: str) -> dict[str, str
     if archive is not None and account == archive.account != home:
         key_region = parse_qs(urlsplit(archive.url).query).get("region", [region])[0]
         grants = archive_grants(account, _bucket(archive.url) or "NO-ARCHIVE-BUCKET", key_region)
-        return {"mutx-deploy-archive": document(grants)}
+        build = platform_archive_grants(account, region)
+        return {"mutx-deploy-archive": document(grants), "mutx-platform-archive": document(build)}
     urls = [profile.history.url] if profile.history else []
     if archive is not None and archive.account in {None, home}:
         urls.append(archive.url)
@@ -64,9 +72,13 @@ def _documents(profile: Environment, account: str, region: str) -> dict[str, str
         home
     }
     roles = [role_arn(other, role.name, region) for other in sorted(others)] if role else []
-    return deploy_documents(
-        account, region, buckets or ["NO-HISTORY-BUCKET"], roles if account == home else ()
-    )
+    if account != home:
+        return deploy_documents(account, region, buckets or ["NO-HISTORY-BUCKET"])
+    build = document(platform_grants(account, region))
+    return {
+        **deploy_documents(account, region, buckets or ["NO-HISTORY-BUCKET"], roles),
+        "mutx-platform": build,
+    }
 
 
 def _bucket(url: str) -> str | None:

@@ -96,6 +96,17 @@ _KEPT = (
     "s3:PutObjectVersionTagging",
 )  # fmt: skip
 
+_BUCKETS = (
+    "s3:CreateBucket", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketTagging", "s3:GetBucketVersioning", "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration", "s3:ListBucket", "s3:PutBucketObjectLockConfiguration", "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
+)  # fmt: skip
+_ARCHIVE_LOOK = ("kms:ListAliases", "kms:ListKeys", "s3:ListAllMyBuckets", "sts:GetCallerIdentity")
+STATE = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+"""What the engine itself calls where `pulumi.backend_url` is the platform's bucket."""
+
 AFTER_HAND_OVER = (
     "ec2-instance-connect:SendSSHPublicKey", "ec2:AssociateIamInstanceProfile", "ec2:AttachVolume",
     "ec2:CreateImage", "ec2:CreateSnapshot", "ec2:CreateSnapshots", "ec2:DetachVolume",
@@ -188,6 +199,42 @@ def archive_grants(account: str, bucket: str, key_region: str) -> tuple[Grant, .
             "ArchiveKey", ("kms:Decrypt", "kms:GenerateDataKey"), keys, "the archive's bucket encrypts", by_s3
         ),
     )
+
+
+def platform_grants(account: str, region: str) -> tuple[Grant, ...]:
+    """Return what a role needs beside `deploy_grants` to build the platform in its own account.
+
+    Nothing here lets it delete a bucket, an object that is locked, or a lock.
+    """
+    partition = naming.partition(region)
+    state = f"arn:{partition}:s3:::{naming.bucket_name('state', account, region)}"
+    return (
+        Grant("ListBuckets", ("s3:ListAllMyBuckets",), ("*",), "IAM cannot limit this to resources"),
+        _buckets(account, region),
+        Grant("State", STATE, (state, f"{state}/*"), "the engine keeps the stacks' states there"),
+    )
+
+
+def platform_archive_grants(account: str, region: str) -> tuple[Grant, ...]:
+    """Return what the role needs that is entered to build the archive in an account of its own."""
+    partition = naming.partition(region)
+
+    def kms(resource: str) -> str:
+        return f"arn:{partition}:kms:{region}:{account}:{resource}"
+
+    ours = {"StringLike": {"aws:ResourceTag/mutx:tenant": "*"}}
+    return (
+        Grant("Look", _ARCHIVE_LOOK, ("*",), "IAM cannot limit these to resources"),
+        _buckets(account, region),
+        Grant("NewKeys", ("kms:CreateKey",), ("*",), "a key that does not exist yet has no ARN"),
+        Grant("Keys", _KEYS, (kms("key/*"),), "the archive's key", ours),
+        Grant("Aliases", _ALIASES, (kms("alias/mutx/*"), kms("key/*")), "its name"),
+    )
+
+
+def _buckets(account: str, region: str) -> Grant:
+    where = f"arn:{naming.partition(region)}:s3:::mutx-*-{account}-{region}"
+    return Grant("Buckets", _BUCKETS, (where,), "buckets are made, closed, encrypted and locked")
 
 
 def deploy_documents(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -19,6 +18,7 @@ from mutx_infra.errors import OutsideError
 from mutx_infra.joining import FixedTailnet, Joining
 from tests.support.checkout import Checkout
 from tests.support.hosts import MemoryKnownHosts
+from tests.support.recording import Recording
 from tests.support.specs import a_plan
 from tests.support.tenants import create, names_of
 
@@ -70,39 +70,6 @@ def join(checkout: Checkout, outputs: Any) -> None:
     with pytest.raises(OutsideError, match="did not join within"):
         joining.bring_in((one, other), within_s=0)
     joining.forget((one,))
-
-
-class Recording:
-    """What the sandbox's AWS was asked for, without what the test itself asks."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._url = f"{endpoint}/mutx-api/actions"
-        self._kept: set[str] = set()
-        self._take()
-        self._kept.clear()
-
-    def actions(self) -> set[str]:
-        self._take()
-        return self._kept
-
-    def paused(self) -> Any:
-        from contextlib import contextmanager  # noqa: PLC0415
-
-        @contextmanager
-        def pause() -> Iterator[None]:
-            self._take()
-            yield
-            kept = set(self._kept)
-            self._take()
-            self._kept = kept
-
-        return pause()
-
-    def _take(self) -> None:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(self._url, method="DELETE")  # noqa: S310 - on loopback
-        with opener.open(request, timeout=10) as answer:
-            self._kept |= set(json.loads(answer.read()))
 
 
 def drifts(checkout: Checkout, outputs: Any) -> list[Callable[[], object]]:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from mutx_infra.deploy_policy import STATE, deploy_grants, platform_archive_grants, platform_grants
 from tests.support.checkout import Checkout, copy_platform, make_checkout
+from tests.support.recording import Recording
 from tests.support.tenants import create
 
 
@@ -17,12 +19,13 @@ from tests.support.tenants import create
 def platform(checkout: Checkout) -> Any:
     """The platform of the repository, made once for all tests; each leaves it as planned."""
     copy_platform(checkout)
+    recording = Recording(checkout.endpoint)
     preview = checkout.json("platform", "preview", expect=10)
     made = checkout.json("platform", "create", "--plan", preview["digest"])
-    return {**made, "preview": preview}
+    return {**made, "preview": preview, "recorded": recording.actions()}
 
 
-ARCHIVE_ACCOUNT = "310987654321"
+HOME, ARCHIVE_ACCOUNT = "123456789012", "310987654321"
 
 
 def owner_of(key: str) -> str | None:
@@ -178,3 +181,16 @@ def test_it_cannot_be_destroyed(checkout: Checkout, platform: Any) -> None:
 @pytest.mark.usefixtures("beside")
 def test_a_tenant_beside_the_platform_is_none_of_its_business(checkout: Checkout) -> None:
     assert checkout.json("platform", "create")["changes"]["resources"] == []
+
+
+def test_building_it_calls_what_its_roles_are_granted_and_they_are_granted_no_more(platform: Any) -> None:
+    home = {action for grant in platform_grants(HOME, "eu-west-1") for action in grant.actions}
+    apart = {
+        action for grant in platform_archive_grants(ARCHIVE_ACCOUNT, "eu-west-1") for action in grant.actions
+    }
+    tenants = {action for grant in deploy_grants(HOME, "eu-west-1", ["b"], ["r"]) for action in grant.actions}
+
+    assert sorted(platform["recorded"] - home - apart - tenants) == []
+    # What the engine asks of its own bucket, and what repairs keys that somebody changed, is tried elsewhere.
+    assert sorted(home - platform["recorded"] - set(STATE)) == []
+    assert sorted(apart - platform["recorded"] - tenants) == []

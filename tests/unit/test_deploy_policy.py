@@ -12,6 +12,8 @@ from mutx_infra.deploy_policy import (
     archive_grants,
     deploy_documents,
     deploy_grants,
+    platform_archive_grants,
+    platform_grants,
 )
 
 LIMIT = 6144
@@ -96,3 +98,27 @@ def test_hand_over_leaves_the_platform_able_to_destroy() -> None:
     assert not {"ec2:TerminateInstances", "ec2:DeleteVolume", "kms:ScheduleKeyDeletion"} & set(
         AFTER_HAND_OVER
     )
+
+
+def test_who_builds_the_platform_cannot_take_away_what_must_be_kept() -> None:
+    grants = (
+        *platform_grants("123456789012", "eu-west-1"),
+        *platform_archive_grants("310987654321", "eu-west-1"),
+    )
+    actions = {action for grant in grants for action in grant.actions if grant.sid != "State"}
+
+    assert not {
+        a for a in actions if a.startswith(("s3:Delete", "s3:Bypass", "s3:PutObjectRet", "s3:PutObjectLegal"))
+    }
+    assert not [action for action in actions if set("*?") & set(action)]
+    (state,) = [grant for grant in grants if grant.sid == "State"]
+    assert state.resources[0] == "arn:aws:s3:::mutx-state-123456789012-eu-west-1"
+    everywhere = {a for grant in grants if "*" in grant.resources for a in grant.actions}
+    assert everywhere <= {
+        "kms:CreateKey",
+        "kms:ListAliases",
+        "kms:ListKeys",
+        "s3:ListAllMyBuckets",
+        "sts:GetCallerIdentity",
+    }
+    assert all(grant.reason for grant in grants)
