@@ -209,7 +209,7 @@ def test_every_command_of_the_example_workflow_exists() -> None:
     ]
     ours = [line.replace('"$STACK"', "acme") for line in lines if "mutx-infra " in line]
 
-    assert len(ours) == 4
+    assert len(ours) == 5
     for line in ours:
         parse(line.partition("bin/")[2].partition(" >")[0])
 
