@@ -40,9 +40,10 @@ def standing(checkout: Checkout) -> Any:
 
 
 def buckets_in(checkout: Checkout, account: str) -> list[str]:
-    """The platform's buckets in an account."""
+    """The platform's buckets in an account, without those that the sandbox has from its beginning."""
     found = checkout.aws("s3", account=None if account == HOME else account).list_buckets()["Buckets"]
-    return sorted(bucket["Name"] for bucket in found if bucket["Name"].startswith("mutx-"))
+    names = {bucket["Name"] for bucket in found if bucket["Name"].startswith("mutx-")}
+    return sorted(names - {"mutx-archive-sandbox", "mutx-history-sandbox"})
 
 
 def archive_keys_in(checkout: Checkout, account: str) -> list[str]:
@@ -92,7 +93,8 @@ def test_a_wrong_external_id_is_refused_before_anything_is_made(fresh: Checkout)
 
 
 def test_an_account_that_the_profile_does_not_pin_is_refused(fresh: Checkout) -> None:
-    environment = fresh.profile("other", aws={"archive_account": "210987654321"})
+    another = "210987654321"
+    environment = fresh.profile("other", aws={"archive_account": another}, archive={"account": another})
     unpinned = fresh.profile("none", aws={"archive_account": None})
 
     other = fresh.run("platform", "create", "-e", environment, expect=4).stderr
