@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import make_checkout
 from tests.support.machines import SSH, SSH_KEYGEN, Answer, Hosts, Visitor
 from tests.support.playbook import Logins, Outcome, Playbook, new_logins
 
@@ -28,6 +30,15 @@ class Converged:
     ) -> None:
         self.playbook, self.check, self.first = playbook, check, first
         self.logins, self.session = logins, session
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Two hosts of this file's own: once hardened, they are nothing that other tests expect."""
+    made = Hosts(make_checkout(tmp_path_factory.mktemp("roles") / "check out"))
+    made.up("2")
+    yield made
+    made.checkout.run("sandbox", "down")
 
 
 @pytest.fixture(scope="module")
