@@ -62,8 +62,10 @@ def _documents(profile: Environment, account: str, region: str) -> dict[str, str
     if archive is not None and account == archive.account != home:
         key_region = parse_qs(urlsplit(archive.url).query).get("region", [region])[0]
         grants = archive_grants(account, _bucket(archive.url) or "NO-ARCHIVE-BUCKET", key_region)
-        build = platform_archive_grants(account, region)
-        return {"mutx-deploy-archive": document(grants), "mutx-platform-archive": document(build)}
+        return {
+            "mutx-deploy-archive": document(grants),
+            "mutx-platform-archive": document(platform_archive_grants(account, region)),
+        }
     urls = [profile.history.url] if profile.history else []
     if archive is not None and archive.account in {None, home}:
         urls.append(archive.url)
@@ -74,10 +76,9 @@ def _documents(profile: Environment, account: str, region: str) -> dict[str, str
     roles = [role_arn(other, role.name, region) for other in sorted(others)] if role else []
     if account != home:
         return deploy_documents(account, region, buckets or ["NO-HISTORY-BUCKET"])
-    build = document(platform_grants(account, region))
     return {
         **deploy_documents(account, region, buckets or ["NO-HISTORY-BUCKET"], roles),
-        "mutx-platform": build,
+        "mutx-platform": document(platform_grants(account, region)),
     }
 
 

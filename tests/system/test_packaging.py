@@ -52,13 +52,16 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_wheel_has_every_mapped_package_and_no_tests(wheel, checkout):
+def test_the_wheel_has_every_mapped_package_and_no_tests_but_the_compliance_suites(wheel, checkout):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
 
     assert tops == {"mutx_infra", "mutx_sandbox"}
     assert not [
-        name for name in names if "/tests/" in name or Path(name).name.startswith(("test_", "conftest"))
+        name
+        for name in names
+        if not name.startswith("mutx_infra/compliance/")
+        and ("/tests/" in name or Path(name).name.startswith(("test_", "conftest")))
     ]
 
 
@@ -67,6 +70,7 @@ def test_the_wheel_has_every_mapped_package_and_no_tests(wheel, checkout):
     [
         ("mutx_infra", "mutx_infra"),
         ("cli", "mutx_infra/cli"),
+        ("tests/compliance", "mutx_infra/compliance"),
         ("stacks", "mutx_infra/stacks"),
         ("playbooks", "mutx_infra/playbooks"),
         ("templates", "mutx_infra/templates"),
