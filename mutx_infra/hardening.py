@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
-from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
+from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.evidence import Bundle, Subject, Waiver, with_waivers
 from mutx_infra.host_records import Configured, HostOutcome, HostState
 from mutx_infra.inventory import Inventory, make_inventory
@@ -26,6 +25,7 @@ from mutx_infra.ports import (
     Registry,
 )
 from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord
+from mutx_infra.runs import closing
 
 JOIN_WITHIN_S = 300.0
 """An instance that was just started boots, gets its identity and joins within this time."""
@@ -128,7 +128,7 @@ class HostCare:
             known = self._known(tenant, (*hosts, *self._failed(tenant)) if failed_only else hosts)
             run = self._journal.begin(tenant, RunKind.HARDEN, known.plan.digest, self._owner)
             with (
-                self._closing(run),
+                closing(self._journal, run),
                 self._chronicle.writing(
                     run, known.record.spec, known.record.allocation, known.plan
                 ) as written,
@@ -231,15 +231,6 @@ class HostCare:
             is_production=not self._environment.is_loopback,
             plan_digest=plan.digest,
         )
-
-    @contextmanager
-    def _closing(self, run: RunRecord) -> Iterator[None]:
-        try:
-            yield
-        except (MutxInfraError, KeyboardInterrupt):
-            self._journal.end(run.id, succeeded=False)
-            raise
-        self._journal.end(run.id, succeeded=True)
 
 
 def _as_changes(configured: Configured) -> ChangeSet:

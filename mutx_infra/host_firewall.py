@@ -11,14 +11,14 @@ from ipaddress import IPv4Network
 
 from pydantic import BaseModel, ConfigDict
 
+from mutx_infra.access import TAILNET_INTERFACE
+from mutx_infra.firewall import ANYWHERE
 from mutx_infra.flows import LAYER_OF, Carrier, Flow, Outside, Role
 from mutx_infra.plan import TenantPlan
 
-TAILNET_INTERFACE = "tailscale0"
 TAILNET_RANGES = ("100.64.0.0/10", "fd7a:115c:a1e0::/48")
 """Where tailnet addresses come from (Tailscale documentation, "IP pool" and "IPv6 addresses")."""
 
-ANYWHERE = "0.0.0.0/0"
 METADATA = "169.254.169.254/32"
 TIME_SYNC = "169.254.169.123/32"
 RESOLVER = "169.254.169.253/32"

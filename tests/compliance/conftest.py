@@ -44,11 +44,6 @@ class Unit:
         return self.enabled in {"enabled", "static", "alias"} and self.active == "active"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _bytecode_stays_away() -> None:
-    """Nothing is prepared: a look leaves no trace on the host."""
-
-
 @pytest.fixture(scope="module")
 def variables(host: Host, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The host's variables in the inventory; {} where the hosts were named without one."""

@@ -6,15 +6,11 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
 
+from mutx_infra.access import TAILNET_INTERFACE
 from mutx_infra.addressing import Layer
+from mutx_infra.firewall import ANYWHERE
 from mutx_infra.flows import HOST_ROLES, LAYER_OF, PLATFORM_ROLES, Carrier, Outside, Role
-from mutx_infra.host_firewall import (
-    ANYWHERE,
-    TAILNET_INTERFACE,
-    TAILNET_RANGES,
-    incoming_rules,
-    outgoing_rules,
-)
+from mutx_infra.host_firewall import TAILNET_RANGES, incoming_rules, outgoing_rules
 from mutx_infra.plan import TenantPlan
 from tests.support.specs import a_plan
 
