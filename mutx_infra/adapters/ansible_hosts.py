@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from mutx_infra.adapters.ansible_events import EventCollector
 from mutx_infra.adapters.ansible_inventory import render_inventory
 from mutx_infra.adapters.ssh_files import SshFileStore
-from mutx_infra.adapters.supervised import GRACE_S, SupervisedCommands, is_at_work
+from mutx_infra.adapters.supervised import GRACE_S, SupervisedCommands, is_at_work, tool_environment
 from mutx_infra.errors import OutsideError
 from mutx_infra.host_records import Configured
 from mutx_infra.inventory import Inventory
@@ -27,7 +26,6 @@ LIMIT_S = 3600.0
 PLAYBOOK = "provision.yml"
 FORKS = 10
 KEPT_RUNS = 20
-_PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "SSH_AUTH_SOCK")
 _IDENT = "run"
 _SETTINGS = {
     "ANSIBLE_FORCE_COLOR": "false",
@@ -61,7 +59,7 @@ class AnsibleHosts:
         sleep: Callable[[float], None],
     ) -> None:
         self._ssh, self._sleep = ssh, sleep
-        self._variables = {name: variables[name] for name in _PASSED if name in variables}
+        self._variables = tool_environment(variables)
         self._root = state / "hosts" / environment
         self._commands = SupervisedCommands(limit_s=LIMIT_S)
 
@@ -103,11 +101,9 @@ class AnsibleHosts:
         )
 
     def _environment(self, directory: Path, sockets: Path) -> dict[str, str]:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{self._variables.get('PATH', os.defpath)}"
         return {
             **self._variables,
             **_SETTINGS,
-            "PATH": programs,
             "ANSIBLE_HOME": str(directory / "ansible"),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
             "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),

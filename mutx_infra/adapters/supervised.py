@@ -20,6 +20,8 @@ GRACE_S = 10.0
 
 Listener = Callable[[str], object]
 
+_PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER")
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -122,6 +124,12 @@ class SupervisedCommands:
         with self._lock:
             for pipe in self._pipes:
                 os.write(pipe, b".")
+
+
+def tool_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of Ansible and pytest: named parts of ours, our own interpreter's programs first."""
+    passed = {name: variables[name] for name in _PASSED if name in variables}
+    return {**passed, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{passed.get('PATH', os.defpath)}"}
 
 
 def is_at_work(directory: str) -> bool:

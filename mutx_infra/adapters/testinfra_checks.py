@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from mutx_infra.adapters.ansible_inventory import render_inventory
 from mutx_infra.adapters.ssh_files import SshFileStore
-from mutx_infra.adapters.supervised import Ended, SupervisedCommands
+from mutx_infra.adapters.supervised import Ended, SupervisedCommands, tool_environment
 from mutx_infra.errors import OutsideError
 from mutx_infra.evidence import Check
 from mutx_infra.inventory import Inventory, InventoryHost
@@ -22,7 +21,6 @@ LIMIT_S = 600.0
 """One host's time limit."""
 AT_ONCE = 4
 SUITE = "mutx_infra.compliance"
-_PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "SSH_AUTH_SOCK")
 _TOOLS = ("mutx-infra", "pytest-testinfra", "pytest", "ansible-core")
 _USABLE_STATUS = (0, 1)
 """pytest's exit status where tests ran: all passed, or some failed."""
@@ -40,7 +38,7 @@ class TestinfraAuditor:
 
     def __init__(self, ssh: SshFileStore, variables: Mapping[str, str]) -> None:
         self._ssh = ssh
-        self._variables = {name: variables[name] for name in _PASSED if name in variables}
+        self._variables = tool_environment(variables)
         self._commands = SupervisedCommands(limit_s=LIMIT_S)
 
     def tools(self) -> dict[str, str]:
@@ -77,10 +75,8 @@ class TestinfraAuditor:
         return sorted(found, key=lambda check: check.control)
 
     def _environment(self, directory: Path) -> dict[str, str]:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{self._variables.get('PATH', os.defpath)}"
         return {
             **self._variables,
-            "PATH": programs,
             "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
             "ANSIBLE_HOME": str(directory / "ansible"),
             "PYTHONDONTWRITEBYTECODE": "1",

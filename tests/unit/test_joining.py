@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from mutx_infra.access import HostKey, HostTarget
 from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.joining import FixedTailnet, JoinDocument, Joining, JoinReport, TailnetPass
+from tests.support.hosts import MemoryKnownHosts
 from tests.support.registry import HandClock
 
 KEY = "ssh-ed25519 " + "A" * 68
@@ -51,19 +52,6 @@ class MemoryMailbox:
 
     def clear(self, host: HostTarget) -> None:
         self.reports.pop(host.name, None)
-
-
-@dataclass
-class MemoryKnownHosts:
-    """`KnownHosts`."""
-
-    by_tenant: dict[str, dict[str, HostKey]] = field(default_factory=dict)
-
-    def read(self, tenant: str) -> dict[str, HostKey]:
-        return dict(self.by_tenant.get(tenant, {}))
-
-    def write(self, tenant: str, keys: dict[str, HostKey]) -> None:
-        self.by_tenant[tenant] = dict(keys)
 
 
 def a_joining(mailbox: MemoryMailbox, known: MemoryKnownHosts | None = None) -> Joining:
