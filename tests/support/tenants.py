@@ -109,7 +109,9 @@ def recorded(checkout: Checkout, tenant: str) -> int:
     """How many resources the engine's state holds now."""
     for state in (checkout.root / ".mutx/sandbox/pulumi").rglob(f"stacks/*/{tenant}.json"):
         with suppress(OSError, ValueError):
-            return len(json.loads(state.read_text())["checkpoint"]["latest"].get("resources") or [])
+            # A stack that was only initialised has no `latest` yet.
+            latest = json.loads(state.read_text())["checkpoint"].get("latest") or {}
+            return len(latest.get("resources") or [])
     return 0
 
 
