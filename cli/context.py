@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,9 @@ import typer
 from mutx_infra.cli.output import Format, Output
 
 from mutx_infra import bootstrap
+from mutx_infra.hardening import HostCare
 from mutx_infra.onboarding import Onboarding
+from mutx_infra.ports import Reporter
 from mutx_infra.settings import Settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for `--output json`.")]
@@ -66,6 +70,19 @@ def onboarding_for(environment: str | None) -> Onboarding:
     """Return the use cases of the chosen environment."""
     process = bootstrap.this_process()
     return bootstrap.make_onboarding(process, bootstrap.settings_of(process, environment))
+
+
+def care_on_create(environment: str | None, report: Reporter) -> Callable[[], HostCare] | None:
+    """Return what hardens hosts once their stack stands; None where the profile leaves them alone."""
+    process = bootstrap.this_process()
+    settings = bootstrap.settings_of(process, environment)
+    profile = bootstrap.load_environment(settings.require_environment())
+    if profile.hosts is None:
+        report.note(
+            f"the hosts are not hardened: the profile {profile.name} does not say how to reach them (`hosts`)"
+        )
+        return None
+    return partial(bootstrap.make_host_care, process, settings) if profile.hosts.on_create else None
 
 
 def current_settings(environment: str | None = None) -> Settings:

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli.host_progress import HostConsole
+from mutx_infra.cli.host_views import show_run
 from mutx_infra.cli.output import Format, Output, emit
 
 from mutx_infra import bootstrap
 from mutx_infra.errors import CHANGES_PENDING, VerificationError
 from mutx_infra.evidence import Check, Verdict
 from mutx_infra.hardening import Audit, HostCare, HostsFailedError
-from mutx_infra.host_records import Configured, HostOutcome
 
 app = typer.Typer(no_args_is_help=True, help="Harden a tenant's hosts by the playbooks, and check them.")
 
@@ -95,9 +95,9 @@ def harden(
         else:
             configured = care.harden(tenant, report, hosts=hosts, failed_only=failed)
     except HostsFailedError as exc:
-        _show_run(out, tenant, exc.configured)
+        show_run(out, tenant, exc.configured)
         raise
-    _show_run(out, tenant, configured)
+    show_run(out, tenant, configured)
     if (check or diff) and configured.changed:
         raise typer.Exit(CHANGES_PENDING)
 
@@ -127,32 +127,6 @@ def check(
 
 def _care(environment: str | None) -> HostCare:
     return bootstrap.make_host_care(bootstrap.this_process(), c.current_settings(environment))
-
-
-def _show_run(out: Output, tenant: str, configured: Configured) -> None:
-    if out.format is Format.JSON:
-        out.data({"tenant": tenant, **configured.model_dump(mode="json")})
-        return
-    out.table(
-        ("host", "state", "tasks", "changed", "reason"),
-        [(o.host, str(o.state), str(o.tasks), str(len(o.changes)), o.reason) for o in configured.hosts],
-    )
-    for outcome in configured.changed:
-        for line in _differences(outcome):
-            out.say(line)
-    out.say(f"{configured.summary()} in {configured.duration_s:.1f} s; printed: {configured.artifacts}")
-
-
-def _differences(outcome: HostOutcome) -> list[str]:
-    return [
-        line
-        for change in outcome.changes
-        if change.difference
-        for line in (
-            f"{outcome.host}: {change.task}",
-            *(f"  {text}" for text in change.difference.splitlines()),
-        )
-    ]
 
 
 def _show_audit(out: Output, audit: Audit, *, everything: bool) -> None:

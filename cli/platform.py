@@ -63,7 +63,7 @@ def create(
 ) -> None:
     """Create the platform from its spec, or converge it; ends in a check of what is there."""
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
-    made = tenant.create_spec(_spec(file), environment, out, refresh=refresh, digest=plan)
+    made = tenant.create_spec(_spec(file), environment, out, refresh=refresh, digest=plan, hosts=False)
     out.say(f"log archive: {archive_text(made.plan.account, made.plan.archive_account)}")
 
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mutx_infra.cli import context as c
 from mutx_infra.cli import guide, history
+from mutx_infra.cli.host_progress import HostConsole
+from mutx_infra.cli.host_views import show_run
 from mutx_infra.cli.output import ConsoleReporter, Format, Output
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
+    built_json,
     change_rows,
     destruction_json,
     estimate_rows,
-    outcome_json,
     plan_rows,
     preview_json,
     record_json,
@@ -27,6 +29,7 @@ from mutx_infra.cli.tenant_views import (
     tombstone_rows,
 )
 
+from mutx_infra.building import with_hosts
 from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
 from mutx_infra.onboarding import Outcome
 from mutx_infra.prices import estimate
@@ -41,6 +44,9 @@ app = typer.Typer(no_args_is_help=True, help="Create, look at and destroy tenant
 SpecOption = Annotated[
     Path | None,
     typer.Option("--file", "-f", metavar="SPEC", help="The tenant's spec. Default: tenants/TENANT.yaml."),
+]
+HostsOption = Annotated[
+    bool, typer.Option("--hosts/--no-hosts", help="Harden the hosts at the end, where the profile says how.")
 ]
 OptionalTenant = Annotated[
     str | None, typer.Argument(metavar="[TENANT]", help="The tenant's id.", autocompletion=c.tenant_names)
@@ -100,6 +106,7 @@ def create(
         ),
     ] = None,
     yes: c.YesOption = False,
+    hosts: HostsOption = True,
     refresh: c.RefreshOption = True,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
@@ -107,7 +114,7 @@ def create(
     progress: c.ProgressOption = True,
     verbose: c.VerboseOption = False,
 ) -> None:
-    """Create a tenant from its spec, or converge it where it exists; ends in a check of the live network.
+    """Create a tenant from its spec, or converge it where it exists: network, check of what is live, hosts.
 
     On a terminal, without a spec, it asks for what the spec needs, shows the plan, and asks before it makes anything.
     """
@@ -125,6 +132,7 @@ def create(
         digest=plan,
         replace=tuple(replace or ()),
         must_confirm=is_guided and not yes,
+        hosts=hosts,
     )
 
 
@@ -137,6 +145,7 @@ def create_spec(
     digest: str | None,
     replace: tuple[str, ...] = (),
     must_confirm: bool = False,
+    hosts: bool = True,
 ) -> Outcome:
     """Create what a spec's file describes, and show it."""
     loaded = _load(spec)
@@ -146,13 +155,11 @@ def create_spec(
             seen = onboarding.preview(loaded.spec, loaded.files, refresh=refresh)
             guide.confirm(seen)
             digest = digest or seen.plan.digest
+        report = HostConsole(out)
         outcome = onboarding.create(
-            loaded.spec, loaded.files, ConsoleReporter(out), refresh=refresh, digest=digest, replace=replace
+            loaded.spec, loaded.files, report, refresh=refresh, digest=digest, replace=replace
         )
-    if out.format is Format.JSON:
-        out.data(outcome_json(outcome))
-    else:
-        out.table(("tenant", outcome.record.spec.id), [*allocation_rows(outcome.record)])
+    _finish(outcome, environment, report, out, hosts=hosts)
     return outcome
 
 
@@ -168,11 +175,12 @@ def resume(
 ) -> None:
     """Finish what the tenant's last run left, be it a create or a destroy."""
     out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress, verbose=verbose)
-    outcome = c.onboarding_for(environment).resume(tenant, ConsoleReporter(out))
-    if out.format is Format.JSON:
-        out.data(outcome_json(outcome) if outcome else {"tenant": tenant, "state": "destroyed"})
-    elif outcome is not None:
-        out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
+    report = HostConsole(out)
+    outcome = c.onboarding_for(environment).resume(tenant, report)
+    if outcome is not None:
+        _finish(outcome, environment, report, out)
+    elif out.format is Format.JSON:
+        out.data({"tenant": tenant, "state": "destroyed"})
 
 
 @app.command("list", epilog="Example: mutx-infra tenant list --json")
@@ -298,20 +306,13 @@ def rollback(
             out.say("  " + "  ".join(row).rstrip())
         out.say(f"This brings {tenant} back to the spec of entry {to}: {seen.changes.summary()}.")
         _confirm(tenant, f"mutx-infra tenant rollback {tenant} --to {to} --yes")
+    report = HostConsole(out)
     outcome = onboarding.create(
-        spec,
-        files,
-        ConsoleReporter(out),
-        refresh=refresh,
-        digest=seen.plan.digest,
-        kind=RunKind.ROLLBACK,
+        spec, files, report, refresh=refresh, digest=seen.plan.digest, kind=RunKind.ROLLBACK
     )
     files.write_spec(spec, to)
     out.say(f"{files.spec_path} now holds that spec; commit it")
-    if out.format is Format.JSON:
-        out.data(outcome_json(outcome))
-        return
-    out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
+    _finish(outcome, environment, report, out)
 
 
 @app.command(epilog="Example: mutx-infra tenant destroy acme --yes")
@@ -365,6 +366,22 @@ def unlock(
         out.data(
             {"tenant": tenant, "was_locked_by": broken.owner.model_dump(mode="json") if broken else None}
         )
+
+
+def _finish(
+    outcome: Outcome, environment: str | None, report: HostConsole, out: Output, *, hosts: bool = True
+) -> None:
+    """Have the hosts follow their stack, and show both."""
+    built = with_hosts(outcome, c.care_on_create(environment, report) if hosts else None, report)
+    tenant = outcome.record.spec.id
+    if out.format is Format.JSON:
+        out.data(built_json(built))
+    else:
+        out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
+        if built.configured is not None:
+            show_run(out, tenant, built.configured)
+    if built.failure is not None:
+        raise built.failure
 
 
 @contextmanager

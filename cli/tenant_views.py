@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from mutx_infra.building import Built
 from mutx_infra.changes import ChangeSet
 from mutx_infra.hosts import HostPlan
 from mutx_infra.offboarding import Destruction
-from mutx_infra.onboarding import Outcome, Preview
+from mutx_infra.onboarding import Preview
 from mutx_infra.plan import TenantPlan
 from mutx_infra.prices import Estimate, as_json, estimate
 from mutx_infra.profile_fields import archive_text
@@ -152,12 +153,13 @@ def tombstone_rows(tombstones: Sequence[Tombstone]) -> Rows:
     ]
 
 
-def outcome_json(outcome: Outcome) -> dict[str, object]:
-    """Return what a create did, for programs."""
+def built_json(built: Built) -> dict[str, object]:
+    """Return what a create did, for programs; `hosts` is null where they were left alone."""
     return {
-        **record_json(outcome.record),
-        "changes": changes_json(outcome.changes),
-        "facts_checked": outcome.facts_checked,
+        **record_json(built.outcome.record),
+        "changes": changes_json(built.outcome.changes),
+        "facts_checked": built.outcome.facts_checked,
+        "hosts": built.configured.model_dump(mode="json") if built.configured else None,
     }
 
 

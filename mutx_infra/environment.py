@@ -117,12 +117,14 @@ class HostAccess(_Part):
         proxy_passes_descriptor: `proxy_command` hands over a connected descriptor (`ProxyUseFdpass`).
         tailnet_network: where the tailnet has fixed addresses instead of a coordination server, the block that
             they are from.
+        on_create: `tenant create` ends with hardening the hosts; False where only `hosts harden` does it.
     """
 
     ca_key_file: str
     proxy_command: str | None = None
     proxy_passes_descriptor: bool = False
     tailnet_network: Annotated[IPv4Network | None, Field(strict=False)] = None
+    on_create: bool = True
 
 
 class Environment(_Part):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli.output import Format, emit
+from mutx_infra.cli.output import Format, Output, emit
 from mutx_sandbox.machines.commands import app as hosts_app
 
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
@@ -36,6 +36,13 @@ app.add_typer(hosts_app, name="hosts")
 @app.command(epilog="Example: mutx-infra sandbox up")
 def up(
     fault: FaultOption = None,
+    hosts: Annotated[
+        bool,
+        typer.Option(
+            "--hosts",
+            help="Start a real machine for each tenant's host; `tenant create` hardens it (as root).",
+        ),
+    ] = False,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
     quiet: c.QuietOption = False,
@@ -51,10 +58,22 @@ def up(
     faults = fault or []
     _check_faults(faults)
     sandbox = _sandbox()
-    record, remark = sandbox.up(faults)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
+    record, remark = sandbox.up(faults)
     out.say(remark)
+    if hosts:
+        record = _let_machines_follow(sandbox, out)
     _show(sandbox, record, as_json=out.format is Format.JSON)
+
+
+def _let_machines_follow(sandbox: Sandbox, out: Output) -> Record:
+    from mutx_sandbox.machines.hosts import SandboxHosts  # noqa: PLC0415
+    from mutx_sandbox.machines.machine import BackendName  # noqa: PLC0415
+
+    yard = SandboxHosts(sandbox, c.current_settings().cache, out.say)
+    yard.start(yard.prepare(BackendName.NSPAWN))
+    yard.machines.follow()
+    return sandbox.follow()
 
 
 @app.command(epilog="Example: mutx-infra sandbox down")

@@ -65,6 +65,8 @@ class Record(BaseModel):
     boot_id: str
     processes: tuple[SandboxProcess, ...]
     versions: dict[str, str] = {}
+    follows: bool = False
+    """Whether machines come and go with the tenants' hosts."""
 
     @property
     def is_up(self) -> bool:
@@ -154,6 +156,15 @@ class Sandbox:
             self._wipe()
             return self._start(faults), remark
 
+    def follow(self) -> Record:
+        """Say in the profile that machines follow the tenants, so that `tenant create` hardens them.
+
+        Raises:
+            RefusedError: the sandbox is not up.
+        """
+        with self._exclusive():
+            return self._written(self.require_up().model_copy(update={"follows": True}))
+
     def down(self) -> bool:
         """End the sandbox's processes and remove what it wrote; False where there was none."""
         with self._exclusive():
@@ -239,7 +250,7 @@ class Sandbox:
                 "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
             },
             "history": {"url": f"s3://{HISTORY_BUCKET}?region={HISTORY_REGION}"},
-            "hosts": host_access(self.folder),
+            "hosts": host_access(self.folder, follows=record.follows),
             "archive": {
                 "url": f"s3://{ARCHIVE_BUCKET}?region={ARCHIVE_REGION}",
                 "account": ARCHIVE_ACCOUNT,

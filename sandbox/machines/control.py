@@ -22,13 +22,14 @@ from mutx_sandbox.machines.machine import Machine
 from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 
 if TYPE_CHECKING:
+    from mutx_sandbox.machines.following import Follower
     from mutx_sandbox.machines.laboratory import Laboratory
 
 _PRIVATE = 0o600
 _LIMIT_S = 60.0
 
 
-def serve_requests(laboratory: Laboratory, place: Path) -> None:
+def serve_requests(laboratory: Laboratory, follower: Follower, place: Path) -> None:
     """Take requests for ever."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         place.unlink(missing_ok=True)
@@ -41,7 +42,7 @@ def serve_requests(laboratory: Laboratory, place: Path) -> None:
         temporary.rename(place)
         while True:
             asking, _ = listening.accept()
-            Thread(target=_answer, args=(laboratory, asking), daemon=True).start()
+            Thread(target=_answer, args=(laboratory, follower, asking), daemon=True).start()
 
 
 def ask(place: Path, do: str, **details: object) -> Any:  # noqa: ANN401 - what each request answers with
@@ -67,11 +68,11 @@ def ask(place: Path, do: str, **details: object) -> Any:  # noqa: ANN401 - what 
     return answer["answer"]
 
 
-def _answer(laboratory: Laboratory, asking: socket.socket) -> None:
+def _answer(laboratory: Laboratory, follower: Follower, asking: socket.socket) -> None:
     with asking:
         request = json.loads(asking.makefile("rb").readline() or b"{}")
         try:
-            found = _act(laboratory, request, asking)
+            found = follower.start() if request.get("do") == "follow" else _act(laboratory, request, asking)
         except MutxInfraError as exc:
             _refuse(asking, exc)
         except OSError as exc:

@@ -92,6 +92,10 @@ class Machines:
         """Run a machine; False where it runs already."""
         return bool(self._ask("add", machine=machine.model_dump(mode="json")))
 
+    def follow(self) -> bool:
+        """Have the tenants' machines come and go with their stacks; False where they do already."""
+        return bool(self._ask("follow"))
+
     def drop(self, name: str) -> None:
         """End a machine and forget its disk."""
         self._ask("remove", name=name)

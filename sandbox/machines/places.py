@@ -22,9 +22,10 @@ def authority_file(sandbox: Path) -> Path:
     return sandbox / "ssh_authority"
 
 
-def host_access(sandbox: Path) -> dict[str, object]:
+def host_access(sandbox: Path, *, follows: bool = False) -> dict[str, object]:
     """Return the profile's part about hosts.
 
+    Where no machines follow the tenants, `tenant create` has none to harden.
     The command runs with no module of anybody's (`-I -S`): SSH starts it for each connection.
     """
     words = [sys.executable, "-I", "-S", str(REACH), str(socket_file(machines_folder(sandbox)))]
@@ -33,4 +34,5 @@ def host_access(sandbox: Path) -> dict[str, object]:
         "proxy_command": f"{shlex.join(words).replace('%', '%%')} %h %p",
         "proxy_passes_descriptor": True,
         "tailnet_network": str(TAILNET_NETWORK),
+        "on_create": follows,
     }

@@ -96,11 +96,13 @@ def _become_first_process(folder: Path, environment: Path, layers: tuple[Path, .
 def _work(folder: Path, environment: Path, layers: tuple[Path, ...]) -> int:
     """Serve requests until the end."""
     from mutx_sandbox.machines.control import serve_requests  # noqa: PLC0415 - after the fork, before any thread
+    from mutx_sandbox.machines.following import Follower, registered  # noqa: PLC0415
     from mutx_sandbox.machines.wiring import make_laboratory  # noqa: PLC0415
 
     group = MOUNT / group_name(folder)
     group.mkdir(exist_ok=True)
-    serve_requests(make_laboratory(folder, environment, layers, group), socket_file(folder))
+    laboratory = make_laboratory(folder, environment, layers, group)
+    serve_requests(laboratory, Follower(laboratory, lambda: registered(environment)), socket_file(folder))
     return 0
 
 

@@ -79,10 +79,13 @@ class Checkout:
             keys = (entered["AccessKeyId"], entered["SecretAccessKey"], entered["SessionToken"])
         return _client(self.endpoint, service, region, keys)
 
-    def profile(self, name: str, **parts: dict[str, Any]) -> str:
-        """Write the sandbox's profile with some fields changed; None takes one out. Returns its name."""
+    def profile(self, name: str, **parts: dict[str, Any] | None) -> str:
+        """Write the sandbox's profile with some fields changed; None takes a field or a part out. Returns its name."""
         content = yaml.safe_load((self.root / ".mutx/sandbox/environment.yaml").read_text(encoding="utf-8"))
         for part, fields in parts.items():
+            if fields is None:
+                del content[part]
+                continue
             merged = {**content[part], **fields}
             content[part] = {field: value for field, value in merged.items() if value is not None}
         path = self.root / "environments" / f"{name}.yaml"

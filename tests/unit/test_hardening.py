@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date, timedelta
-from ipaddress import IPv4Network
 
 import pytest
 
-from mutx_infra.chronicle import Chronicle
 from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.evidence import Verdict, Waiver
-from mutx_infra.hardening import HostCare, HostsFailedError
+from mutx_infra.hardening import HostsFailedError
 from mutx_infra.host_records import HostState
-from mutx_infra.joining import FixedTailnet, Joining
-from mutx_infra.records import RunKind, StepState, TenantState
-from tests.support.hosts import (
-    HostListener,
-    MemoryAuditor,
-    MemoryEvidence,
-    MemoryHosts,
-    MemoryKnownHosts,
-    MemoryMailbox,
-)
-from tests.support.specs import a_plan, a_spec, an_owner, first_fit, outputs_of
-from tests.support.world import World, a_world
+from mutx_infra.records import RunKind, StepState
+from tests.support.specs import a_plan, an_owner
+from tests.support.yard import Yard
 
 HOSTS = ("agent-1", "database-1", "guard-1", "mgmt-1", "vault-1")
-
-
-@dataclass
-class Yard:
-    """A tenant that stands, and its hosts."""
-
-    world: World = field(default_factory=a_world)
-    hosts: MemoryHosts = field(default_factory=MemoryHosts)
-    evidence: MemoryEvidence = field(default_factory=MemoryEvidence)
-    listener: HostListener = field(default_factory=HostListener)
-    waivers: tuple[Waiver, ...] = ()
-    mailbox: MemoryMailbox = field(default_factory=MemoryMailbox)
-    known: MemoryKnownHosts = field(default_factory=MemoryKnownHosts)
-
-    def __post_init__(self) -> None:
-        self.world.registry.reserve(a_spec(), first_fit(a_spec()))
-        self.world.registry.update("acme", state=TenantState.READY, outputs=outputs_of(a_plan()))
-
-    def care(self, pid: int = 4242) -> HostCare:
-        world = self.world
-        joining = Joining(
-            self.mailbox,
-            FixedTailnet(IPv4Network("100.64.0.0/10")),
-            self.known,
-            ("ssh-ed25519 AAAA",),
-            world.clock,
-        )
-        return HostCare(
-            world.environment, world.registry, world.journal, joining, self.hosts, MemoryAuditor(self.hosts),
-            Chronicle(world.history, lambda _: None, world.clock), self.evidence, self.waivers, world.clock,
-            an_owner(pid), lambda owner: owner.pid not in world.dead,
-        )  # fmt: skip
-
-    def harden(self, **options: object) -> object:
-        return self.care().harden("acme", self.listener, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
