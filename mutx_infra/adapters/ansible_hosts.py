@@ -35,7 +35,7 @@ _SETTINGS = {
     "ANSIBLE_PIPELINING": "true",
     "ANSIBLE_RETRY_FILES_ENABLED": "false",
     "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5 -o ServerAliveCountMax=3",
-    "ANSIBLE_TIMEOUT": "10",
+    "ANSIBLE_TIMEOUT": "20",
 }
 
 
