@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,12 +64,27 @@ class Playbook:
     folder: Path
     variables: dict[str, Any] = field(default_factory=dict)
 
+    def run_until(self, task: int) -> bool:
+        """Run it and kill all of it, without a chance to clean up, after so many tasks; False where it ended before."""
+        inventory = self._prepare({})
+        events = self.folder / "events.jsonl"
+        with tempfile.TemporaryDirectory(prefix="cp") as sockets:
+            running = subprocess.Popen(
+                [ANSIBLE_PLAYBOOK, "-i", str(inventory), str(PROVISION), "-e", json.dumps(SSH_ARGS)],
+                env={**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets, **_callback(self.folder)},
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
+            )  # fmt: skip
+            while running.poll() is None and len(events.read_text("utf-8").splitlines()) < task:
+                time.sleep(0.01)
+            was_running = running.poll() is None
+            if was_running:
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+        return was_running
+
     def run(self, *options: str, **variables: Any) -> Outcome:
         """Run it; the outcome is Ansible's own JSON."""
-        for name in self.names:  # the certificate lives half an hour
-            self.hosts.checkout.run("sandbox", "hosts", "ssh", name, "--", "true")
-        inventory = self.folder / "inventory.json"
-        inventory.write_text(json.dumps(self._inventory(variables)), "utf-8")
+        inventory = self._prepare(variables)
         # Ansible names its connections by host alone: in a shared directory it would meet another test's `trial-1`.
         with tempfile.TemporaryDirectory(prefix="cp") as sockets:
             done = subprocess.run(
@@ -82,6 +98,13 @@ class Playbook:
         return Outcome(
             done.returncode, stats, [e for e in events if "stats" not in e], done.stdout + done.stderr
         )
+
+    def _prepare(self, variables: dict[str, Any]) -> Path:
+        for name in self.names:  # the certificate lives half an hour
+            self.hosts.checkout.run("sandbox", "hosts", "ssh", name, "--", "true")
+        inventory = self.folder / "inventory.json"
+        inventory.write_text(json.dumps(self._inventory(variables)), "utf-8")
+        return inventory
 
     def _inventory(self, variables: dict[str, Any]) -> dict[str, Any]:
         ssh = f"-F '{self.hosts.files() / 'ssh_config'}'"
@@ -136,10 +159,11 @@ class CallbackModule(CallbackBase):
 
 @dataclass
 class Logins:
-    """What a probe loop saw: how long the longest time without a new login was."""
+    """What a probe loop saw: logins that came in, those that did not, the longest time without one that did."""
 
     longest_gap_s: float = 0.0
     count: int = 0
+    failed: int = 0
 
 
 @contextmanager
@@ -157,6 +181,8 @@ def new_logins(hosts: Hosts, name: str) -> Iterator[Logins]:
             if is_in:
                 seen.longest_gap_s = max(seen.longest_gap_s, now - last)
                 seen.count, last = seen.count + 1, now
+            else:
+                seen.failed += 1
         seen.longest_gap_s = max(seen.longest_gap_s, time.monotonic() - last)
 
     thread = Thread(target=log_in)

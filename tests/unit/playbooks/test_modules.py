@@ -106,6 +106,16 @@ def test_nothing_lands_where_a_check_fails(file_set):
     assert not (file_set.root / "b").exists()
 
 
+def test_nothing_lands_where_one_of_the_files_cannot_be_written(file_set):
+    (file_set.root / "file").write_text("no directory")
+
+    said = file_set({"path": "a", "content": "x"}, {"path": "file/b", "content": "y"})
+
+    assert said["failed"]
+    assert said["msg"].startswith(f"[file-write] {file_set.root / 'file/b'}: ")
+    assert sorted(path.name for path in file_set.root.iterdir()) == ["file", "file_set_here.py"]
+
+
 def test_nothing_lands_where_the_effect_would_be_another(file_set):
     (file_set.root / "d").mkdir()
     (file_set.root / "d" / "00-first").write_text("login yes\n")

@@ -138,33 +138,35 @@ class Wanted:
             return self._difference("absent", self.state)
         return self._difference(*attributes) if (attributes := self._attributes()) else None
 
-    def land(self) -> None:
-        """Bring it about."""
-        if self.state == "absent":
-            shutil.rmtree(
-                self.path
-            ) if self.path.is_dir() and not self.path.is_symlink() else self.path.unlink()
-        elif self.state == "directory":
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._set_attributes(self.path)
-        elif self.content is None or (self.initial and self.path.exists()):
-            self._set_attributes(self.path)
-        else:
-            self._replace(self.content)
-
-    def _replace(self, content: str) -> None:
+    def write_beside(self) -> Path | None:
+        """Write the content into a file beside the place; None where there is none to write."""
+        if self.state != "file" or self.content is None or (self.initial and self.path.exists()):
+            return None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".mutx-", dir=self.path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 self._set_attributes(Path(name))
-                file.write(content)
+                file.write(self.content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(self.path)
         except BaseException:
             Path(name).unlink()
             raise
+        return Path(name)
+
+    def land(self, beside: Path | None) -> None:
+        """Bring it about, by what `write_beside` gave."""
+        if beside is not None:
+            beside.replace(self.path)
+        elif self.state == "absent" and self.path.is_dir() and not self.path.is_symlink():
+            shutil.rmtree(self.path)
+        elif self.state == "absent":
+            self.path.unlink()
+        else:
+            if self.state == "directory":
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._set_attributes(self.path)
 
     def _set_attributes(self, path: Path) -> None:
         shutil.chown(path, self.owner, self.group)
@@ -207,11 +209,11 @@ def main() -> None:
         found = [(each, each.change()) for each in wanted]
         changes = [(each, change) for each, change in found if change is not None]
         check_staged(module, wanted, is_same=not changes)
+        was_pending = pending.exists()
+        if changes and not module.check_mode:
+            land(pending, [each for each, _ in changes])
     except RefusedError as exc:
         module.fail_json(msg=str(exc))
-    was_pending = pending.exists()
-    if changes and not module.check_mode:
-        land(pending, [each for each, _ in changes])
     landed = wanted if was_pending else [each for each, _ in changes]
     module.exit_json(
         changed=bool(changes) or was_pending,
@@ -229,11 +231,23 @@ def take_away(module: AnsibleModule, pending: Path) -> None:
 
 
 def land(pending: Path, changed: list[Wanted]) -> None:
-    """Mark the set as pending and bring each change about; a kill in between leaves the mark."""
-    pending.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    pending.touch(mode=0o600)
-    for each in changed:
-        each.land()
+    """Write everything beside its place, mark the set as pending, and rename; a kill in between leaves the mark.
+
+    Raises:
+        RefusedError: something could not be written, as on a full disk; nothing was changed.
+    """
+    beside: list[Path | None] = []
+    try:
+        beside.extend(each.write_beside() for each in changed)
+        pending.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        pending.touch(mode=0o600)
+    except OSError as exc:
+        place = changed[len(beside)].path if len(beside) < len(changed) else pending
+        for path in filter(None, beside):
+            path.unlink(missing_ok=True)
+        raise RefusedError(f"[file-write] {place}: {exc.strerror}; no file of the set was changed") from exc
+    for each, path in zip(changed, beside, strict=True):
+        each.land(path)
 
 
 def check_staged(module: AnsibleModule, wanted: list[Wanted], *, is_same: bool) -> None:
