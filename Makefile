@@ -6,7 +6,7 @@ PYTHON_IN_VENV := .venv/bin/python
 # Set in many containers; each of the hundreds of processes of a test run would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-full check bench lock clean
+.PHONY: help setup demo test test-full check bench bench-hosts lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ check: setup ## Format, lint (playbooks too), types and unit tests: before every
 
 bench: setup ## Measure against plain boto3 and Ansible (benchmarks/)
 	@$(PYTHON_IN_VENV) benchmarks/run.py
+
+bench-hosts: setup ## Measure the hardening of hosts (as root)
+	@$(PYTHON_IN_VENV) benchmarks/hosts.py
 
 lock: ## Resolve requirements.lock anew (UPGRADE=1 takes newer versions)
 	@tools/lock.sh

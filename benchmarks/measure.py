@@ -26,12 +26,14 @@ class Sample:
         cpu_s: user and system time of the command and of every process below it.
         server_cpu_s: what the sandbox's processes used meanwhile, by name.
         peak_mib: the largest resident set of any one process of the command.
+        said: the end of what it printed.
     """
 
     wall_s: float
     cpu_s: float
     server_cpu_s: Mapping[str, float]
     peak_mib: float
+    said: str = ""
 
 
 @dataclass
@@ -90,8 +92,9 @@ def run(
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode not in expect:
             sys.exit(f"{' '.join(command)}: exit status {child.returncode}\n{show()}")
+        said = show()
     used = {name: cpu_of(pid) - before[name] for name, pid in servers.items()}
-    return Sample(wall_s, usage.ru_utime + usage.ru_stime, used, usage.ru_maxrss / 1024)
+    return Sample(wall_s, usage.ru_utime + usage.ru_stime, used, usage.ru_maxrss / 1024, said)
 
 
 def cpu_of(pid: int) -> float:

@@ -10,8 +10,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +20,7 @@ from textwrap import fill
 
 from measure import Series, resident_mib
 from mutx_sandbox.aws.control import open_control
-from subjects import CHANGES_PENDING, ROOT, Bench, ansible_python, bench, s3_prefix_list
+from subjects import CHANGES_PENDING, ROOT, Bench, ansible_python, bench, commit, s3_prefix_list
 
 FIGURES = ROOT / "docs" / "reference" / "figures.md"
 SERVERS = {"aws_provider": "provider", "aws": "moto"}
@@ -80,16 +78,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _heading() -> str:
-    git = shutil.which("git") or "git"
-    described = subprocess.run(
-        [git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in ("pulumi", "pulumi-aws", "boto3", "moto"))
     return f"""# Figures
 
 Measured by `make bench` (`benchmarks/run.py`) on {datetime.now(UTC):%Y-%m-%d} at commit
-{described.stdout.strip() or "unknown"}: {os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()},
+{commit()}: {os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()},
 Python {platform.python_version()}, {versions}.
 The cloud is the sandbox's moto on loopback, so no network latency and no waiting for AWS is in these figures.
 Seconds vary from machine to machine; the ratios, taken in one run, are what to compare.

@@ -113,6 +113,13 @@ def ask(directory: Path, *arguments: str) -> Any:  # noqa: ANN401 - JSON
     return json.loads(done.stdout)
 
 
+def commit() -> str:
+    """Return how git names what is measured."""
+    command = [shutil.which("git") or "git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 def ansible_python() -> Path | None:
     """Return the Python of Ansible's own environment, made at the first call; None where it cannot be had."""
     pins = [line for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if "==" in line]

