@@ -6,7 +6,6 @@ result lies in the cache (MUTX_INFRA_CACHE, else ~/.cache/mutx-infra), outside t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,11 +13,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from console import Progress, render_error, run_watched, say, signals_as_exceptions
+from go_build import GoProgram, build, only_one, put_in_place, remove_leftovers
 from places import with_home, writable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +30,7 @@ from mutx_infra.adapters.pulumi_engine import (  # noqa: E402 -- works before th
     find_engine,
     version_variables,
 )
-from mutx_infra.errors import MutxInfraError, OutsideError, SettingsError  # noqa: E402
+from mutx_infra.errors import MutxInfraError, SettingsError  # noqa: E402
 from mutx_infra.settings import cache_directory  # noqa: E402
 
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
@@ -40,10 +39,6 @@ VERSION_SYMBOL = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 # The installer downloads about 150 MB. A network that swallows packets is noticed by the shorter limit.
 INSTALLER_LIMIT_S = 600
 CONNECT_LIMIT_S = 15
-BUILD_LIMIT_S = 3600
-
-# The first Go that fetches the toolchain a module asks for.
-OLDEST_GO = (1, 21)
 
 
 def main(arguments: list[str]) -> int:
@@ -85,18 +80,22 @@ def ensure_engine(variables: Mapping[str, str]) -> Engine:
         return engine
     version = engine_version()
     home = cached_engine_path(cache, version).parent.parent
-    with _only_one(writable(cache / "pulumi"), version):
+    with only_one(writable(cache / "pulumi"), version, "the engine"):
         # Another set-up may have made it while this one waited.
         if (engine := _working_engine(cache, variables)) is not None:
             return engine
-        _remove_leftovers(home.parent)
+        remove_leftovers(home.parent)
         with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as scratch:
             made = Path(scratch) / "engine"
             reason = _install(made, version, variables)
             if reason is not None:
                 say(f"the official installer gave no engine ({reason}); building it from its Go module")
-                _build(made, Path(scratch), version, variables)
-            _put_in_place(made, home)
+                target = made / "bin" / "pulumi"
+                build(
+                    _program(version), target, Path(scratch), variables,
+                    lambda: _tells_version(target, version, variables),
+                )  # fmt: skip
+            put_in_place(made, home)
     return find_engine(cache, variables.get("PATH", ""))
 
 
@@ -167,132 +166,18 @@ def _run_official_installer(root: str, version: str) -> int:
     return 0
 
 
-def _build(made: Path, scratch: Path, version: str, variables: Mapping[str, str]) -> None:
-    """Build the engine into `made/bin`; go.sum decides what the module may contain."""
-    go = _usable_go(variables)
-    work = scratch / "go-tmp"
-    work.mkdir()
-    (made / "bin").mkdir(parents=True)
-    compiled = 0
-
-    def count(line: str) -> str | None:
-        nonlocal compiled
-        if line.startswith("go: downloading "):
-            return f"downloading {line.split()[2]}"
-        compiled += 0 if line.startswith(("go: ", "#")) else 1
-        return f"{compiled} packages compiled"
-
-    progress = Progress(f"building the Pulumi engine {version} with Go (3 to 6 minutes on 2 cores, once)")
-    progress.begin()
-    outcome = run_watched(
-        [
-            go, "build", "-v", "-trimpath", "-buildvcs=false",
-            "-ldflags", f"-s -w -X {VERSION_SYMBOL}={version}",
-            "-o", str(made / "bin" / "pulumi"), PACKAGE,
-        ],
-        variables=_go_variables(variables, work),
-        directory=MODULE,
-        progress=progress,
-        limit_s=BUILD_LIMIT_S,
-        note_of=count,
-    )  # fmt: skip
-    if outcome.status != 0 or not _tells_version(made / "bin" / "pulumi", version, variables):
-        progress.close()
-        raise OutsideError(
-            "the Pulumi engine could not be built",
-            code="engine-build-failed",
-            detail="\n".join(outcome.tail[-6:]) or f"exit status {outcome.status}",
-            remedy=(
-                "check that Go can reach its modules (`go env GOPROXY`) and that the disk has 4 GB free, or "
-                "install Pulumi yourself (https://www.pulumi.com/docs/install/); then run `make setup` again"
-            ),
-        )
-    progress.end("done")
-
-
-def _usable_go(variables: Mapping[str, str]) -> str:
-    """Return the Go command.
-
-    Raises:
-        SettingsError: Go is missing, or too old and not allowed to fetch the version that go.mod asks for.
-    """
-    wanted = re.search(r"^go (\S+)", (MODULE / "go.mod").read_text("utf-8"), re.MULTILINE)
-    needed = wanted[1] if wanted else "1.25"
-    remedy = (
-        f"install Go {needed} or newer (https://go.dev/dl/), or Pulumi itself "
-        "(https://www.pulumi.com/docs/install/); then run `make setup` again"
+def _program(version: str) -> GoProgram:
+    return GoProgram(
+        module=MODULE,
+        package=PACKAGE,
+        title=f"the Pulumi engine {version}",
+        duration="3 to 6 minutes on 2 cores, once",
+        flags=("-ldflags", f"-s -w -X {VERSION_SYMBOL}={version}"),
+        code="engine",
+        otherwise=(
+            ", or install Pulumi yourself (https://www.pulumi.com/docs/install/); then run `make setup` again"
+        ),
     )
-    go = shutil.which("go", path=variables.get("PATH", ""))
-    if go is None:
-        raise SettingsError(
-            "Go is needed to build the Pulumi engine, and is not on PATH", code="go-missing", remedy=remedy
-        )
-    answer = subprocess.run(
-        [go, "env", "GOVERSION", "GOTOOLCHAIN"],
-        env=_go_variables(variables, None),
-        cwd=Path(go).resolve().parent,  # outside any module: go.mod would make an old Go refuse to answer
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    have, _, toolchain = answer.stdout.strip().partition("\n")
-    numbers = _go_numbers(have)
-    is_new_enough = numbers >= _go_numbers(needed)
-    may_fetch = numbers >= OLDEST_GO and toolchain.strip() != "local"
-    if not (is_new_enough or may_fetch):
-        raise SettingsError(
-            f"{have or 'the Go on PATH'} is too old to build the Pulumi engine, which needs Go {needed}",
-            code="go-too-old",
-            detail=f"at {go}, with GOTOOLCHAIN={toolchain.strip() or 'unknown'}",
-            remedy=remedy,
-        )
-    return go
-
-
-def _go_numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-
-
-def _go_variables(variables: Mapping[str, str], work: Path | None) -> dict[str, str]:
-    """Return Go's environment: go.sum enforced, no workspace or target of the caller's, own scratch space."""
-    alien = {"GOFLAGS", "GOWORK", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOEXPERIMENT", "GOTMPDIR"}
-    mine = {key: value for key, value in variables.items() if key not in alien}
-    mine.update(GOFLAGS="-mod=readonly", GOWORK="off", CGO_ENABLED="0")
-    if work is not None:
-        mine["GOTMPDIR"] = str(work)
-    return mine
-
-
-def _put_in_place(made: Path, home: Path) -> None:
-    """Move the finished engine to where it is looked for; a reader sees all of it or nothing."""
-    if home.exists():
-        shutil.rmtree(home)
-    made.replace(home)
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Remove what a killed set-up left; the lock is held, so nobody works there."""
-    for leftover in directory.glob(".making-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextmanager
-def _only_one(directory: Path, version: str) -> Iterator[None]:
-    """Hold the lock on one version's making; the kernel gives it back when the process dies."""
-    with (directory / f".{version}.lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            say(f"another set-up (process {owner}) is getting the engine; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 if __name__ == "__main__":
