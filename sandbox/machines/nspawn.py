@@ -15,6 +15,9 @@ from mutx_sandbox.machines.machine import Machine
 from mutx_sandbox.machines.network import NAMESPACES
 from mutx_sandbox.machines.tools import CONTAINER, which
 
+TUN = Path("/dev/net/tun")
+"""What a tailscaled makes its interface by: a device of the machine's own network, though the node is shared."""
+
 
 class Nspawn:
     """systemd-nspawn, without a systemd on this side."""
@@ -41,6 +44,7 @@ class Nspawn:
             "--quiet", "--boot", "--register=no", "--keep-unit", "--settings=no", "--console=pipe",
             "--link-journal=no", "--resolv-conf=off", "--timezone=off",
             f"--network-namespace-path={NAMESPACES / machine.name}", "--capability=CAP_NET_ADMIN",
+            *([f"--bind={TUN}"] if TUN.exists() else []),
             f"--machine={machine.name}", f"--directory={root}",
         ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.support.machines import Hosts
 
+ROLES = Path(__file__).resolve().parents[2] / "playbooks" / "roles"
 PROVISION = Path(__file__).resolve().parents[2] / "playbooks" / "provision.yml"
 
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
@@ -57,12 +58,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Playbook:
-    """The playbook on some hosts, with variables for all of them."""
+    """The playbook on some hosts, with variables for all of them.
+
+    Attributes:
+        prefix: runs it somewhere else, e.g. in a visitor's network.
+        ssh_options: come before the file's, and win.
+        play: another playbook than the one for every host.
+    """
 
     hosts: Hosts
     names: tuple[str, ...]
     folder: Path
     variables: dict[str, Any] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    ssh_options: str = ""
+    play: Path = PROVISION
 
     def run_until(self, task: int) -> bool:
         """Run it and kill all of it, without a chance to clean up, after so many tasks; False where it ended before."""
@@ -87,9 +97,19 @@ class Playbook:
         inventory = self._prepare(variables)
         # Ansible names its connections by host alone: in a shared directory it would meet another test's `trial-1`.
         with tempfile.TemporaryDirectory(prefix="cp") as sockets:
+            command = [
+                ANSIBLE_PLAYBOOK,
+                "-i",
+                str(inventory),
+                str(self.play),
+                "-e",
+                json.dumps(SSH_ARGS),
+                *options,
+            ]
+            places = {"ANSIBLE_SSH_CONTROL_PATH_DIR": sockets, "ANSIBLE_ROLES_PATH": str(ROLES)}
             done = subprocess.run(
-                [ANSIBLE_PLAYBOOK, "-i", str(inventory), str(PROVISION), "-e", json.dumps(SSH_ARGS), *options],
-                env={**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets, **_callback(self.folder)},
+                [*self.prefix, *command],
+                env={**os.environ, **places, **_callback(self.folder)},
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
             )  # fmt: skip
         lines = (self.folder / "events.jsonl").read_text("utf-8").splitlines()
@@ -100,14 +120,14 @@ class Playbook:
         )
 
     def _prepare(self, variables: dict[str, Any]) -> Path:
-        for name in self.names:  # the certificate lives half an hour
+        for name in () if self.prefix else self.names:  # the certificate lives half an hour
             self.hosts.checkout.run("sandbox", "hosts", "ssh", name, "--", "true")
         inventory = self.folder / "inventory.json"
         inventory.write_text(json.dumps(self._inventory(variables)), "utf-8")
         return inventory
 
     def _inventory(self, variables: dict[str, Any]) -> dict[str, Any]:
-        ssh = f"-F '{self.hosts.files() / 'ssh_config'}'"
+        ssh = f"{self.ssh_options} -F '{self.hosts.files() / 'ssh_config'}'".strip()
         base = {"sshd_allow_groups": ["mutx"], "ufw_incoming_rules": [SSH_RULE, API_RULE, API_RULE_6]}
         return {
             "agent": {

@@ -1,0 +1,143 @@
+"""A real tailnet for tests: a coordination server and nodes of it in the networks of the machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from get_tailnet import ensure_tailnet
+from places import with_home
+
+from tests.support.machines import NSENTER, Hosts, Visitor
+
+CONTROL, MINT = 8480, 8481
+_READY_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Coordination:
+    """The coordination server."""
+
+    place: Visitor
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}:{CONTROL}"
+
+    def mint(self) -> str:
+        """Return a key that is good for one use."""
+        made = self.place.run("curl", "-sS", "--fail", "-X", "POST", f"http://127.0.0.1:{MINT}/keys")
+        assert made.returncode == 0, made.stderr
+        return str(json.loads(made.stdout)["key"])
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the tailnet that is no machine: an operator, somewhere in a network."""
+
+    place: Visitor
+    programs: Path
+    folder: Path
+
+    def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.place.run(str(self.programs / "tailscale"), f"--socket={self.folder / 's'}", *arguments)
+
+    def join(self, coordination: Coordination, key: str) -> subprocess.CompletedProcess[str]:
+        """Join by a key in a file."""
+        file = self.folder / "key"
+        file.write_text(key)
+        return self.client(
+            "up", f"--login-server={coordination.url}", f"--auth-key=file:{file}", "--hostname=operator",
+            "--accept-dns=false", "--netfilter-mode=off", "--timeout=15s",
+        )  # fmt: skip
+
+    def address_of(self, hostname: str) -> str:
+        """Return another node's address, once it is seen."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while time.monotonic() < deadline:
+            status: dict[str, Any] = json.loads(self.client("status", "--json").stdout or "{}")
+            for peer in (status.get("Peer") or {}).values():
+                if peer["HostName"] == hostname:
+                    return str(peer["TailscaleIPs"][0])
+            time.sleep(0.2)
+        raise AssertionError(f"{hostname} is not seen in the tailnet")
+
+
+@contextmanager
+def running(*command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run something until the block ends."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextmanager
+def coordination(hosts: Hosts, programs: Path, folder: Path, address: str) -> Iterator[Coordination]:
+    """Run the server at an address of the trial hosts' network."""
+    place = hosts.visitor("coordination", "trial", "10.63.255.0/24", f"{address}/24")
+    command = (NSENTER, f"--net={place.place}", str(programs / "coordination"), "-address", address)
+    log = folder / "coordination.log"
+    with running(*command, log=log):
+        server = Coordination(place, address)
+        _await(lambda: place.run("curl", "-s", f"{server.url}/key").returncode == 0, log)
+        yield server
+
+
+@contextmanager
+def node(hosts: Hosts, programs: Path, folder: Path, name: str, address: str) -> Iterator[Node]:
+    """Run a tailscaled with an interface of its own."""
+    place = hosts.visitor(name, "trial", "10.63.255.0/24", f"{address}/24")
+    made = Node(place, programs, folder)
+    command = (
+        NSENTER, f"--net={place.place}", str(programs / "tailscaled"), f"--statedir={folder}",
+        f"--socket={folder / 's'}", "--port=41641", "--no-logs-no-support",
+    )  # fmt: skip
+    log = folder / "tailscaled.log"
+    with running(*command, log=log):
+        _await(lambda: made.client("status", "--json").returncode == 0, log)
+        yield made
+
+
+def tailnet_programs() -> Path:
+    """Return where tailscaled and the server are, built where they are not.
+
+    Raises:
+        MutxInfraError: they cannot be built here.
+    """
+    return ensure_tailnet(with_home(os.environ))
+
+
+def bake(programs: Path, root: Path) -> None:
+    """Put into a root file system what an image with tailscale has."""
+    for name, target in (
+        ("tailscaled", "usr/sbin/tailscaled"),
+        ("tailscaled", "usr/bin/tailscale"),
+        ("tailscaled.service", "usr/lib/systemd/system/tailscaled.service"),
+        ("tailscaled.defaults", "etc/default/tailscaled"),
+    ):
+        place = root / target
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        place.write_bytes((programs / name).read_bytes())
+        place.chmod(0o755 if "bin/" in target else 0o644)
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True, mode=0o755)
+    (wants / "tailscaled.service").symlink_to("/usr/lib/systemd/system/tailscaled.service")
+
+
+def _await(is_ready: Any, log: Path) -> None:
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while not is_ready():
+        assert time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
+        time.sleep(0.1)
