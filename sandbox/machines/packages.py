@@ -1,29 +1,68 @@
-"""What is baked into the image: Debian 12's own packages, so that hosts without a way out lack nothing.
+"""What is baked into the image: what the roles of the playbooks install, and what a machine here has beyond that.
 
-The list is that of `playbooks/image.yml`'s purpose: every package that a role configures. It is part of the image's
-name, so a change of it makes another image.
+The roles' own lists are read (`<role>_packages` in their vars and defaults), as `playbooks/image.yml` reads them, so
+that no second list has to follow them. The list is part of the image's name, so a change of it makes another image.
 """
 
 from __future__ import annotations
 
-SUITE = "bookworm"
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import yaml
+
+from mutx_infra.errors import UsageError
+
+SUITES = ("bookworm", "trixie")
+"""Debian 12 and 13."""
+SUITE = SUITES[0]
+FAMILY = "debian"
 
 SYSTEM = (
     "systemd", "systemd-sysv", "libpam-systemd", "dbus", "udev", "kmod", "procps", "iproute2", "iputils-ping",
-    "netbase", "ca-certificates", "cron", "logrotate", "rsyslog", "chrony", "acl", "less", "locales", "xz-utils",
+    "netbase", "acl", "less", "locales", "xz-utils", "libpam-modules", "login", "passwd",
 )  # fmt: skip
-ACCESS = ("openssh-server", "sudo", "libpam-pwquality", "libpam-modules", "login", "passwd")
-PYTHON = ("python3", "python3-apt", "python3-botocore", "python3-systemd", "python3-yaml")
-DEFENCE = (
-    "nftables", "iptables", "ufw", "fail2ban", "auditd", "audispd-plugins", "aide", "aide-common", "apparmor",
-    "apparmor-utils", "unattended-upgrades", "needrestart", "debsums", "lynis",
+"""A system that starts; in a cloud its image has them before anything is baked."""
+PYTHON = ("python3", "python3-apt", "python3-yaml")
+"""What Ansible's modules need."""
+TO_COME = (
+    "nftables", "audispd-plugins", "aide", "aide-common", "apparmor", "apparmor-utils", "debsums", "lynis",
+    "postgresql", "postgresql-client", "redis-server", "python3-psycopg2", "ssl-cert", "squid-openssl",
 )  # fmt: skip
-DATABASE = ("postgresql", "postgresql-client", "redis-server", "python3-psycopg2", "ssl-cert")
-PROXY = ("squid-openssl",)
+"""For roles that are not all here yet."""
 TRIAL = ("curl", "netcat-openbsd", "openssl", "strace", "tcpdump", "tmux")
 """What tests and people look about with."""
 
-PACKAGES = tuple(sorted({*SYSTEM, *ACCESS, *PYTHON, *DEFENCE, *DATABASE, *PROXY, *TRIAL}))
-
 IDLE_SERVICES = ("fail2ban", "postgresql", "redis-server", "squid")
 """Installed and not started at boot: the role that configures one enables it."""
+
+
+def role_packages(playbooks: Traversable | None = None) -> tuple[str, ...]:
+    """Return what the roles install from the distribution itself, sorted."""
+    roles = (playbooks or files("mutx_infra.playbooks")) / "roles"
+    found: set[str] = set()
+    for role in roles.iterdir():
+        for place in (role / "vars" / f"{FAMILY}.yml", role / "defaults" / "main.yml"):
+            values = yaml.safe_load(place.read_text(encoding="utf-8")) if place.is_file() else None
+            found.update((values or {}).get(f"{role.name}_packages", ()))
+    return tuple(sorted(found))
+
+
+def packages() -> tuple[str, ...]:
+    """Return everything that is baked, sorted."""
+    return tuple(sorted({*SYSTEM, *PYTHON, *TO_COME, *TRIAL, *role_packages()}))
+
+
+def require_suite(name: str) -> str:
+    """Return the name of a Debian release that machines can be made of.
+
+    Raises:
+        UsageError: it is none (code `release-unknown`).
+    """
+    if name not in SUITES:
+        raise UsageError(
+            f"there is no release {name} for machines",
+            code="release-unknown",
+            remedy=f"choose one of {', '.join(SUITES)}",
+        )
+    return name

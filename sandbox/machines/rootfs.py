@@ -13,10 +13,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mutx_sandbox.machines.packages import IDLE_SERVICES, PACKAGES, SUITE
+from mutx_sandbox.machines.packages import IDLE_SERVICES, SUITE
+from mutx_sandbox.machines.packages import packages as baked_packages
 from mutx_sandbox.machines.tools import refresh_lists
 
 from mutx_infra.errors import OutsideError, SettingsError
@@ -60,7 +61,7 @@ class Image:
     """
 
     suite: str = SUITE
-    packages: tuple[str, ...] = PACKAGES
+    packages: tuple[str, ...] = field(default_factory=baked_packages)
     finish: tuple[str, ...] = _FINISH
 
     @property
