@@ -44,6 +44,9 @@ def up(
         typer.Option("--host", metavar="HOST", help="One of the tenant's hosts; may be repeated."),
     ] = None,
     backend: BackendOption = "nspawn",
+    release: Annotated[
+        str, typer.Option("--release", metavar="bookworm|trixie", help="Debian 12 or 13.")
+    ] = "bookworm",
     memory: Annotated[
         int, typer.Option("--memory", help="MiB of each machine that has a kernel of its own.")
     ] = 512,
@@ -62,13 +65,14 @@ def up(
     begun = time.monotonic()
     kind = _backend(backend)
     hosts = _hosts(out.say)
-    hosts.start(hosts.prepare(kind))
+    image = hosts.prepare(kind, release)
+    hosts.start(image.layers)
     ports = _ports(hosts)
     if number is not None:
-        came = hosts.up_trial(number, _trial(hosts), ports, kind, memory)
+        came = hosts.up_trial(number, _trial(hosts), ports, image, memory)
     else:
         record = c.onboarding_for(str(hosts.sandbox.environment_file)).require(str(tenant))
-        came = hosts.up_tenant(record, host or (), ports, kind, memory)
+        came = hosts.up_tenant(record, host or (), ports, image, memory)
     seconds = time.monotonic() - begun
     config = ports.ssh.files(came[0].target.tenant).config
     if out.format is Format.JSON:

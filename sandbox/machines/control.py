@@ -96,7 +96,9 @@ def _act(laboratory: Laboratory, request: dict[str, Any], asking: socket.socket)
     do = request.get("do", "")
     details = {name: value for name, value in request.items() if name != "do"}
     if do == "add":
-        return laboratory.add(Machine.model_validate(request["machine"]))
+        return laboratory.add(
+            Machine.model_validate(request["machine"]), tuple(map(Path, request.get("layers", ())))
+        )
     if do == "states":
         return [state.model_dump(mode="json") for state in laboratory.states()]
     if do == "visit":

@@ -16,9 +16,10 @@ from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TrialHosts, tenant
 from mutx_sandbox.machines.kernel import run, watches_left
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.machine import BackendName, Machine, MachineState
+from mutx_sandbox.machines.packages import SUITE, require_suite
 from mutx_sandbox.machines.places import authority_file, machines_folder
 from mutx_sandbox.machines.recipe import ensure_layer
-from mutx_sandbox.machines.rootfs import ensure_rootfs
+from mutx_sandbox.machines.rootfs import Image, ensure_rootfs
 from mutx_sandbox.machines.tools import BUILD, NETWORK, ensure_tools, needed_by, require_root
 
 from mutx_infra.access import HostTarget, SshFiles
@@ -49,6 +50,20 @@ class UpHost:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineImage:
+    """What machines are made of.
+
+    Attributes:
+        release: of Debian.
+        layers: uppermost first.
+    """
+
+    backend: BackendName
+    release: str
+    layers: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxHosts:
     """The hosts of one checkout's sandbox.
 
@@ -66,8 +81,8 @@ class SandboxHosts:
         """The machines that run, or would."""
         return Machines(machines_folder(self.sandbox.folder))
 
-    def prepare(self, backend: BackendName) -> tuple[Path, ...]:
-        """Have all that machines take; returns the layers of the image.
+    def prepare(self, backend: BackendName, release: str = SUITE) -> MachineImage:
+        """Have all that machines take.
 
         Raises:
             RefusedError: not root, or the backend does not work here.
@@ -75,7 +90,11 @@ class SandboxHosts:
         require_root()
         ensure_tools(needed_by([NETWORK, BUILD, BACKENDS[backend].needs]), self.say)
         usable_backend(backend)
-        return (ensure_layer(self.cache), ensure_rootfs(self.cache, self.say))
+        layers = (
+            ensure_layer(self.cache),
+            ensure_rootfs(self.cache, self.say, Image(suite=require_suite(release))),
+        )
+        return MachineImage(backend, release, layers)
 
     def start(self, layers: tuple[Path, ...]) -> None:
         """Have a sandbox that is up, its SSH authority, and a laboratory."""
@@ -89,9 +108,9 @@ class SandboxHosts:
         self.machines.start(self.sandbox.environment_file, self.sandbox.credentials_file, layers)
 
     def up_trial(
-        self, number: int, trial: TrialHosts, ports: HostPorts, backend: BackendName, memory_mib: int
+        self, number: int, trial: TrialHosts, ports: HostPorts, image: MachineImage, memory_mib: int
     ) -> tuple[UpHost, ...]:
-        """Have so many trial hosts."""
+        """Have so many trial hosts; those that there are get the same image."""
         if not 1 <= number <= MOST_TRIAL_HOSTS:
             raise UsageError(
                 f"{number} hosts: between 1 and {MOST_TRIAL_HOSTS} are possible",
@@ -99,18 +118,18 @@ class SandboxHosts:
                 remedy="give another number",
             )
         targets = trial.ensure(number)
-        return self._up(targets, tuple(trial.machines(targets, backend, memory_mib)), ports, backend)
+        return self._up(targets, tuple(trial.machines(targets, image.backend, memory_mib)), ports, image)
 
     def up_tenant(
         self,
         record: TenantRecord,
         names: Sequence[str],
         ports: HostPorts,
-        backend: BackendName,
+        image: MachineImage,
         memory_mib: int,
     ) -> tuple[UpHost, ...]:
         """Have the hosts of a tenant; `names` picks some by key, e.g. `agent-1`."""
-        targets, machines = tenant_machines(record, backend, memory_mib)
+        targets, machines = tenant_machines(record, image.backend, memory_mib)
         unknown = sorted(set(names) - {target.key for target in targets})
         if unknown:
             raise RefusedError(
@@ -120,7 +139,7 @@ class SandboxHosts:
             )
         chosen = [i for i, target in enumerate(targets) if not names or target.key in names]
         some, their = tuple(targets[i] for i in chosen), tuple(machines[i] for i in chosen)
-        return self._up(some, their, ports, backend, every=targets)
+        return self._up(some, their, ports, image, every=targets)
 
     def down_some(self, names: Iterable[str]) -> None:
         """End some machines and forget their disks."""
@@ -132,14 +151,15 @@ class SandboxHosts:
         return self.machines.states()
 
     def _up(
-        self, targets: Sequence[HostTarget], machines: Sequence[Machine], ports: HostPorts, backend: BackendName,
+        self, targets: Sequence[HostTarget], plain: Sequence[Machine], ports: HostPorts, image: MachineImage,
         every: Sequence[HostTarget] | None = None,
     ) -> tuple[UpHost, ...]:  # fmt: skip
+        machines = [machine.model_copy(update={"release": image.release}) for machine in plain]
         self._require_watches(machines)
-        new = [self.machines.add(machine) for machine in machines]
+        new = [self.machines.add(machine, image.layers) for machine in machines]
         if not targets:
             return ()
-        limit_s = JOIN_WITHIN_S[backend] + 2.0 * len(targets)
+        limit_s = JOIN_WITHIN_S[image.backend] + 2.0 * len(targets)
         ports.joining.bring_in(targets, limit_s, lambda host: self.say(f"{host.name} has joined"))
         files = ports.ssh.prepare(targets[0].tenant, every or targets)
         await_logins(targets, files, limit_s)

@@ -51,7 +51,7 @@ class Laboratory:
 
     Args:
         folder: holds a directory for each machine.
-        layers: the shared image, uppermost first.
+        layers: the shared image of machines that come without one, uppermost first.
         group: the control group that machines get groups in.
         facts_of: gives what the cloud knows of a machine's instance.
         connect_aws: opens a connection to the sandbox's AWS, in this machine's own network.
@@ -66,8 +66,8 @@ class Laboratory:
         self._runs: dict[str, _Run] = {}
         self._lock = RLock()
 
-    def add(self, machine: Machine) -> bool:
-        """Run a machine; False where it runs already. One whose instance is another gets a new disk."""
+    def add(self, machine: Machine, layers: tuple[Path, ...] = ()) -> bool:
+        """Run a machine; False where it runs already. One whose instance or release is another gets a new disk."""
         with self._lock:
             known = self._runs.get(machine.name)
             if known is not None and known.machine == machine and known.is_running:
@@ -75,7 +75,7 @@ class Laboratory:
             self._require_free(machine)
             if known is not None:
                 self._end(known)
-            run = self._runs[machine.name] = self._new_run(machine)
+            run = self._runs[machine.name] = self._new_run(machine, layers or self._layers)
             if self._networks.vpc(machine.wire.vpc):
                 self._serve(machine.wire.vpc)
             self._boot(run)
@@ -181,14 +181,14 @@ class Laboratory:
         remove_group(run.group)
         self._networks.unplug(run.machine.name)
 
-    def _new_run(self, machine: Machine) -> _Run:
+    def _new_run(self, machine: Machine, layers: tuple[Path, ...]) -> _Run:
         place = self._folder / machine.name
         identity = place / "instance"
-        disk = Disk(place / "disk", self._layers)
-        if identity.exists() and identity.read_text(encoding="utf-8") != machine.instance:
+        disk = Disk(place / "disk", layers)
+        if identity.exists() and identity.read_text(encoding="utf-8") != machine.identity:
             disk.remove()
         place.mkdir(parents=True, exist_ok=True)
-        identity.write_text(machine.instance, encoding="utf-8")
+        identity.write_text(machine.identity, encoding="utf-8")
         return _Run(machine, disk, self._group / machine.name, place / "scratch")
 
     def _require_free(self, machine: Machine) -> None:

@@ -88,9 +88,12 @@ class Machines:
         shutil.rmtree(self.folder, ignore_errors=True)
         return ran
 
-    def add(self, machine: Machine) -> bool:
-        """Run a machine; False where it runs already."""
-        return bool(self._ask("add", machine=machine.model_dump(mode="json")))
+    def add(self, machine: Machine, layers: tuple[Path, ...] = ()) -> bool:
+        """Run a machine, of the image with these layers or of the laboratory's own; False where it runs already."""
+        answer = self._ask(
+            "add", machine=machine.model_dump(mode="json"), layers=[str(layer) for layer in layers]
+        )
+        return bool(answer)
 
     def follow(self) -> bool:
         """Have the tenants' machines come and go with their stacks; False where they do already."""

@@ -6,6 +6,7 @@ import hashlib
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from mutx_sandbox.machines.packages import SUITE
 from mutx_sandbox.machines.recipe import AWS_ADDRESS
 from pydantic import BaseModel, ConfigDict
 
@@ -61,6 +62,7 @@ class Machine(BaseModel):
         name: unique in the sandbox, e.g. `acme-agent-1`; its hostname until it has joined.
         instance, account, region: the instance of the cloud that it is.
         tailnet: has an interface to the tailnet.
+        release: of Debian.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +75,12 @@ class Machine(BaseModel):
     tailnet: bool
     backend: BackendName = BackendName.NSPAWN
     memory_mib: int = 512
+    release: str = SUITE
+
+    @property
+    def identity(self) -> str:
+        """What its disk is of: another instance or another release gets a new one."""
+        return self.instance if self.release == SUITE else f"{self.instance} {self.release}"
 
     @property
     def mac(self) -> str:

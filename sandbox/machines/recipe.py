@@ -78,9 +78,9 @@ def _entries() -> Iterator[Entry]:
     yield Entry("etc/sudoers.d/10-mutx", f"{ACCOUNT} ALL=(ALL:ALL) NOPASSWD: ALL\n", _SUDOERS)
     yield Entry("etc/mutx/join.json", json.dumps({"aws_endpoint": f"http://{AWS_ADDRESS}:{AWS_PORT}"}) + "\n")
     # A container shares this machine's kernel, whose audit trail belongs to nobody in it.
-    yield Entry(
-        f"{_UNITS}/auditd.service.d/10-container.conf", "[Unit]\nConditionVirtualization=!container\n"
-    )
+    for unit in ("auditd.service", "audit-rules.service"):
+        condition = "[Unit]\nConditionVirtualization=!container\n"
+        yield Entry(f"{_UNITS}/{unit}.d/10-container.conf", condition)
 
 
 def _write(root: Path, entry: Entry) -> None:

@@ -1,0 +1,90 @@
+"""Debian 13: the same roles, twice, and every control; and what its packages do differently."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mutx_sandbox.machines.rootfs import Image
+
+from mutx_infra.settings import cache_directory
+from tests.support.checkout import make_checkout
+from tests.support.machines import Hosts
+from tests.support.playbook import SSH_RULE, Outcome, Playbook
+
+RELEASE, VERSION = "trixie", "13"
+FINE = {"pass", "not-applicable"}
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Hosts]:
+    """One host of the release; its image takes minutes to build, so it is built for the long tests alone."""
+    image = Image(suite=RELEASE)
+    is_built = (cache_directory(os.environ) / "machines" / f"{RELEASE}-{image.digest}").is_dir()
+    if not is_built and "not full" in request.config.getoption("-m"):
+        pytest.skip(
+            f"the image of {RELEASE} is missing: `mutx-infra sandbox hosts up 1 --release {RELEASE}` builds it"
+        )
+    made = Hosts(make_checkout(tmp_path_factory.mktemp("release") / "check out"))
+    made.up("1", "--release", RELEASE)
+    yield made
+    made.checkout.run("sandbox", "down")
+
+
+@pytest.fixture(scope="module")
+def playbook(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Playbook:
+    rules = [{**SSH_RULE, "source": "100.64.0.0/10"}]
+    told = {"mutx_role": "trial", "ansible_become": True, "ufw_incoming_rules": rules}
+    return Playbook(hosts, ("trial-1",), tmp_path_factory.mktemp("playbook"), told)
+
+
+@pytest.fixture(scope="module")
+def first(playbook: Playbook) -> Outcome:
+    return playbook.run()
+
+
+def test_the_roles_apply_and_a_second_run_changes_nothing(
+    hosts: Hosts, playbook: Playbook, first: Outcome
+) -> None:
+    assert hosts.answer("trial-1", "cat /etc/debian_version").startswith(f"{VERSION}.")
+    assert first.status == 0, first.text
+    assert playbook.run().changed() == {"trial-1": 0}
+
+
+def test_the_key_exchange_that_only_this_release_has_comes_first(hosts: Hosts, first: Outcome) -> None:
+    effective = hosts.answer("trial-1", "sudo sshd -T")
+
+    assert "\nkexalgorithms mlkem768x25519-sha256,sntrup761x25519" in effective
+
+
+def test_no_unit_is_left_failed(hosts: Hosts, first: Outcome) -> None:
+    """The unit that loads the audit rules is this release's own."""
+    assert hosts.answer("trial-1", "systemctl --failed --plain --no-legend") == ""
+    assert "audit-rules.service.d/10-mutx.conf" in hosts.answer(
+        "trial-1", "systemctl cat audit-rules.service"
+    )
+
+
+@pytest.mark.full
+def test_every_control_is_met(hosts: Hosts, playbook: Playbook, first: Outcome, tmp_path: Path) -> None:
+    inventory, evidence = playbook.folder / "inventory.json", tmp_path / "checks.jsonl"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "mutx_infra.compliance", "-q", "-p", "no:cacheprovider",
+         "-c", os.devnull, "--rootdir", str(tmp_path), "--hosts=ansible://trial-1",
+         f"--ansible-inventory={inventory}", f"--evidence={evidence}"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path)},
+    )  # fmt: skip
+
+    lines = [json.loads(line) for line in evidence.read_text(encoding="utf-8").splitlines()]
+    assert [(line["control"], line["seen"]) for line in lines if line["verdict"] not in FINE] == [], (
+        done.stdout
+    )
+    assert sum(line["verdict"] == "pass" for line in lines) > 15
