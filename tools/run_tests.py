@@ -43,12 +43,14 @@ class Tier:
         is_parallel: whether its files may run beside each other.
         keeps_order: whether the tests of a file run in its order, as where a machine's life is told.
         preparation: a module that gets what the tier takes; the first time it may take long, which is not the tests'.
+        extras: tools that get what some of its tests take, which say themselves what they lack.
     """
 
     directories: tuple[str, ...]
     budget_s: float
     is_parallel: bool = True
     preparation: str | None = None
+    extras: tuple[str, ...] = ()
     keeps_order: bool = False
 
 
@@ -58,7 +60,12 @@ TIERS = {
     "network": Tier(("integration",), 2400),
     "system": Tier(("system",), 400),
     "hosts": Tier(
-        ("hosts",), 720, is_parallel=False, preparation="mutx_sandbox.machines.image", keeps_order=True
+        ("hosts",),
+        720,
+        is_parallel=False,
+        preparation="mutx_sandbox.machines.image",
+        keeps_order=True,
+        extras=("get_tailnet.py",),
     ),
 }
 """In the order they run."""
@@ -86,6 +93,8 @@ def _run_tier(name: str, *, full: bool, rest: Sequence[str]) -> int:
         status = _run_to_the_end([sys.executable, "-m", tier.preparation])
         if status != 0:
             return status
+    for tool in tier.extras:
+        _run_to_the_end([sys.executable, str(ROOT / "tools" / tool)])
     start, before_s = time.monotonic(), _processor_s()
     status = _run_to_the_end([sys.executable, "-m", "pytest", *pytest_arguments(tier, full=full), *rest])
     leftovers = _end_leftovers()

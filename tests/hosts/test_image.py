@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def test_what_the_sandbox_bakes_is_what_the_playbook_bakes(hosts: Hosts, tmp_pat
 
 
 @pytest.fixture(params=SUITES)
-def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A root with Python and apt, in which this machine's Ansible can be started."""
     root = tmp_path / "root"
     subprocess.run(
@@ -49,7 +48,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         f"{mounts} && mount -t proc proc '{root}/proc' && mount --bind /dev '{root}/dev' && "
         f"cp /etc/resolv.conf '{root}/etc/resolv.conf' && exec chroot '{root}' \"$@\"\n"
     )
-    yield root
+    return root
 
 
 @pytest.mark.full
@@ -57,7 +56,8 @@ def test_it_bakes_a_root_that_has_next_to_nothing(bare: Path) -> None:
     command = [
         which("unshare") or "unshare", "--mount", "--propagation", "private", "sh", str(bare.parent / "enter"),
         "env", "LC_ALL=C.UTF-8", "HOME=/root", f"PATH={Path(sys.prefix) / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
-        str(Path(sys.prefix) / "bin/ansible-playbook"), "-i", "localhost,", "-c", "local", str(IMAGE), *WITHOUT_TAILSCALE,
+        str(Path(sys.prefix) / "bin/ansible-playbook"), "-i", "localhost,", "-c", "local",
+        str(IMAGE), *WITHOUT_TAILSCALE,
     ]  # fmt: skip
 
     first = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)

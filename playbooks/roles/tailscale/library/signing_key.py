@@ -137,7 +137,11 @@ def new_header(data: bytes, place: int) -> tuple[int, int, int]:
     if first < TWO_BYTES:
         return tag, 2, first
     if first < IN_PARTS:
-        return tag, 3, (first - TWO_BYTES << 8) + int.from_bytes(data[place + 2 : place + 3], "big") + TWO_BYTES
+        return (
+            tag,
+            3,
+            (first - TWO_BYTES << 8) + int.from_bytes(data[place + 2 : place + 3], "big") + TWO_BYTES,
+        )
     if first == FOUR_BYTES:
         return tag, 6, int.from_bytes(data[place + 2 : place + 6], "big")
     raise MalformedKeyError("a packet in parts")
