@@ -102,6 +102,7 @@ def test_a_second_run_changes_nothing(converged: Converged) -> None:
 def test_what_is_not_in_force_in_a_container_is_said(converged: Converged) -> None:
     assert "[auditd-not-in-force]" in converged.first.said()
     assert "[base-not-in-force]" in converged.first.said()
+    assert "[apparmor-not-in-force]" in converged.first.said()
 
 
 def test_sshd_has_the_policy(converged: Converged, hosts: Hosts) -> None:

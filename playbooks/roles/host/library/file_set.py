@@ -27,6 +27,7 @@ description:
   - Every file is written beside its place and renamed into it, after the checks have passed on a staged copy.
   - A set with a name is marked as pending before it lands, until C(applied) says that the services have it. A run that
     was killed in between is thereby seen by the next one, which reports changed and so notifies the handlers again.
+  - Where C(/usr/libexec/mutx/before-change) is a program, it is run before the first of them lands.
 author: mutx.dev
 options:
   name:
@@ -77,6 +78,8 @@ landed:
 """
 
 PENDING = Path("/var/lib/mutx/pending")
+# Whoever watches the host (the role `aide`) looks at it before it is changed in order.
+BEFORE_CHANGE = Path("/usr/libexec/mutx/before-change")
 FILE = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
@@ -211,6 +214,7 @@ def main() -> None:
         check_staged(module, wanted, is_same=not changes)
         was_pending = pending.exists()
         if changes and not module.check_mode:
+            announce(module)
             land(pending, [each for each, _ in changes])
     except RefusedError as exc:
         module.fail_json(msg=str(exc))
@@ -228,6 +232,12 @@ def take_away(module: AnsibleModule, pending: Path) -> None:
         pending.unlink(missing_ok=True)
     # The change was reported where the files landed.
     module.exit_json(changed=False, landed=[])
+
+
+def announce(module: AnsibleModule) -> None:
+    """Say that a change in order begins; what the answer is stops nobody."""
+    if os.access(BEFORE_CHANGE, os.X_OK):
+        module.run_command([str(BEFORE_CHANGE)])
 
 
 def land(pending: Path, changed: list[Wanted]) -> None:

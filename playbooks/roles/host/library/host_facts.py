@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import socket
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ UNITS = Path("/etc/systemd/system")
 SSHD = "/usr/sbin/sshd"
 FAIL2BAN = "/run/fail2ban/fail2ban.sock"
 LIMITS = ("bantime", "findtime", "maxretry")
+MIN_USER_ID = 1000
+SHELL_FILES = (".bash_login", ".bash_logout", ".bash_profile", ".bashrc", ".profile")
+LOOSE = 0o027
 MODULUS_FIELD = 4
 MIN_MODULUS_BITS = 3071  # a 3072-bit prime is listed as 3071
 
@@ -58,6 +62,7 @@ def main() -> None:
         module.fail_json(msg="[host-not-root] the host must be looked at as root: set `become: true`")
     facts = {
         **distribution(Path("/etc/os-release").read_text(encoding="utf-8")),
+        "apparmor": apparmor(),
         "audit": audit_state(),
         "boot_loader": "grub" if Path("/etc/default/grub").is_file() else "",
         "booted": Path("/run/systemd/system").is_dir(),
@@ -69,6 +74,7 @@ def main() -> None:
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
         "login": login(module, os.environ.get("SUDO_USER") or "root"),
+        "loose_homes": loose_homes(),
         "nft": runs(module, *NFT_PROBE),
         "packages": packages(read("/var/lib/dpkg/status")),
         "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
@@ -114,6 +120,31 @@ def audit_state() -> dict[str, bool]:
     return {"available": True, "enabled": enabled > 0, "locked": enabled == _LOCKED}
 
 
+def apparmor() -> dict[str, Any]:
+    """Return whether the kernel confines programs, which profiles only complain, and who runs without theirs."""
+    available = read("/sys/module/apparmor/parameters/enabled").strip() == "Y"
+    loaded = re.findall(r"^(.+) \((\w+)\)$", read("/sys/kernel/security/apparmor/profiles"), re.MULTILINE)
+    names = {name for name, _ in loaded}
+    return {
+        "available": available and Path("/sys/kernel/security/apparmor").is_dir(),
+        "complaining": sorted(name for name, mode in loaded if mode == "complain"),
+        "unconfined": sorted(unconfined(names)) if names else [],
+    }
+
+
+def unconfined(profiles: set[str]) -> set[str]:
+    """Return the programs that run without the profile that is loaded for them: they were started before it was."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            program = str((process / "exe").readlink())
+        except OSError:
+            continue
+        if program in profiles and read(f"{process}/attr/current").strip("\0\n ") == "unconfined":
+            found.add(program)
+    return found
+
+
 def login(module: AnsibleModule, name: str) -> dict[str, Any]:
     """Return who is connected and in which groups: what AllowGroups must not lock out."""
     user = pwd.getpwnam(name)
@@ -141,6 +172,26 @@ def interface_of(module: AnsibleModule, address: str) -> str:
         if any(own["local"] == address for own in row["addr_info"]):
             return str(row["ifname"])
     return ""
+
+
+def loose_homes() -> list[str]:
+    """Return people's homes, and what their shells read there, that others may read or a group may write."""
+    homes = [
+        Path(user.pw_dir)
+        for user in pwd.getpwall()
+        if user.pw_uid >= MIN_USER_ID and not user.pw_shell.endswith(("/nologin", "/false"))
+    ]
+    found = [path for home in homes for path in (home, *(home / name for name in SHELL_FILES))]
+    return sorted(str(path) for path in found if is_loose(path))
+
+
+def is_loose(path: Path) -> bool:
+    """Say whether others may read a path, or its group may write it; a link is not followed."""
+    try:
+        now = path.lstat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISLNK(now) and bool(now & LOOSE)
 
 
 def has_group(gid: int) -> bool:
