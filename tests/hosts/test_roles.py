@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import baselines
 import pytest
 
 from tests.support.checkout import make_checkout
@@ -20,6 +21,7 @@ ANONYMOUS = (
     *("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
     *("-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=10"),
 )
+WIDEST_PROFILE = "anssi_bp28_high"
 LISTEN = "sudo systemd-run -q --unit listen-{port} python3 -m http.server {port} --bind ::"
 
 
@@ -103,6 +105,18 @@ def test_what_is_not_in_force_in_a_container_is_said(converged: Converged) -> No
     assert "[auditd-not-in-force]" in converged.first.said()
     assert "[base-not-in-force]" in converged.first.said()
     assert "[apparmor-not-in-force]" in converged.first.said()
+
+
+def test_rules_of_a_published_baseline_are_met_or_listed_with_their_reason(
+    converged: Converged, hosts: Hosts
+) -> None:
+    host = baselines.Host("trial-2", hosts.checkout.root)
+    baselines.prepare(host)
+
+    seen = baselines.measure(host, [WIDEST_PROFILE], with_lynis=False)
+
+    assert baselines.compare(seen, "container", whole=False) == []
+    assert list(seen.profiles[WIDEST_PROFILE].values()).count("pass") > 190
 
 
 def test_sshd_has_the_policy(converged: Converged, hosts: Hosts) -> None:
