@@ -1,9 +1,9 @@
 """Measure hosts against published baselines: Lynis' index, and every profile of OpenSCAP's data stream for Debian 12.
 
-`python tools/baselines.py HOST` measures a machine of this checkout's sandbox, compares it with
-`docs/reference/baselines.yml` (every rule that may fail, with its reason), and prints what was seen as JSON.
-The scanner is Debian 12's, its content Debian 13's: Debian 12's own is older than Debian 12. Nothing of either is installed on the
-host: they are unpacked into a directory there and taken away again.
+`python tools/baselines.py HOST` measures a machine of this checkout's sandbox, compares it with the table in
+`docs/reference/baselines.yml` (every rule that may fail, with its reason), and prints what was seen as JSON. The
+scanner is Debian 12's, its content Debian 13's: Debian 12's own is older than Debian 12. Nothing of either is
+installed on the host: they are unpacked into a directory there and taken away again.
 """
 
 from __future__ import annotations
@@ -197,15 +197,18 @@ def lynis(host: Host) -> tuple[int, dict[str, list[str]]]:
     return int(index[1]), remarks
 
 
-def compare(seen: Seen, kind: str, *, whole: bool = True) -> list[str]:
+def compare(
+    seen: Seen, kind: str, table: Mapping[str, tuple[Borne, ...]] | None = None, *, whole: bool = True
+) -> list[str]:
     """Say which rules fail without a reason in the table, and which rows of it nothing needs any more.
 
     Args:
         seen: what was seen.
         kind: of the machine, `kernel` or `container`.
+        table: what may fail; by default the committed one.
         whole: whether every profile was looked at; only then a row can be found to be needed by nothing.
     """
-    table = load_table()
+    table = table or load_table()
     return [
         *_objections("rule", seen.failing(), _of_kind(table["openscap"], kind), whole=whole),
         *_objections("remark", set(seen.remarks), _of_kind(table["lynis"], kind), whole=bool(seen.remarks)),
