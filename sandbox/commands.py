@@ -71,7 +71,7 @@ def _let_machines_follow(sandbox: Sandbox, out: Output) -> Record:
     from mutx_sandbox.machines.machine import BackendName  # noqa: PLC0415
 
     yard = SandboxHosts(sandbox, c.current_settings().cache, out.say)
-    yard.start(yard.prepare(BackendName.NSPAWN))
+    yard.start(yard.prepare(BackendName.NSPAWN).layers)
     yard.machines.follow()
     return sandbox.follow()
 
