@@ -18,7 +18,7 @@ from tests.support.playbook import Playbook
 IMAGE = ROOT / "playbooks" / "image.yml"
 WITHOUT_TAILSCALE = ("-e", "image_tailscale=false")
 LEAN = ('APT::Install-Recommends "false"', 'APT::Sandbox::User "root"')
-BARE = "python3,python3-apt,ca-certificates,debian-archive-keyring,passwd"
+BARE = "systemd,python3,python3-apt,ca-certificates,debian-archive-keyring,passwd"
 
 
 def test_what_the_sandbox_bakes_is_what_the_playbook_bakes(hosts: Hosts, tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1500)
 def test_it_bakes_a_root_that_has_next_to_nothing(bare: Path) -> None:
     command = [
         which("unshare") or "unshare", "--mount", "--propagation", "private", "sh", str(bare.parent / "enter"),
