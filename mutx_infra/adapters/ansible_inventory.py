@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -29,6 +30,16 @@ def render_inventory(inventory: Inventory, ssh_config: Path) -> str:
         "ansible_become": True,
         "ansible_python_interpreter": PYTHON,
         "ansible_ssh_common_args": shlex.join(["-F", str(ssh_config)]),
+        "ansible_control_path": f"%(directory)s/{_way(ssh_config)}-%%C",
     }
     document = {"all": {"children": groups, "vars": shared}}
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _way(ssh_config: Path) -> str:
+    """Name the connections of one SSH file.
+
+    Ansible names those that it keeps open by host alone: within a minute a plain `ansible-playbook` on another
+    environment's tenant of the same name would go on with this one's hosts.
+    """
+    return hashlib.sha256(str(ssh_config).encode()).hexdigest()[:8]

@@ -42,6 +42,17 @@ def test_ssh_goes_by_the_file_that_names_every_host() -> None:
             assert told["ansible_host"] == name
 
 
+def test_connections_that_ansible_keeps_open_are_those_of_one_environment() -> None:
+    ours, theirs = (
+        json.loads(render_inventory(INVENTORY, path))["all"]["vars"]["ansible_control_path"]
+        for path in (CONFIG, Path("/production/ssh_config"))
+    )
+
+    assert ours != theirs
+    assert (ours % {"directory": "/cp"}).startswith("/cp/")
+    assert (ours % {"directory": "/cp"}).endswith("-%C")
+
+
 def test_a_host_is_told_its_rules_and_no_secret() -> None:
     told = rendered()["children"]["database"]["hosts"]["acme-database-1"]
 
