@@ -45,7 +45,10 @@ class FileSet:
         source = (ROLES / "host/library/file_set.py").read_text("utf-8")
         self.program = root / "file_set_here.py"
         self.program.write_text(
-            source.replace('"/var/lib/mutx/pending"', repr(str(root / "pending"))), "utf-8"
+            source.replace('"/var/lib/mutx/pending"', repr(str(root / "pending"))).replace(
+                '"/usr/libexec/mutx/before-change"', repr(str(root / "before-change"))
+            ),
+            "utf-8",
         )
 
     def __call__(self, *files: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
@@ -85,6 +88,21 @@ def test_a_set_stays_changed_until_it_is_applied(file_set):
     assert file_set(file)["landed"] == [str(file_set.root / "a")]
     file_set(file, applied=True)
     assert not file_set(file)["changed"]
+
+
+def test_who_watches_the_host_is_told_before_a_change_lands_and_of_nothing_else(file_set):
+    told = file_set.root / "before-change"
+    told.write_text(f"#!/bin/sh\nls {file_set.root} >>{file_set.root}/../told-{file_set.root.name}\n")
+    told.chmod(0o755)
+    log = file_set.root.parent / f"told-{file_set.root.name}"
+
+    file_set({"path": "landed.conf", "content": "x"}, check=True)
+    assert not log.exists()
+    file_set({"path": "landed.conf", "content": "x"})
+    file_set({"path": "landed.conf", "content": "x"})
+
+    assert "landed.conf" not in log.read_text()
+    assert log.read_text().count("before-change") == 1
 
 
 def test_check_mode_shows_the_difference_and_writes_nothing(file_set):
