@@ -133,3 +133,76 @@ def _parsed(line: str, family: int) -> Opening | None:
         peer=str(ip_network(peer or anywhere)),
         interface=found.get("interface", ""),
     )
+
+
+@pytest.mark.control("ufw-08")
+def test_what_docker_publishes_passes_the_same_rules(
+    host: Host, chains: dict[int, list[str]], variables: dict[str, Any], observe: Look
+) -> None:
+    if not host.file("/usr/bin/dockerd").exists and not host.file("/run/docker.sock").exists:
+        observe.not_applicable("there is no Docker on this host")
+    planned = variables.get("ufw_incoming_rules", [])
+    seen = {family: _published(lines, family) for family, lines in chains.items()}
+    wanted = {
+        family: {
+            _planned(INCOMING, rule, "source")
+            for rule in planned
+            if ip_network(rule["source"]).version == family
+        }
+        for family in FAMILIES
+    }
+
+    extra = sorted(f"{o}" for family in FAMILIES for o in seen[family] - wanted[family])
+    dropped = [family for family, lines in chains.items() if "-A DOCKER-USER -j DROP" in lines]
+    observe(
+        {"published and open to others than planned": extra, "the rest is dropped in": dropped},
+        wanted={"published and open to others than planned": [], "the rest is dropped in": list(FAMILIES)},
+    )
+
+
+@pytest.mark.control("ufw-09")
+def test_an_account_with_destinations_of_its_own_reaches_no_others(
+    chains: dict[int, list[str]], variables: dict[str, Any], observe: Look
+) -> None:
+    accounts = variables.get("ufw_outgoing_accounts", [])
+    if not accounts:
+        observe.not_applicable("no account of this host has destinations of its own")
+    wanted = {
+        f"{account['uid']}: {rule['port']}/{rule['protocol']} to {ip_network(rule['destination'])}"
+        for account in accounts
+        for rule in account["rules"]
+    }
+    wanted |= {f"{account['uid']}: the rest is dropped by IPv{f}" for account in accounts for f in FAMILIES}
+    seen = {said for family, lines in chains.items() for line in lines if (said := _of_account(line, family))}
+
+    observe(sorted(seen), wanted=sorted(wanted))
+
+
+def _published(lines: list[str], family: int) -> set[Opening]:
+    """Return what may come in to ports that Docker publishes: the chain's rules before its DROP."""
+    found = set()
+    for line in lines:
+        words = shlex.split(line)
+        if words[:2] != ["-A", "DOCKER-USER"]:
+            continue
+        if words[-1] == "DROP" and "-i" not in words:
+            break
+        by = {word: words[index + 1] for index, word in enumerate(words[:-1])}
+        if by.get("-i", "").startswith(("docker0", "br-")) or "RELATED,ESTABLISHED" in words:
+            continue
+        anyone = "0.0.0.0/0" if family == 4 else "::/0"
+        peer, port = str(ip_network(by.get("-s", anyone))), by.get("--ctorigdstport", "any")
+        found.add(Opening(INCOMING, by.get("-p", "any"), port, peer, by.get("-i", "")))
+    return found
+
+
+def _of_account(line: str, family: int) -> str:
+    """Return what a rule says of an account's packets; "" for a rule that is about none."""
+    words = shlex.split(line)
+    if "--uid-owner" not in words:
+        return ""
+    by = {word: words[index + 1] for index, word in enumerate(words[:-1])}
+    if words[-1] == "DROP" and "-d" not in words:
+        return f"{by['--uid-owner']}: the rest is dropped by IPv{family}"
+    port, protocol, peer = by.get("--dport", "any"), by.get("-p", "any"), by.get("-d", "::/0")
+    return f"{by['--uid-owner']}: {port}/{protocol} to {ip_network(peer)}"

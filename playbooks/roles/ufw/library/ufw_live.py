@@ -93,7 +93,8 @@ class Family:
         target = re.search(r"-[jg] (\S+)", line)
         if target and target[1].startswith((f"ufw{self.six}-", *self.tolerated)):
             return False
-        is_dockers = "DOCKER" in self.tolerated and re.search(r"-[io] (docker0|br-)", line)
+        # Docker 28.0 names its bridges by a set; before and after it by interface, or in chains of its own.
+        is_dockers = "DOCKER" in self.tolerated and re.search(r"-[io] (docker0|br-)|docker-ext-bridges", line)
         return not (is_dockers and line.startswith("-A FORWARD "))
 
     def is_loaded(self, live: list[str]) -> bool:
