@@ -6,8 +6,8 @@ layer above, name roles. Both are generated from the same rows, so neither opens
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,10 @@ METADATA = "169.254.169.254/32"
 TIME_SYNC = "169.254.169.123/32"
 RESOLVER = "169.254.169.253/32"
 """AWS's link-local services, which no group or ACL filters (EC2 and VPC guides)."""
+
+
+PROGRAM_PARTNERS: dict[Role, tuple[Role, ...]] = {Role.AGENT: (Role.GUARD, Role.DATABASE)}
+"""Whom a role's own program exchanges packets with; its other rows are the host's: Vault Agent, packages, SSM."""
 
 
 class HostRule(BaseModel):
@@ -72,6 +76,25 @@ def outgoing_rules(plan: TenantPlan, role: Role) -> tuple[HostRule, ...]:
         for rule in _leaving(plan, flow, port)
     )
     return _distinct((*_instance_services(plan), *rows))
+
+
+def program_rules(
+    plan: TenantPlan, role: Role, addresses: Mapping[Role, tuple[IPv4Address, ...]]
+) -> tuple[HostRule, ...]:
+    """Return where the program that a role's hosts are for may connect to: hosts by address, not areas.
+
+    Args:
+        plan: whose flow table holds.
+        role: the hosts' role.
+        addresses: the private addresses of the tenant's hosts, by their role.
+    """
+    return _distinct(
+        _rule(flow, port, f"{address}/32")
+        for flow in plan.flows
+        if flow.source is role and flow.destination in PROGRAM_PARTNERS.get(role, ())
+        for port in flow.ports
+        for address in addresses.get(Role(flow.destination), ())
+    )
 
 
 def _accepting(plan: TenantPlan, flow: Flow, port: int) -> Iterator[HostRule]:

@@ -15,9 +15,18 @@ from pydantic import BaseModel, ConfigDict
 from mutx_infra.access import CONVERGE_ACCOUNT, SSH_PORT, HostTarget, targets_of
 from mutx_infra.errors import RefusedError
 from mutx_infra.flows import Role
-from mutx_infra.host_firewall import HostRule, incoming_rules, outgoing_rules
+from mutx_infra.host_firewall import (
+    PROGRAM_PARTNERS,
+    HostRule,
+    incoming_rules,
+    outgoing_rules,
+    program_rules,
+)
 from mutx_infra.naming import host_name
 from mutx_infra.plan import TenantPlan
+
+AGENT_UID = 960
+"""Number of the account that agents run under; the host firewall knows their packets by it."""
 
 
 class InventoryHost(BaseModel):
@@ -28,6 +37,8 @@ class InventoryHost(BaseModel):
         forwards_to: addresses that SSH may be forwarded to from here, for the hosts that are reached through it.
         incoming: what it accepts.
         outgoing: where it may connect to.
+        partners: the hosts that its own program exchanges packets with, addresses by name.
+        program: where its own program may connect to.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +48,8 @@ class InventoryHost(BaseModel):
     forwards_to: tuple[IPv4Address, ...] = ()
     incoming: tuple[HostRule, ...]
     outgoing: tuple[HostRule, ...]
+    partners: dict[str, IPv4Address] = {}
+    program: tuple[HostRule, ...] = ()
 
     @property
     def name(self) -> str:
@@ -115,6 +128,10 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
         )
     known = {host.key: host for host in plan.hosts}
     targets = [target for target in targets_of(plan.tenant, outputs, plan.flows) if target.key in known]
+    addresses = {
+        role: tuple(t.private_ip for t in targets if t.role == role)
+        for role in {Role(t.role) for t in targets}
+    }
     return Inventory(
         tenant=plan.tenant,
         ways=tuple(targets),
@@ -125,6 +142,12 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
                 forwards_to=tuple(t.private_ip for t in targets if t.jump == target.key),
                 incoming=incoming_rules(plan, Role(target.role), handed_over=handed_over),
                 outgoing=outgoing_rules(plan, Role(target.role)),
+                partners={
+                    t.name: t.private_ip
+                    for t in targets
+                    if t.role in PROGRAM_PARTNERS.get(Role(target.role), ())
+                },
+                program=program_rules(plan, Role(target.role), addresses),
             )
             for target in targets
         ),
@@ -142,6 +165,25 @@ def variables_of(host: InventoryHost, tenant: str) -> dict[str, object]:
         "ufw_outgoing_rules": [_outgoing(rule) for rule in host.outgoing],
         "sshd_allow_groups": [CONVERGE_ACCOUNT],
         "sshd_permit_open": [f"{address}:{SSH_PORT}" for address in host.forwards_to],
+        **(_agent_variables(host) if host.role is Role.AGENT else {}),
+    }
+
+
+def _agent_variables(host: InventoryHost) -> dict[str, object]:
+    """Return what the role `agent_runtime` is told, and the firewall of its account."""
+    return {
+        "agent_runtime_address": str(host.target.private_ip),
+        "agent_runtime_peers": [f"{address}/32" for address in host.partners.values()],
+        "agent_runtime_uid": AGENT_UID,
+        # The agent asks no name server, which would be a way out.
+        "base_hosts": [{"address": str(address), "names": [name]} for name, address in host.partners.items()],
+        "ufw_outgoing_accounts": [
+            {
+                "uid": AGENT_UID,
+                "comment": "agent",
+                "rules": [_outgoing(rule) for rule in host.program],
+            }
+        ],
     }
 
 

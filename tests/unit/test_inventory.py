@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from mutx_infra.errors import RefusedError
 from mutx_infra.flows import Role
-from mutx_infra.inventory import Inventory, make_inventory, variables_of
+from mutx_infra.inventory import AGENT_UID, Inventory, make_inventory, variables_of
 from mutx_infra.plan import TenantPlan
 from tests.support.specs import a_plan, outputs_of
 
+PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 TIERS = ["starter", "standard", "dedicated"]
 
 
@@ -103,3 +107,42 @@ def test_choosing_none_chooses_all_and_an_unknown_one_is_named() -> None:
     with pytest.raises(RefusedError, match="no host guard-9") as refused:
         inventory.only(("agent-1", "guard-9"))
     assert "agent-1" in refused.value.remedy
+
+
+def test_an_agent_s_host_is_told_its_partners_by_address_and_no_others() -> None:
+    plan = a_plan(tier="standard")
+    inventory = an_inventory(plan)
+    agent = next(host for host in inventory.hosts if host.role is Role.AGENT)
+
+    told = variables_of(agent, "acme")
+
+    partners = [host for host in inventory.hosts if host.role in {Role.GUARD, Role.DATABASE}]
+    assert told["agent_runtime_peers"] == [f"{host.target.private_ip}/32" for host in partners]
+    assert told["agent_runtime_address"] == str(agent.target.private_ip)
+    assert told["base_hosts"] == [
+        {"address": str(host.target.private_ip), "names": [host.name]} for host in partners
+    ]
+    assert not [name for host in partners for name in variables_of(host, "acme") if "agent" in name]
+
+
+def test_an_agent_s_account_reaches_what_the_flow_table_says_of_guards_and_databases() -> None:
+    inventory = an_inventory(a_plan(tier="standard"))
+    agent = next(host for host in inventory.hosts if host.role is Role.AGENT)
+
+    account = variables_of(agent, "acme")["ufw_outgoing_accounts"][0]  # type: ignore[index]
+
+    wanted = {
+        (port, f"{host.target.private_ip}/32")
+        for host in inventory.hosts
+        for port in {Role.GUARD: (8444,), Role.DATABASE: (5432, 6379)}.get(host.role, ())
+    }
+    assert {(rule["port"], rule["destination"]) for rule in account["rules"]} == wanted
+    # Nothing that the host itself may not reach.
+    areas = {(rule.port, rule.protocol) for rule in agent.outgoing}
+    assert {(rule["port"], rule["protocol"]) for rule in account["rules"]} <= areas
+
+
+def test_the_role_s_own_number_of_the_account_is_the_firewall_s() -> None:
+    text = (PLAYBOOKS / "roles/agent_runtime/defaults/main.yml").read_text(encoding="utf-8")
+
+    assert yaml.safe_load(text)["agent_runtime_uid"] == AGENT_UID

@@ -10,11 +10,13 @@ import grp
 import importlib
 import json
 import os
+import platform
 import pwd
 import re
 import socket
 import stat
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ LOOSE = 0o027
 MODULUS_FIELD = 4
 MIN_MODULUS_BITS = 3071  # a 3072-bit prime is listed as 3071
 
+# PCI class codes of display controllers: VGA, XGA, 3D (PCI Code and ID Assignment Specification).
+_DISPLAY = "0x03"
 _NETLINK_AUDIT = 9
 _AUDIT_GET = 1000
 _NLM_F_REQUEST = 1
@@ -63,6 +67,9 @@ def main() -> None:
     facts = {
         **distribution(Path("/etc/os-release").read_text(encoding="utf-8")),
         "apparmor": apparmor(),
+        "accounts": {
+            entry.pw_name: {"uid": entry.pw_uid, "shell": entry.pw_shell} for entry in pwd.getpwall()
+        },
         "audit": audit_state(),
         "boot_loader": "grub" if Path("/etc/default/grub").is_file() else "",
         "booted": Path("/run/systemd/system").is_dir(),
@@ -71,12 +78,16 @@ def main() -> None:
         "ipv6": Path("/proc/net/if_inet6").exists(),
         "fail2ban": fail2ban_limits(),
         "docker": any(Path(place).exists() for place in ("/usr/bin/dockerd", "/var/run/docker.sock")),
+        "gpus": display_devices(Path("/sys/bus/pci/devices")),
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
+        "libc": platform.libc_ver()[1],
         "login": login(module, os.environ.get("SUDO_USER") or "root"),
         "loose_homes": loose_homes(),
+        "machine": os.uname().machine,
         "nft": runs(module, *NFT_PROBE),
         "packages": packages(read("/var/lib/dpkg/status")),
+        "python": ".".join(map(str, sys.version_info[:2])),
         "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
         "sshd": sshd(module),
         "units": units(module),
@@ -102,6 +113,15 @@ def container() -> str:
     if not kind and (found := re.search(r"(?:^|\0)container=([^\0]+)", read("/proc/1/environ"))):
         kind = found[1]
     return kind or ("docker" if Path("/.dockerenv").exists() else "")
+
+
+def display_devices(devices: Path) -> list[str]:
+    """Return `vendor:device` of each display controller on the PCI bus, as the kernel lists them."""
+    found = (entry for entry in sorted(devices.glob("*")) if read(f"{entry}/class").startswith(_DISPLAY))
+    return [
+        ":".join(read(f"{entry}/{name}").strip().removeprefix("0x") for name in ("vendor", "device"))
+        for entry in found
+    ]
 
 
 def audit_state() -> dict[str, bool]:

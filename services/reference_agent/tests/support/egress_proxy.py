@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from contextlib import suppress
 
 
 class EgressProxy:
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, listening: socket.socket | None = None) -> None:
         self._context = context
+        self._listening = listening or socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
         self.serials: set[str] = set()
         self._loop = asyncio.new_event_loop()
@@ -19,7 +21,7 @@ class EgressProxy:
 
     def __enter__(self) -> EgressProxy:
         self._thread.start()
-        start = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        start = asyncio.start_server(self._serve, sock=self._listening, ssl=self._context)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
         return self
 
@@ -43,17 +45,25 @@ class EgressProxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            method, target, _ = head.split(" ", 2)
-            certificate = writer.get_extra_info("peercert") or {}
-            self.serials.add(str(certificate.get("serialNumber")))
-            self.targets.append(f"{method} {target}")
-            host, _, port = target.partition(":")
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._connect(reader, writer)
+        finally:
+            writer.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split(" ", 2)
+        certificate = writer.get_extra_info("peercert") or {}
+        self.serials.add(str(certificate.get("serialNumber")))
+        self.targets.append(f"{method} {target}")
+        host, _, port = target.partition(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        try:
             writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        writer.close()
+        finally:
+            far_writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

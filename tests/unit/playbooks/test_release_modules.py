@@ -1,0 +1,150 @@
+"""Releases of an agent: what their modules decide, on files of the test."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+FIRST, SECOND, THIRD = "agent-1.0-aaa", "agent-1.1-bbb", "agent-1.2-ccc"
+
+
+def module(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"unit_{Path(path).stem}", ROLES / path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+agent_release = module("agent_runtime/library/agent_release.py")
+agent_wheelhouse = module("agent_runtime/library/agent_wheelhouse.py")
+release_names = module("agent_runtime/lookup_plugins/agent_release.py")
+
+
+def run(program: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    given = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}
+    done = subprocess.run(
+        [sys.executable, str(ROLES / program)],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def put_release(root: Path, name: str, *, age_s: int = 0, is_whole: bool = True) -> None:
+    place = root / "releases" / name
+    place.mkdir(parents=True)
+    if is_whole:
+        (place / ".whole").touch()
+        os.utime(place / ".whole", (1_700_000_000 - age_s, 1_700_000_000 - age_s))
+
+
+def release(root: Path, name: str, state: str, **more: Any) -> dict[str, Any]:
+    return run("agent_runtime/library/agent_release.py", root=str(root), release=name, state=state, **more)
+
+
+def test_a_switch_keeps_the_one_before_and_the_newest_others(tmp_path: Path) -> None:
+    for age, name in enumerate([THIRD, SECOND, FIRST, "agent-0.9-ddd"]):
+        put_release(tmp_path, name, age_s=age)
+    (tmp_path / "current").symlink_to(f"releases/{FIRST}")
+
+    done = release(tmp_path, THIRD, "current", kept=1)
+
+    assert (done["changed"], done["is_current"]) == (True, True)
+    assert sorted(done["releases"]) == sorted([FIRST, SECOND, THIRD])
+    assert (tmp_path / "current").readlink() == Path("releases", THIRD)
+    assert release(tmp_path, THIRD, "current", kept=1)["changed"] is False
+
+
+def test_a_release_that_was_never_finished_is_missing(tmp_path: Path) -> None:
+    put_release(tmp_path, FIRST, is_whole=False)
+
+    assert release(tmp_path, FIRST, "looked_at") == {
+        **release(tmp_path, FIRST, "looked_at"), "changed": False, "missing": True, "is_current": False, "releases": [],
+    }  # fmt: skip
+
+
+def test_check_mode_foretells_and_switches_nothing(tmp_path: Path) -> None:
+    put_release(tmp_path, FIRST)
+
+    assert release(tmp_path, FIRST, "current", check=True)["changed"] is True
+    assert not (tmp_path / "current").exists()
+
+
+def test_a_release_to_go_back_to_must_be_there_and_those_that_are_are_named(tmp_path: Path) -> None:
+    put_release(tmp_path, SECOND)
+
+    refused = release(tmp_path, FIRST, "looked_at", must_be_there=True)
+
+    assert refused["failed"] is True
+    assert "[agent-release-missing]" in refused["msg"]
+    assert SECOND in refused["msg"]
+
+
+def test_an_archive_that_is_none_leaves_the_current_release(tmp_path: Path) -> None:
+    put_release(tmp_path, FIRST)
+    (tmp_path / "current").symlink_to(f"releases/{FIRST}")
+    (tmp_path / "incoming.tar").write_bytes(b"no archive")
+
+    refused = release(tmp_path, SECOND, "installed", archive=str(tmp_path / "incoming.tar"), command="agent")
+
+    assert f"[agent-install] {SECOND} could not be installed, {FIRST} stays" in refused["msg"]
+    assert (tmp_path / "current").readlink() == Path("releases", FIRST)
+
+
+def test_names_in_an_archive_decide_no_path(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (tmp_path / "content").write_text("x")
+    with tarfile.open(tmp_path / "incoming.tar", "w") as tar:
+        for name in (str(outside), "../outside", "sub/outside"):
+            tar.add(tmp_path / "content", arcname=name)
+
+    release(tmp_path / "root", FIRST, "installed", archive=str(tmp_path / "incoming.tar"), command="agent")
+
+    assert not outside.exists()
+    assert not list((tmp_path / "root").rglob("outside"))
+
+
+def test_wheels_for_older_systems_are_taken_and_for_newer_ones_not() -> None:
+    found = agent_wheelhouse.platforms("x86_64", "2.36")
+
+    assert found[0] == "manylinux_2_36_x86_64"
+    assert {"manylinux2014_x86_64", "manylinux_2_17_x86_64", "linux_x86_64"} <= set(found)
+    assert "manylinux_2_37_x86_64" not in found
+
+
+def test_a_release_s_name_changes_with_wheel_lock_and_host_alone(tmp_path: Path) -> None:
+    wheel, lock = tmp_path / "my_agent-1.0-py3-none-any.whl", tmp_path / "requirements.lock"
+    wheel.write_bytes(b"wheel")
+    lock.write_text("a==1\n")
+
+    def name(python: str = "3.11") -> str:
+        found: str = release_names.release_name(wheel, [lock], {"python": python})
+        return found
+
+    first = name()
+    assert first.startswith("my_agent-1.0-")
+    assert name() == first
+    assert name("3.12") != first
+    lock.write_text("a==2\n")
+    assert name() != first
+
+
+def test_a_wheel_that_is_none_or_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path in ("", "agent.tar.gz", "my_agent-1.0-py3-none-any.whl"):
+        with pytest.raises(release_names.AnsibleError, match=r"\[agent-wheel\]"):
+            release_names.release_name(tmp_path / path, [], {})
