@@ -71,7 +71,8 @@ class Surroundings:
             "comment": "egress proxy",
         }
         return {
-            "mutx_role": "agent", "agent_runtime_address": str(self.hosts.state("trial-1").machine.wire.address),
+            "ansible_become": True, "mutx_role": "agent",
+            "agent_runtime_address": str(self.hosts.state("trial-1").machine.wire.address),
             "agent_runtime_wheel": str(wheel),
             "agent_runtime_lock": str(AGENT / "requirements.lock"),
             "agent_runtime_provider": "openai", "agent_runtime_model": "model-1",
