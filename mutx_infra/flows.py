@@ -99,6 +99,8 @@ def _each(sources: tuple[Role | Outside, ...], *rest: object, **more: object) ->
     return tuple(Flow(source, *rest, **more) for source in sources)  # type: ignore[arg-type]
 
 
+POSTGRESQL_PORT, REDIS_PORT = 5432, 6379
+
 _TCP, _UDP = Protocol.TCP, Protocol.UDP
 _R, _O, _C = Role, Outside, Carrier
 _TAILNET_NODES: tuple[Role | Outside, ...] = (_R.AGENT, _R.GUARD, _R.MGMT, _R.VAULT)
@@ -151,8 +153,8 @@ FLOWS: tuple[Flow, ...] = (
     Flow(
         _R.AGENT, _R.GUARD, _TCP, (8444,), _C.VPC, "LLM calls leave through the egress proxy of guard, mTLS"
     ),
-    Flow(_R.AGENT, _R.DATABASE, _TCP, (5432,), _C.VPC, "PostgreSQL, TLS"),
-    Flow(_R.AGENT, _R.DATABASE, _TCP, (6379,), _C.VPC, "Redis, TLS"),
+    Flow(_R.AGENT, _R.DATABASE, _TCP, (POSTGRESQL_PORT,), _C.VPC, "PostgreSQL, TLS"),
+    Flow(_R.AGENT, _R.DATABASE, _TCP, (REDIS_PORT,), _C.VPC, "Redis, TLS"),
     *_each(
         (_R.AGENT, _R.GUARD, _R.DATABASE), _R.VAULT, _TCP, (8200,), _C.VPC, "Vault API for Vault Agent, mTLS"
     ),
@@ -193,8 +195,8 @@ PLATFORM_FLOWS: tuple[Flow, ...] = (
     Flow(_O.CLIENTS, _R.CONTROL_PLANE, _TCP, (443,), _C.TAILNET, "dashboards and programs call the API"),
     *_each((_O.OPERATORS, _O.CONVERGE), _R.CONTROL_PLANE, _TCP, (22,), _C.TAILNET, "build and converge"),
     *_each((_O.OPERATORS, _O.CONVERGE), _R.MGMT, _TCP, (22,), _C.TAILNET, "build and converge"),
-    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (5432,), _C.VPC, "PostgreSQL, TLS"),
-    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (6379,), _C.VPC, "Redis, TLS"),
+    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (POSTGRESQL_PORT,), _C.VPC, "PostgreSQL, TLS"),
+    Flow(_R.CONTROL_PLANE, _R.DATABASE, _TCP, (REDIS_PORT,), _C.VPC, "Redis, TLS"),
     *_each(
         (_R.CONTROL_PLANE, _R.DATABASE),
         _R.VAULT,

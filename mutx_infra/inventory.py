@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mutx_infra.access import CONVERGE_ACCOUNT, SSH_PORT, HostTarget, targets_of
 from mutx_infra.errors import RefusedError
-from mutx_infra.flows import Role
+from mutx_infra.flows import POSTGRESQL_PORT, Role
 from mutx_infra.host_firewall import (
     PROGRAM_PARTNERS,
     HostRule,
@@ -165,11 +165,22 @@ def variables_of(host: InventoryHost, tenant: str) -> dict[str, object]:
         "ufw_outgoing_rules": [_outgoing(rule) for rule in host.outgoing],
         "sshd_allow_groups": [CONVERGE_ACCOUNT],
         "sshd_permit_open": [f"{address}:{SSH_PORT}" for address in host.forwards_to],
-        **(_agent_variables(host) if host.role is Role.AGENT else {}),
+        **(_of_an_agent(host) if host.role is Role.AGENT else {}),
+        **(_of_a_database(host) if host.role is Role.DATABASE else {}),
     }
 
 
-def _agent_variables(host: InventoryHost) -> dict[str, object]:
+def _of_a_database(host: InventoryHost) -> dict[str, object]:
+    """Say where its servers listen, and from where the flow table has their clients come."""
+    address = str(host.target.private_ip)
+    return {
+        "postgresql_listen_addresses": [address],
+        "postgresql_client_sources": [rule.peer for rule in host.incoming if rule.port == POSTGRESQL_PORT],
+        "redis_listen_addresses": [address],
+    }
+
+
+def _of_an_agent(host: InventoryHost) -> dict[str, object]:
     """Return what the role `agent_runtime` is told, and the firewall of its account."""
     return {
         "agent_runtime_address": str(host.target.private_ip),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mutx_infra.addressing import Layer
 from mutx_infra.errors import RefusedError
 from mutx_infra.flows import Role
 from mutx_infra.inventory import AGENT_UID, Inventory, make_inventory, variables_of
@@ -73,6 +74,22 @@ def test_a_host_is_told_its_own_rules() -> None:
         "comment": "PostgreSQL, TLS",
     }
     assert told["ufw_outgoing_policy"] == "deny"
+
+
+@pytest.mark.parametrize("plan", [a_plan(), a_plan("platform", tier="platform")], ids=["tenant", "platform"])
+def test_a_database_listens_on_its_own_address_for_whom_the_flow_table_names(plan: TenantPlan) -> None:
+    inventory = an_inventory(plan)
+    host = inventory.host("database-1")
+
+    told = variables_of(host, plan.tenant)
+
+    assert (
+        told["postgresql_listen_addresses"] == told["redis_listen_addresses"] == [str(host.target.private_ip)]
+    )
+    assert told["postgresql_client_sources"] == [plan.areas[Layer.APP]]
+    assert not [
+        name for name in variables_of(inventory.host("mgmt-1"), plan.tenant) if name.startswith("postgresql")
+    ]
 
 
 def test_a_stack_that_lacks_a_host_is_refused_with_the_command_that_makes_it() -> None:
