@@ -73,6 +73,7 @@ class Playbook:
     prefix: tuple[str, ...] = ()
     ssh_options: str = ""
     play: Path = PROVISION
+    group: str = "agent"
 
     def run_until(self, task: int) -> bool:
         """Run it and kill all of it, without a chance to clean up, after so many tasks; False where it ended before."""
@@ -130,7 +131,7 @@ class Playbook:
         ssh = f"{self.ssh_options} -F '{self.hosts.files() / 'ssh_config'}'".strip()
         base = {"sshd_allow_groups": ["mutx"], "ufw_incoming_rules": [SSH_RULE, API_RULE, API_RULE_6]}
         return {
-            "agent": {
+            self.group: {
                 "hosts": {name: {"ansible_ssh_common_args": ssh} for name in self.names},
                 "vars": {**base, **self.variables, **variables},
             }

@@ -1,0 +1,390 @@
+"""PostgreSQL and Redis on a database host, by their own clients from other places of the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.checkout import make_checkout
+from tests.support.databases import HOST, Client, as_owner, as_root, sql
+from tests.support.machines import NSENTER, Answer, Hosts
+from tests.support.playbook import SSH_RULE, Outcome, Playbook
+
+TRIAL = "10.63.255.0/24"
+APP_SUBNET, NEIGHBOURS = "10.63.255.192/28", "10.63.255.224/28"
+ONLY_DATABASES = ("--start-at-task", "Have PostgreSQL")
+OUR_TASKS = ("postgresql : ", "redis : ")
+# A timer is enabled by its file, which check mode does not install.
+UNFORESEEN = {
+    "postgresql : Make a backup every night | pg-08",
+    "redis : Make a backup every night | redis-06",
+}
+STATE = "find /etc -type f -exec sha256sum {} + | sort | sha256sum; ls -A /etc/mutx /var/lib/mutx/pending 2>&1 || true"
+
+
+@dataclass(frozen=True)
+class Converged:
+    """The host after its first run."""
+
+    playbook: Playbook
+    check: Outcome
+    first: Outcome
+
+    def again(self, **variables: Any) -> Outcome:
+        return self.playbook.run(*ONLY_DATABASES, **variables)
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    made = Hosts(make_checkout(tmp_path_factory.mktemp("data") / "check out"))
+    made.up("1")
+    yield made
+    made.checkout.run("sandbox", "down")
+
+
+@pytest.fixture(scope="module")
+def address(hosts: Hosts) -> str:
+    return str(hosts.state(HOST).machine.wire.address)
+
+
+@pytest.fixture(scope="module")
+def converged(hosts: Hosts, address: str, tmp_path_factory: pytest.TempPathFactory) -> Converged:
+    """The host with both servers; Redis had run as Debian ships it, and had something in it."""
+    as_root(hosts, "systemctl start redis-server; redis-cli set app:before 1")
+    rules = [{"port": port, "protocol": "tcp", "interface": None, "source": source, "comment": "clients"}
+             for port in (5432, 6379) for source in (APP_SUBNET, NEIGHBOURS)]  # fmt: skip
+    variables = {
+        "mutx_role": "database",
+        "ufw_incoming_rules": [SSH_RULE, *rules],
+        "postgresql_listen_addresses": [address],
+        "postgresql_client_sources": [APP_SUBNET],
+        "redis_listen_addresses": [address],
+    }
+    playbook = Playbook(hosts, (HOST,), tmp_path_factory.mktemp("playbook"), variables, "database")
+    before = as_root(hosts, STATE)
+    check = playbook.run("--check", "--diff", *ONLY_DATABASES)
+    assert as_root(hosts, STATE) == before, "check mode changed something"
+    return Converged(playbook, check, playbook.run())
+
+
+@pytest.fixture(scope="module")
+def app(converged: Converged, hosts: Hosts, address: str) -> Client:
+    """An agent in the app subnet; a table that its database's owner made is there."""
+    as_owner(hosts, "CREATE TABLE IF NOT EXISTS notes (id serial PRIMARY KEY, text text)")
+    passwords = [as_root(hosts, f"cat /etc/mutx/secrets/{name}-app") for name in ("postgresql", "redis")]
+    return Client(hosts.visitor("app", "trial", TRIAL, "10.63.255.193/24"), address, *passwords)
+
+
+def changed(outcome: Outcome) -> set[str]:
+    return {r["task"] for r in outcome.results if r.get("changed") and r["task"].startswith(OUR_TASKS)}
+
+
+def refusal(variables: dict[str, Any], code: str) -> Any:
+    """A case of the long form of the tests."""
+    return pytest.param(variables, code, marks=pytest.mark.full)
+
+
+def test_check_mode_on_a_new_host_foretells_the_first_run(converged: Converged) -> None:
+    assert (converged.check.status, converged.first.status) == (0, 0), (
+        converged.check.text + converged.first.text
+    )
+    assert changed(converged.check) | UNFORESEEN == changed(converged.first)
+
+
+def test_a_second_run_changes_nothing(converged: Converged) -> None:
+    second = converged.playbook.run()
+
+    assert second.changed() == {HOST: 0}, changed(second)
+
+
+def test_what_redis_held_before_is_still_there(app: Client) -> None:
+    assert app.redis_cli("GET", "app:before") == "1"
+
+
+def test_an_agent_reads_and_writes_over_tls_1_3(app: Client) -> None:
+    done = app.psql("INSERT INTO notes (text) VALUES ('a') RETURNING text; "
+                    "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")  # fmt: skip
+
+    assert (done.stdout.split(), done.stderr) == (["a", "TLSv1.3"], "")
+    assert app.redis_cli("SET", "app:a", "1") == "OK"
+    assert app.redis_cli("GET", "app:a") == "1"
+
+
+def test_the_stand_in_certificate_names_the_host_and_its_address(
+    app: Client, hosts: Hosts, address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text(as_root(hosts, "cat /etc/mutx/tls/postgresql.crt"))
+    program = "import psycopg, sys; print(psycopg.connect(sys.argv[1]).execute('SELECT 1').fetchone())"
+    line = f"host={address} user=app dbname=app sslmode=verify-full sslrootcert={tmp_path}/ca.pem"
+
+    done = subprocess.run(
+        [NSENTER, f"--net={app.visitor.place}", sys.executable, "-c", program, line],
+        env={**os.environ, "PGPASSWORD": app.postgresql}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.stdout == "(1,)\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"sslmode": "disable"}, "no encryption"),
+        ({"ssl_max_protocol_version": "TLSv1.2", "ssl_min_protocol_version": "TLSv1.2"}, "protocol version"),
+        ({"password": "wrong-wrong-wrong"}, "password authentication failed"),
+        ({"user": "postgres"}, "no pg_hba.conf entry"),
+        ({"user": "app_owner"}, "no pg_hba.conf entry"),
+        ({"dbname": "postgres"}, "no pg_hba.conf entry"),
+    ],
+    ids=["no TLS", "TLS 1.2", "password", "administrator", "owner", "database"],
+)
+def test_postgresql_refuses(app: Client, more: dict[str, str], said: str) -> None:
+    done = app.psql("SELECT 1", **more)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_redis_refuses_who_has_no_tls_or_no_password(app: Client) -> None:
+    assert "rror" in app.redis_cli("PING", plain=True)
+    assert "WRONGPASS" in app.redis_cli("PING", password="wrong-wrong-wrong")
+    assert "WRONGPASS" in app.redis_cli("PING", user="default", password="x")
+    assert app.redis_cli("PING") == "PONG"
+
+
+def test_others_reach_neither_or_are_refused(app: Client, hosts: Hosts, address: str) -> None:
+    stranger = hosts.visitor("stranger", "trial", TRIAL, "10.63.255.211/24")
+    neighbour = Client(
+        hosts.visitor("neighbour", "trial", TRIAL, "10.63.255.225/24"), address, app.postgresql, app.redis
+    )
+
+    assert [app.visitor.knock(address, port) for port in (5432, 6379)] == [Answer.OPEN, Answer.OPEN]
+    assert [stranger.knock(address, port) for port in (5432, 6379)] == [Answer.SILENCE, Answer.SILENCE]
+    # The firewall lets this one pass, so the refusal is the server's own.
+    assert neighbour.visitor.knock(address, 5432) is Answer.OPEN
+    assert "no pg_hba.conf entry" in neighbour.psql("SELECT 1").stderr
+
+
+def test_an_agent_can_make_nothing_and_see_nothing_of_others(app: Client) -> None:
+    forbidden = [
+        "CREATE TABLE mine (id int)", "CREATE SCHEMA mine", "CREATE TEMP TABLE mine (id int)", "DROP TABLE notes",
+        "TRUNCATE notes", "ALTER TABLE notes ADD more int", "CREATE ROLE eve", "SET ROLE app_owner",
+        "ALTER SYSTEM SET log_connections = off", "SELECT * FROM pg_authid", "SELECT pg_read_file('/etc/passwd')",
+        "COPY notes TO PROGRAM 'cat'", "COPY notes FROM '/etc/passwd'", "CREATE EXTENSION dblink",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "ALTER ROLE app SUPERUSER",
+    ]  # fmt: skip
+
+    allowed = [statement for statement in forbidden if app.psql(statement).returncode == 0]
+
+    assert allowed == []
+
+
+def test_an_agent_s_redis_user_can_do_no_more_than_it_must(app: Client) -> None:
+    forbidden = [
+        "CONFIG GET dir", "ACL LIST", "KEYS *", "FLUSHALL", "FLUSHDB", "SET other:key 1", "GET other:key",
+        "EVAL return 0", "SHUTDOWN", "CLIENT LIST", "MONITOR", "SAVE", "BGSAVE", "REPLICAOF NO ONE",
+        "MODULE LIST", "INFO", "PUBLISH other 1", "SLOWLOG GET", "SWAPDB 0 1",
+    ]  # fmt: skip
+
+    answers = {command: app.redis_cli(*command.split()) for command in forbidden}
+
+    assert {command: said for command, said in answers.items() if "NOPERM" not in said} == {}
+
+
+def test_no_password_is_printed_logged_or_in_a_command_line(
+    app: Client, converged: Converged, hosts: Hosts
+) -> None:
+    printed = converged.check.text + converged.first.text + converged.first.said()
+    logs = as_root(
+        hosts,
+        "cat /var/log/postgresql/*.log; journalctl --no-pager -o cat; cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
+    )
+
+    for secret in (app.postgresql, app.redis, "SCRAM-SHA-256$"):
+        assert secret not in printed
+        assert secret not in logs
+
+
+def test_a_replaced_certificate_is_taken_by_a_reload(app: Client, hosts: Hosts) -> None:
+    started = sql(hosts, "SELECT pg_postmaster_start_time()")
+    as_root(hosts, "cp -a /etc/mutx/tls /root/former")
+    make = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=replaced "
+            "-keyout /etc/mutx/tls/{0}.key -out /etc/mutx/tls/{0}.crt 2>/dev/null")  # fmt: skip
+    as_root(hosts, "; ".join(make.format(name) for name in ("postgresql", "redis")))
+    as_root(hosts, "systemctl reload postgresql redis-server")
+
+    ways = (f"-starttls postgres -connect {app.address}:5432", f"-connect {app.address}:6379")
+    show = "openssl s_client {} </dev/null 2>/dev/null | openssl x509 -noout -subject"
+    shown = [as_root(hosts, show.format(way)) for way in ways]
+
+    as_root(
+        hosts,
+        "cp -a /root/former/* /etc/mutx/tls; rm -r /root/former; systemctl reload postgresql redis-server",
+    )
+
+    assert shown == ["subject=CN = replaced"] * 2
+    assert sql(hosts, "SELECT pg_postmaster_start_time()") == started
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"postgresql_listen_addresses": ["10.9.9.9"]}, "[file-check]"),
+        ({"redis_app_commands": ["+@nonsense"]}, "[file-check]"),
+        refusal({"postgresql_client_sources": ["10.0.0.0/99"]}, "[file-check]"),
+        refusal({"postgresql_client_sources": ["0.0.0.0/0"]}, "[postgresql-names]"),
+        refusal({"postgresql_settings": {"ssl": "off"}}, "[postgresql-settings]"),
+        refusal({"redis_settings": {"maxmemory-samples": "many"}}, "[file-check]"),
+        refusal({"redis_app_commands": ["+@all"]}, "[redis-user]"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+def test_a_bad_variable_is_refused_before_anything_is_changed(
+    app: Client, converged: Converged, hosts: Hosts, variables: dict[str, Any], code: str
+) -> None:
+    before = as_root(hosts, STATE)
+
+    refused = converged.again(**variables)
+
+    assert refused.status != 0
+    assert code in refused.said()
+    assert as_root(hosts, STATE) == before
+    assert app.psql("SELECT 1").stdout == "1\n"
+    assert app.redis_cli("PING") == "PONG"
+
+
+def test_a_run_that_died_before_the_server_knew_is_made_up_for_without_a_restart(
+    app: Client, converged: Converged, hosts: Hosts
+) -> None:
+    started = sql(hosts, "SELECT pg_postmaster_start_time()")
+    setting = {"postgresql_settings": {"work_mem": "5MB"}}
+    as_root(hosts, "kill -STOP $(head -1 /var/lib/postgresql/15/main/postmaster.pid)")
+    died: list[Outcome] = []
+    run = threading.Thread(target=lambda: died.append(converged.again(**setting)))
+    run.start()
+    deadline = time.monotonic() + 60
+    while not as_root(hosts, "ls /var/lib/mutx/pending") and time.monotonic() < deadline:
+        time.sleep(0.3)
+    as_root(hosts, "sleep 2; kill -9 $(ps -o ppid= -C runuser); kill -9 $(pidof runuser psql) 2>/dev/null; "
+                   "kill -CONT $(head -1 /var/lib/postgresql/15/main/postmaster.pid)")  # fmt: skip
+    run.join()
+    between = (as_root(hosts, "ls /var/lib/mutx/pending"), sql(hosts, "SHOW work_mem"))
+
+    again = converged.again(**setting)
+
+    assert died[0].status != 0
+    assert between == ("postgresql", "4MB")
+    assert "the files changed" in [reason for r in again.results for reason in r.get("reasons", [])]
+    assert sql(hosts, "SHOW work_mem; SELECT pg_postmaster_start_time()") == f"5MB\n{started}"
+    converged.again()
+
+
+def test_what_was_lost_since_the_backup_is_restored(app: Client, hosts: Hosts) -> None:
+    app.psql("INSERT INTO notes (text) SELECT 'kept' FROM generate_series(1, 1000)")
+    app.redis_cli("SET", "app:kept", "1")
+    as_root(hosts, "systemctl start mutx-backup-postgresql mutx-backup-redis")
+    as_owner(hosts, "DROP TABLE notes")
+    app.redis_cli("DEL", "app:kept")
+    assert (app.psql("SELECT FROM notes").returncode, app.redis_cli("GET", "app:kept")) == (1, "")
+
+    said = as_root(hosts, "mutx-backup restore postgresql latest app; mutx-backup restore redis latest")
+
+    assert app.psql("SELECT count(*) FROM notes WHERE text = 'kept'").stdout == "1000\n"
+    assert app.psql("INSERT INTO notes (text) VALUES ('new')").returncode == 0
+    assert app.redis_cli("GET", "app:kept") == "1"
+    assert said.count("restored") == 2
+
+
+def test_a_full_disk_leaves_the_former_backups_and_is_said(app: Client, hosts: Hosts) -> None:
+    app.psql("INSERT INTO notes (text) SELECT md5(random()::text) FROM generate_series(1, 20000)")
+    place = "/var/backups/mutx/postgresql"
+    as_root(
+        hosts,
+        f"""cp -a {place} /tmp/former; mount -t tmpfs -o size=256k,mode=0700 tmpfs {place}
+        cp -a /tmp/former/last-success $(ls -d /tmp/former/2* | tail -1) {place}""",
+    )
+    before = as_root(hosts, f"cd {place}; find . -type f ! -name .lock -exec sha256sum {{}} +")
+
+    said = as_root(hosts, "mutx-backup make postgresql 2>&1 || true")
+    after = as_root(
+        hosts,
+        f"cd {place}; find . -type f ! -name .lock -exec sha256sum {{}} +; ls -A | grep unfinished || true",
+    )
+    as_root(hosts, f"umount {place}; rm -r /tmp/former")
+
+    assert "[backup-failed]" in said
+    assert "No space left on device" in said
+    assert "1 former backups are as they were" in said
+    assert after == before
+
+
+BREAKS = (
+    {
+        "pg-01": "systemctl -q disable postgresql",
+        "pg-03": "cd /etc/mutx/tls; cat redis.crt >postgresql.crt; cat redis.key >postgresql.key; cd /",
+        "pg-05": "echo 'host all all 10.0.0.0/8 md5' >>/etc/postgresql/15/main/pg_hba.conf",
+        "pg-07": "chmod 644 /etc/mutx/secrets/postgresql-app",
+        "redis-02": 'ask CONFIG SET maxmemory-policy allkeys-lru',
+        "redis-04": "sed -i 's/^user app .*/& +@all/' /etc/redis/mutx.acl; ask ACL LOAD",
+        "redis-06": "sed -i 's/2026-/2025-/' /var/backups/mutx/redis/last-success",
+    },
+    {
+        "pg-02": "psql -c 'ALTER SYSTEM SET log_connections = off'; systemctl reload postgresql",
+        "pg-04": "psql -d app -c 'GRANT CREATE ON SCHEMA public TO app'",
+        "pg-06": "psql -c 'CREATE ROLE eve SUPERUSER'",
+        "pg-08": "rm -r /var/backups/mutx/postgresql/2*",
+        "redis-01": "systemctl -q disable redis-server",
+        "redis-03": "cd /etc/mutx/tls; openssl req -x509 -key redis.key -days 30 -subj /CN=other -out redis.crt; cd /",
+        "redis-05": "chmod 640 /etc/mutx/secrets/redis-ops",
+    },
+)  # fmt: skip
+HELP = """set -e; cd /
+psql() { runuser -u postgres -- /usr/bin/psql -Xq "$@"; }
+export REDISCLI_AUTH=$(cat /etc/mutx/secrets/redis-ops)
+ask() { redis-cli -e -s /run/redis/redis.sock --user ops --no-auth-warning "$@"; }
+"""
+NOT_A_RUN_S = "psql -c 'DROP ROLE IF EXISTS eve'; systemctl start mutx-backup-postgresql mutx-backup-redis"
+"""What no run may mend: a role that somebody made, a backup that was not."""
+
+
+def test_what_somebody_broke_by_hand_fails_and_a_run_mends_it(
+    app: Client, converged: Converged, hosts: Hosts, tmp_path: Path
+) -> None:
+    seen = []
+    for position, half in enumerate(BREAKS):
+        as_root(hosts, HELP + "\n".join(half.values()))
+        seen.append(failing(converged, tmp_path / f"{position}.jsonl"))
+        converged.again()
+        as_root(hosts, HELP + NOT_A_RUN_S)
+    seen.append(failing(converged, tmp_path / "mended.jsonl"))
+
+    assert seen == [set(BREAKS[0]), set(BREAKS[1]), set()]
+
+
+def failing(converged: Converged, evidence: Path) -> set[str]:
+    """Run the two suites on the host; returns the controls that are not met."""
+    inventory = converged.playbook.folder / "inventory.json"
+    written = json.loads(inventory.read_text("utf-8"))
+    written["database"]["vars"]["ansible_become"] = True
+    inventory.write_text(json.dumps(written), "utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "mutx_infra.compliance.test_postgresql",
+         "mutx_infra.compliance.test_redis", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
+         f"--rootdir={evidence.parent}", f"--hosts=ansible://{HOST}", f"--ansible-inventory={inventory}",
+         f"--evidence={evidence}"],
+        cwd=evidence.parent, capture_output=True, text=True, check=False, timeout=200,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    rows = [json.loads(line) for line in evidence.read_text("utf-8").splitlines()]
+    assert len(rows) == 14, rows
+    return {row["control"] if isinstance(row["control"], str) else row["control"]["id"] for row in rows
+            if row["verdict"] != "pass"}  # fmt: skip
