@@ -29,6 +29,7 @@ options:
   key: {description: The file of the key., type: path, required: true}
   group: {description: The group that may read the key., type: str, required: true}
   names: {description: Names and addresses that a stand-in is for., type: list, elements: str, required: true}
+  renews: {description: Whether a stand-in that is there may be made anew., type: bool, default: true}
 """
 
 EXAMPLES = r"""
@@ -173,12 +174,14 @@ def main() -> None:
             "key": {"type": "path", "required": True},
             "group": {"type": "str", "required": True},
             "names": {"type": "list", "elements": "str", "required": True},
+            "renews": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     given = module.params
     pair = Pair(module, Path(given["certificate"]), Path(given["key"]), given["group"], tuple(given["names"]))
-    reason = pair.needs_making()
+    is_there = pair.certificate.exists() and pair.key.exists()
+    reason = pair.needs_making() if given["renews"] or not is_there else ""
     if reason and not module.check_mode:
         pair.make()
     is_loose = not reason and pair.is_loose()
