@@ -25,12 +25,9 @@ SYSTEM = (
 """A system that starts; in a cloud its image has them before anything is baked."""
 PYTHON = ("python3", "python3-apt", "python3-yaml")
 """What Ansible's modules need."""
-TO_COME = (
-    "nftables", "audispd-plugins", "aide", "aide-common", "apparmor", "apparmor-utils", "debsums", "lynis",
-    "postgresql", "postgresql-client", "redis-server", "python3-psycopg2", "ssl-cert", "squid-openssl",
-)  # fmt: skip
-"""For roles that are not all here yet."""
-TRIAL = ("curl", "netcat-openbsd", "openssl", "strace", "tcpdump", "tmux")
+TO_COME = ("squid-openssl",)
+"""For roles that are not here yet."""
+TRIAL = ("curl", "debsums", "lynis", "netcat-openbsd", "openssl", "strace", "tcpdump", "tmux")
 """What tests and people look about with."""
 
 IDLE_SERVICES = ("fail2ban", "postgresql", "redis-server", "squid")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from mutx_sandbox.machines import tools
 from mutx_sandbox.machines.kernel import watches_left
 from mutx_sandbox.machines.machine import Wire, interface_lines, ipv6_network_of
 from mutx_sandbox.machines.metadata import Tokens, answer_of
+from mutx_sandbox.machines.packages import packages
 from mutx_sandbox.machines.places import host_access
 from mutx_sandbox.machines.recipe import ensure_layer, entries
 from mutx_sandbox.machines.rootfs import Image, Source, ensure_rootfs, mirror_lines
@@ -42,6 +44,11 @@ class TestImage:
 
         assert len(names) == 4
         assert Image().digest == Image().digest
+
+    def test_what_is_baked_has_names_of_packages_alone(self) -> None:
+        assert [name for name in packages() if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name)] == []
+        assert {"postgresql", "redis-server", "aide"} <= set(packages())
+        assert not [name for name in packages() if name.startswith(("nvidia", "tailscale"))]
 
     def test_it_comes_from_the_mirrors_of_this_machine(self) -> None:
         lines = mirror_lines(MIRROR, "bookworm").splitlines()
