@@ -18,6 +18,8 @@ from mutx_infra.hardening import Audit, HostCare, HostsFailedError
 
 app = typer.Typer(no_args_is_help=True, help="Harden a tenant's hosts by the playbooks, and check them.")
 
+_AS_IT_SHOULD_BE = {Verdict.PASS, Verdict.NOT_APPLICABLE}
+
 HostsOption = Annotated[
     list[str] | None,
     typer.Option("--host", metavar="NAME", help="This host alone, e.g. agent-1 (may be repeated)."),
@@ -134,7 +136,7 @@ def _show_audit(out: Output, audit: Audit, *, everything: bool) -> None:
     if out.format is Format.JSON:
         out.data({**json.loads(bundle.content), "digest": bundle.digest, "path": audit.path})
         return
-    shown = [check for check in bundle.checks if everything or check.verdict is not Verdict.PASS]
+    shown = [check for check in bundle.checks if everything or check.verdict not in _AS_IT_SHOULD_BE]
     out.table(
         ("verdict", "control", "host", "what", "seen", "wanted", "remedy or reason"),
         [_row(check) for check in shown],
