@@ -39,7 +39,7 @@ def role_packages(playbooks: Traversable | None = None) -> tuple[str, ...]:
     roles = (playbooks or files("mutx_infra.playbooks")) / "roles"
     found: set[str] = set()
     for role in roles.iterdir():
-        for place in (role / "vars" / f"{FAMILY}.yml", role / "defaults" / "main.yml"):
+        for place in (role / "vars" / "main" / f"{FAMILY}.yml", role / "defaults" / "main.yml"):
             values = yaml.safe_load(place.read_text(encoding="utf-8")) if place.is_file() else None
             found.update((values or {}).get(f"{role.name}_packages", ()))
     return tuple(sorted(found))
