@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,6 +31,7 @@ from tests.support.agents import (
 from tests.support.checkout import make_checkout
 from tests.support.machines import Answer, Hosts, Visitor
 from tests.support.playbook import Outcome, Playbook
+from tests.support.suites import verdicts
 
 TRIAL = "10.63.255.0/24"
 GUARD_ADDRESS, STRANGER_ADDRESS = "10.63.255.210", "10.63.255.211"
@@ -261,28 +259,14 @@ def test_an_install_that_is_killed_leaves_the_agent_and_the_next_one_is_whole_an
     assert around.ask("/v1/runs", RUN, certificate=around.guard_certificate)[0] == 200
 
 
-def look(playbook: Playbook, folder: Path) -> dict[str, str]:
-    """The verdicts of the suites about the agent and the firewall, by control."""
-    evidence = folder / "checks.jsonl"
-    evidence.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--pyargs", "mutx_infra.compliance.test_agent",
-         "mutx_infra.compliance.test_firewall", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
-         "--rootdir", str(folder), "--hosts=ansible://trial-1",
-         f"--ansible-inventory={playbook.folder / 'inventory.json'}", f"--evidence={evidence}"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert evidence.exists(), done.stdout + done.stderr
-    lines = [json.loads(line) for line in evidence.read_text("utf-8").splitlines()]
-    return {line["control"]: line["verdict"] for line in lines}
+SUITES = ("test_agent", "test_firewall")
 
 
 def test_a_second_run_changes_nothing_and_what_somebody_broke_is_named_and_nothing_else(
-    installed: Installed, hosts: Hosts, tmp_path: Path
+    installed: Installed, hosts: Hosts
 ) -> None:
     second = installed.playbook.run()
-    before = look(installed.playbook, tmp_path)
+    before = verdicts(installed.playbook, *SUITES)
     hosts.answer(
         "trial-1",
         f"sudo chmod 0444 {SECRETS}/provider-key; sudo chmod g+w /opt/mutx-agent/current/bin;"
@@ -293,7 +277,7 @@ def test_a_second_run_changes_nothing_and_what_somebody_broke_is_named_and_nothi
         " sudo iptables -D ufw-before-output -m owner --uid-owner 960 -j DROP",
     )
 
-    broken = look(installed.playbook, tmp_path)
+    broken = verdicts(installed.playbook, *SUITES)
 
     assert second.changed() == {"trial-1": 0}, second.text
     agents = {control for control in before if control.startswith("agent-")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tests.support.checkout import make_checkout
 from tests.support.databases import HOST, Client, as_owner, as_root, sql
 from tests.support.machines import NSENTER, Answer, Hosts
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
+from tests.support.suites import verdicts
 
 TRIAL = "10.63.255.0/24"
 APP_SUBNET, NEIGHBOURS = "10.63.255.192/28", "10.63.255.224/28"
@@ -357,34 +357,21 @@ NOT_A_RUN_S = "psql -c 'DROP ROLE IF EXISTS eve'; systemctl start mutx-backup-po
 
 
 def test_what_somebody_broke_by_hand_fails_and_a_run_mends_it(
-    app: Client, converged: Converged, hosts: Hosts, tmp_path: Path
+    app: Client, converged: Converged, hosts: Hosts
 ) -> None:
     seen = []
-    for position, half in enumerate(BREAKS):
+    for half in BREAKS:
         as_root(hosts, HELP + "\n".join(half.values()))
-        seen.append(failing(converged, tmp_path / f"{position}.jsonl"))
+        seen.append(failing(converged))
         converged.again()
         as_root(hosts, HELP + NOT_A_RUN_S)
-    seen.append(failing(converged, tmp_path / "mended.jsonl"))
+    seen.append(failing(converged))
 
     assert seen == [set(BREAKS[0]), set(BREAKS[1]), set()]
 
 
-def failing(converged: Converged, evidence: Path) -> set[str]:
-    """Run the two suites on the host; returns the controls that are not met."""
-    inventory = converged.playbook.folder / "inventory.json"
-    written = json.loads(inventory.read_text("utf-8"))
-    written["database"]["vars"]["ansible_become"] = True
-    inventory.write_text(json.dumps(written), "utf-8")
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "--pyargs", "mutx_infra.compliance.test_postgresql",
-         "mutx_infra.compliance.test_redis", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
-         f"--rootdir={evidence.parent}", f"--hosts=ansible://{HOST}", f"--ansible-inventory={inventory}",
-         f"--evidence={evidence}"],
-        cwd=evidence.parent, capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    rows = [json.loads(line) for line in evidence.read_text("utf-8").splitlines()]
-    assert len(rows) == 14, rows
-    return {row["control"] if isinstance(row["control"], str) else row["control"]["id"] for row in rows
-            if row["verdict"] != "pass"}  # fmt: skip
+def failing(converged: Converged) -> set[str]:
+    """The controls of the two suites that are not met."""
+    seen = verdicts(converged.playbook, "test_postgresql", "test_redis")
+    assert len(seen) == 14
+    return {control for control, verdict in seen.items() if verdict != "pass"}

@@ -24,6 +24,7 @@ from mutx_infra.joining import TailnetPass
 from mutx_infra.settings import resolve_settings
 from tests.support.machines import NSENTER, SSH, Answer, Hosts, processes_with
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
+from tests.support.suites import verdicts
 from tests.support.tailnet import Coordination, Node, bake, coordination, node, tailnet_programs
 
 SERVER, OPERATOR, SECOND = "10.63.255.250", "10.63.255.240", "10.63.255.241"
@@ -65,7 +66,7 @@ class Joined:
         return self.operator.place.knock(self.address, port)
 
     def playbook(self, folder: Path) -> Playbook:
-        rules = {"ufw_incoming_rules": [SSH_RULE], "ufw_take_over": True, **ROLE}
+        rules = {"ufw_incoming_rules": [SSH_RULE], "ufw_take_over": True, "mutx_role": "trial", **ROLE}
         prefix = (NSENTER, f"--net={self.operator.place.place}")
         play = folder / "firewall-and-tailnet.yml"
         play.write_text(json.dumps([{"hosts": "all", "become": True, "gather_facts": False, "roles": ROLES}]))
@@ -148,6 +149,9 @@ def hardened(joined: Joined, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return playbook, playbook.run("--check", "--diff"), playbook.run()
 
 
+IN_FORCE = {"ts-01", "ts-02", "ts-03", "ts-04", "ts-05"}
+
+
 def eventually(seen: Callable[[], object], wanted: object, within_s: float = 10) -> None:
     deadline = time.monotonic() + within_s
     while (last := seen()) != wanted:
@@ -217,11 +221,17 @@ def test_the_firewall_decides_what_comes_over_the_tailnet(
 def test_settings_changed_by_hand_are_mended(
     joined: Joined, hardened: tuple[Playbook, Outcome, Outcome]
 ) -> None:
+    before = verdicts(hardened[0], "test_tailscale")
     joined.answer("sudo tailscale set --accept-routes --netfilter-mode=on --accept-dns=true --operator=root")
+    joined.answer("sudo sh -c 'systemctl disable -q tailscaled; chmod 0755 /var/lib/tailscale'")
+    broken = verdicts(hardened[0], "test_tailscale")
 
     mended = hardened[0].run("--diff")
 
-    assert mended.changed() == {NAME: 1}, mended.text
+    assert before == {**dict.fromkeys(IN_FORCE, "pass"), "ts-06": "not-applicable"}
+    assert {control for control in IN_FORCE if broken[control] == "fail"} == IN_FORCE - {"ts-01"}
+    assert mended.changed()[NAME] > 0, mended.text
+    assert verdicts(hardened[0], "test_tailscale") == before
     assert joined.knock(9999) is Answer.SILENCE
     assert "nameserver 100.100.100.100" not in joined.answer("cat /etc/resolv.conf")
 

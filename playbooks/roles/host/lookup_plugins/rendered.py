@@ -30,7 +30,7 @@ _raw: {description: The text of each template., type: list, elements: str}
 """
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible publishes no types
     """Renders what lies in the role's `templates`."""
 
     def run(self, terms: list[str], variables: dict[str, Any], **options: Any) -> list[str]:  # noqa: ANN401
