@@ -43,14 +43,14 @@ class Tier:
         is_parallel: whether its files may run beside each other.
         keeps_order: whether the tests of a file run in its order, as where a machine's life is told.
         preparation: a module that gets what the tier takes; the first time it may take long, which is not the tests'.
-        extras: tools that get what some of its tests take, which say themselves what they lack.
+        tools: get what some of its tests take, in the same way.
     """
 
     directories: tuple[str, ...]
     budget_s: float
     is_parallel: bool = True
     preparation: str | None = None
-    extras: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     keeps_order: bool = False
 
 
@@ -65,7 +65,7 @@ TIERS = {
         is_parallel=False,
         preparation="mutx_sandbox.machines.image",
         keeps_order=True,
-        extras=("get_tailnet.py",),
+        tools=("get_tailnet.py",),
     ),
 }
 """In the order they run."""
@@ -93,8 +93,10 @@ def _run_tier(name: str, *, full: bool, rest: Sequence[str]) -> int:
         status = _run_to_the_end([sys.executable, "-m", tier.preparation])
         if status != 0:
             return status
-    for tool in tier.extras:
-        _run_to_the_end([sys.executable, str(ROOT / "tools" / tool)])
+    for tool in tier.tools:
+        status = _run_to_the_end([sys.executable, str(ROOT / "tools" / tool)])
+        if status != 0:
+            return status
     start, before_s = time.monotonic(), _processor_s()
     status = _run_to_the_end([sys.executable, "-m", "pytest", *pytest_arguments(tier, full=full), *rest])
     leftovers = _end_leftovers()

@@ -9,18 +9,20 @@ from pathlib import Path
 from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.machines.hosts import SandboxHosts
 from mutx_sandbox.machines.machine import BackendName
+from mutx_sandbox.machines.packages import SUITES
 
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.settings import resolve_settings
 
 
 def main() -> int:
-    """Install the tools of every backend and build the image; quick where all of it is there."""
+    """Install the tools of every backend and build the image of each release; quick where all of it is there."""
     settings = resolve_settings(os.environ, Path.cwd())
     hosts = SandboxHosts(Sandbox(settings.state), settings.cache, _say)
     try:
         for backend in BackendName:
-            hosts.prepare(backend)
+            for release in SUITES:
+                hosts.prepare(backend, release)
     except MutxInfraError as error:
         _say(f"error[{error.code}]: {error.message}\n  {error.detail}\n  hint: {error.remedy}")
         return error.exit_status

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from mutx_sandbox.machines.rootfs import Image
 
-from mutx_infra.settings import cache_directory
 from tests.support.checkout import make_checkout
 from tests.support.machines import Hosts
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
@@ -19,14 +16,8 @@ FINE = {"pass", "not-applicable"}
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Hosts]:
-    """One host of the release; its image takes minutes to build, so it is built for the long tests alone."""
-    image = Image(suite=RELEASE)
-    is_built = (cache_directory(os.environ) / "machines" / f"{RELEASE}-{image.digest}").is_dir()
-    if not is_built and "not full" in request.config.getoption("-m"):
-        pytest.skip(
-            f"the image of {RELEASE} is missing: `mutx-infra sandbox hosts up 1 --release {RELEASE}` builds it"
-        )
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """One host of the release."""
     made = Hosts(make_checkout(tmp_path_factory.mktemp("release") / "check out"))
     made.up("1", "--release", RELEASE)
     yield made

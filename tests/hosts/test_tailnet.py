@@ -19,7 +19,6 @@ from pydantic import SecretStr
 from mutx_infra.access import HostTarget
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.bootstrap import load_environment, make_host_ports
-from mutx_infra.errors import MutxInfraError
 from mutx_infra.joining import TailnetPass
 from mutx_infra.settings import resolve_settings
 from tests.support.machines import NSENTER, SSH, Answer, Hosts, processes_with
@@ -75,10 +74,7 @@ class Joined:
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
-    try:
-        return tailnet_programs()
-    except MutxInfraError as error:
-        pytest.skip(f"tailscaled is missing: {error.message}; {error.remedy}")
+    return tailnet_programs()
 
 
 @pytest.fixture(scope="module")
