@@ -137,10 +137,9 @@ def _show_audit(out: Output, audit: Audit, *, everything: bool) -> None:
         out.data({**json.loads(bundle.content), "digest": bundle.digest, "path": audit.path})
         return
     shown = [check for check in bundle.checks if everything or check.verdict not in _AS_IT_SHOULD_BE]
-    out.table(
-        ("verdict", "control", "host", "what", "seen", "wanted", "remedy or reason"),
-        [_row(check) for check in shown],
-    )
+    if shown:
+        columns = ("verdict", "control", "host", "what", "seen", "wanted", "remedy or reason")
+        out.table(columns, [_row(check) for check in shown])
     counts = ", ".join(f"{number} {verdict}" for verdict, number in bundle.counts.items())
     out.say(f"{counts}; evidence {bundle.digest[:19]} in {audit.path}")
 
