@@ -70,7 +70,7 @@ def converged(hosts: Hosts, address: str, tmp_path_factory: pytest.TempPathFacto
         "postgresql_client_sources": [APP_SUBNET],
         "redis_listen_addresses": [address],
     }
-    playbook = Playbook(hosts, (HOST,), tmp_path_factory.mktemp("playbook"), variables, "database")
+    playbook = Playbook(hosts, (HOST,), tmp_path_factory.mktemp("playbook"), variables, group="database")
     before = as_root(hosts, STATE)
     check = playbook.run("--check", "--diff", *ONLY_DATABASES)
     assert as_root(hosts, STATE) == before, "check mode changed something"

@@ -28,7 +28,9 @@ def playbook(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setitem(os.environ, "ANSIBLE_ROLES_PATH", str(PROVISION.parent / "roles"))
     play = tmp_path / "play.json"
     play.write_text(json.dumps(PLAY), "utf-8")
-    return Playbook(hosts, ("trial-1",), tmp_path, {"ansible_python_interpreter": "/usr/bin/python3"}, play)
+    return Playbook(
+        hosts, ("trial-1",), tmp_path, {"ansible_python_interpreter": "/usr/bin/python3"}, play=play
+    )
 
 
 def test_a_machine_without_a_gpu_is_left_alone_and_said_to_be_one(playbook: Playbook) -> None:

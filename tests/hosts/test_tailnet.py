@@ -69,7 +69,15 @@ class Joined:
         prefix = (NSENTER, f"--net={self.operator.place.place}")
         play = folder / "firewall-and-tailnet.yml"
         play.write_text(json.dumps([{"hosts": "all", "become": True, "gather_facts": False, "roles": ROLES}]))
-        return Playbook(self.hosts, (NAME,), folder, rules, prefix, " ".join(self.ssh_options), play)
+        return Playbook(
+            self.hosts,
+            (NAME,),
+            folder,
+            rules,
+            prefix=prefix,
+            ssh_options=" ".join(self.ssh_options),
+            play=play,
+        )
 
 
 @pytest.fixture(scope="module")

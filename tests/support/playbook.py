@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -70,6 +70,7 @@ class Playbook:
     names: tuple[str, ...]
     folder: Path
     variables: dict[str, Any] = field(default_factory=dict)
+    _: KW_ONLY
     prefix: tuple[str, ...] = ()
     ssh_options: str = ""
     play: Path = PROVISION
