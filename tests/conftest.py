@@ -27,6 +27,9 @@ MARKER_OF_DIRECTORY = {
     "compliance": "compliance",
 }
 
+LIMIT_OF_HOSTS_S = 900
+"""A fixture that makes a tenant and hardens its hosts counts as part of the first test that asks for it."""
+
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")
 ALIEN_NAMES = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
 
@@ -47,7 +50,10 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by the directory it lies in."""
     for item in items:
-        item.add_marker(marker_of(item.path))
+        marker = marker_of(item.path)
+        item.add_marker(marker)
+        if marker == "hosts" and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LIMIT_OF_HOSTS_S))
 
 
 def marker_of(path: Path) -> str:

@@ -61,7 +61,7 @@ TIERS = {
     "system": Tier(("system",), 400),
     "hosts": Tier(
         ("hosts",),
-        720,
+        3000,
         is_parallel=False,
         preparation="mutx_sandbox.machines.image",
         keeps_order=True,

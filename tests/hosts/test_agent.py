@@ -37,7 +37,6 @@ TRIAL = "10.63.255.0/24"
 GUARD_ADDRESS, STRANGER_ADDRESS = "10.63.255.210", "10.63.255.211"
 MOST_EXPOSED = 2.5
 """What `systemd-analyze security` may rate the unit at most; 10 is worst."""
-pytestmark = pytest.mark.timeout(600)
 RUN = {"input": "What is 6 * 7?"}
 
 

@@ -17,8 +17,6 @@ HOST = ("--host", "mgmt-1")
 FINE = {"pass", "not-applicable"}
 NEEDS_A_KERNEL = {"audit-01", "audit-02", "base-06", "base-07"}
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
