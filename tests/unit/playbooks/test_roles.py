@@ -54,7 +54,7 @@ def test_every_default_has_a_spec_and_every_spec_a_default(role: Path) -> None:
 
 @each_role
 def test_every_variable_has_the_prefix_of_its_role(role: Path) -> None:
-    variables = {name for path in role.glob("vars/*.yml") for name in load(path)} | set(options_of(role))
+    variables = {name for path in role.glob("vars/**/*.yml") for name in load(path)} | set(options_of(role))
 
     assert {name for name in variables if not name.startswith(f"{role.name}_")} == set()
 
@@ -86,7 +86,7 @@ def test_a_control_of_a_role_is_served_by_one_of_its_tasks_or_files(role: Path) 
     text = "\n".join(
         path.read_text("utf-8")
         for folder in ("tasks", "handlers", "templates")
-        for path in role.glob(f"{folder}/*")
+        for path in role.glob(f"{folder}/**/*.*")
     )
     own = {name for name, control in CONTROLS.items() if control["role"] == role.name}
 
@@ -110,9 +110,9 @@ def test_what_touches_a_secret_is_not_logged(role: Path) -> None:
 def test_a_table_of_contents_only_imports(role: Path) -> None:
     if role.name == "host":  # two tasks, and no more to come
         return
-    _names, *others = load(role / "tasks" / "main.yml")
+    tasks = load(role / "tasks" / "main.yml")
 
-    assert [task["name"] for task in others if not any(name in task for name in META)] == []
+    assert [task["name"] for task in tasks if not any(name in task for name in META)] == []
 
 
 @each_role
@@ -120,7 +120,7 @@ def test_modes_are_quoted(role: Path) -> None:
     text = "\n".join(
         path.read_text("utf-8")
         for folder in ("tasks", "vars", "handlers")
-        for path in role.glob(f"{folder}/*")
+        for path in role.glob(f"{folder}/**/*.*")
     )
 
     assert re.findall(r"mode: [^\"'{\s]\S*", text.replace("mode: mutx", "")) == []
