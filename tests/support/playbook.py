@@ -78,7 +78,7 @@ class Playbook:
 
     def run_until(self, task: int) -> bool:
         """Run it and kill all of it, without a chance to clean up, after so many tasks; False where it ended before."""
-        inventory = self._prepare({})
+        inventory = self.prepare({})
         events = self.folder / "events.jsonl"
         with tempfile.TemporaryDirectory(prefix="cp") as sockets:
             running = subprocess.Popen(
@@ -96,7 +96,10 @@ class Playbook:
 
     def run(self, *options: str, **variables: Any) -> Outcome:
         """Run it; the outcome is Ansible's own JSON."""
-        inventory = self._prepare(variables)
+        return self.run_prepared(self.prepare(variables), *options)
+
+    def run_prepared(self, inventory: Path, *options: str) -> Outcome:
+        """Run it on an inventory that was written before."""
         # Ansible names its connections by host alone: in a shared directory it would meet another test's `trial-1`.
         with tempfile.TemporaryDirectory(prefix="cp") as sockets:
             command = [
@@ -121,11 +124,12 @@ class Playbook:
             done.returncode, stats, [e for e in events if "stats" not in e], done.stdout + done.stderr
         )
 
-    def _prepare(self, variables: dict[str, Any]) -> Path:
+    def prepare(self, variables: dict[str, Any] | None = None) -> Path:
+        """Write the inventory; every host must let the converge account in."""
         for name in () if self.prefix else self.names:  # the certificate lives half an hour
             self.hosts.checkout.run("sandbox", "hosts", "ssh", name, "--", "true")
         inventory = self.folder / "inventory.json"
-        inventory.write_text(json.dumps(self._inventory(variables)), "utf-8")
+        inventory.write_text(json.dumps(self._inventory(variables or {})), "utf-8")
         return inventory
 
     def _inventory(self, variables: dict[str, Any]) -> dict[str, Any]:
