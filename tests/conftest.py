@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,9 @@ hypothesis_settings.load_profile("quick")
 def pytest_configure() -> None:
     """Scrub the environment once, before anything of ours is imported by a test."""
     scrub_environment(os.environ)
+    # In the background of a script it is ignored, and so it would be in every process that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
