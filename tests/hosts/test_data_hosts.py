@@ -82,7 +82,12 @@ def app(converged: Converged, hosts: Hosts, address: str) -> Client:
     """An agent in the app subnet; a table that its database's owner made is there."""
     as_owner(hosts, "CREATE TABLE IF NOT EXISTS notes (id serial PRIMARY KEY, text text)")
     passwords = [as_root(hosts, f"cat /etc/mutx/secrets/{name}-app") for name in ("postgresql", "redis")]
-    return Client(hosts.visitor("app", "trial", TRIAL, "10.63.255.193/24"), address, *passwords)
+    client = Client(hosts.visitor("app", "trial", TRIAL, "10.63.255.193/24"), address, *passwords)
+    # Who has just been plugged in is not reached at once.
+    deadline = time.monotonic() + 10
+    while client.visitor.knock(address, 6379) is not Answer.OPEN:
+        assert time.monotonic() < deadline, "Redis does not answer its clients"
+    return client
 
 
 def changed(outcome: Outcome) -> set[str]:
