@@ -87,6 +87,7 @@ class Laboratory:
             run = self._require(name)
             self._end(run)
             run.disk.remove()
+            (self._folder / name / "instance").unlink(missing_ok=True)
             del self._runs[name]
 
     def reboot(self, name: str) -> None:

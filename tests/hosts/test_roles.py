@@ -17,7 +17,7 @@ from tests.support.checkout import make_checkout
 from tests.support.machines import SSH, SSH_KEYGEN, Answer, Hosts, Visitor
 from tests.support.playbook import Logins, Outcome, Playbook, new_logins
 
-SHORT_BAN_S = 12
+SHORT_BAN_S = 20
 TRIAL = "10.63.255.0/24"
 ANONYMOUS = (
     *("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
@@ -205,7 +205,7 @@ def test_three_bad_logins_ban_their_address_and_no_other(
     attacker = hosts.visitor("attacker", "tailnet", "", "100.64.0.66/10")
     address = tailnet_address(hosts, "trial-2")
     bad = [SSH, *ANONYMOUS, "-i", str(tmp_path / "bad"), f"mutx@{address}", "true"]
-    with_key = [SSH, "-o", "ProxyCommand=none", "-o", f"HostName={address}", "-o", "ConnectTimeout=2",
+    with_key = [SSH, "-o", "ProxyCommand=none", "-o", f"HostName={address}", "-o", "ConnectTimeout=2", "-o", "ConnectionAttempts=1",
                 "-F", str(hosts.files() / "ssh_config"), "trial-2", "true"]  # fmt: skip
     hosts.answer("trial-2", f"sudo fail2ban-client set sshd bantime {SHORT_BAN_S}")
 
@@ -213,7 +213,7 @@ def test_three_bad_logins_ban_their_address_and_no_other(
     for _ in range(3):
         assert "Permission denied" in attacker.run(*bad).stderr
     begun = time.monotonic()
-    while attacker.knock(address, 22, patience_s=0.5) is Answer.OPEN:
+    while attacker.knock(address, 22, patience_s=0.5) is not Answer.SILENCE:
         assert time.monotonic() < begun + 5, "not banned within 5 s"
     assert attacker.run(*with_key).returncode == 255, "a valid key comes in from a banned address"
     assert hosts.ssh("trial-2", "true").returncode == 0
@@ -221,6 +221,7 @@ def test_three_bad_logins_ban_their_address_and_no_other(
         assert time.monotonic() < begun + SHORT_BAN_S + 10, "the ban does not end"
     assert time.monotonic() > begun + SHORT_BAN_S - 2
     assert attacker.run(*with_key).returncode == 0
+    hosts.answer("trial-2", "sudo fail2ban-client set sshd bantime 3600")
 
 
 @pytest.mark.parametrize(

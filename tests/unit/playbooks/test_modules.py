@@ -208,6 +208,12 @@ def test_a_distribution_is_known_by_its_file(text, wanted):
     assert (found["distribution"], found["version"], found["family"]) == wanted
 
 
+def test_the_options_in_force_of_scratch_directories_are_found():
+    table = "tmpfs /tmp tmpfs rw,nosuid 0 0\n/dev/sda1 / ext4 rw 0 0\ntmpfs /tmp tmpfs rw,nosuid,nodev 0 0\n"
+
+    assert host_facts.mounts(table) == {"/tmp": ["rw", "nosuid", "nodev"]}  # noqa: S108
+
+
 def test_only_installed_packages_are_found():
     status = (
         "Package: ufw\nStatus: install ok installed\nPriority: optional\nVersion: 0.36.2-1\nConffiles:\n /etc/ufw a\n\n"

@@ -41,6 +41,7 @@ NFT_PROBE = ("nft", "--check", "add table inet mutx-probe")
 UNITS = Path("/etc/systemd/system")
 SSHD = "/usr/sbin/sshd"
 FAIL2BAN = "/run/fail2ban/fail2ban.sock"
+SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked at, not written to
 LIMITS = ("bantime", "findtime", "maxretry")
 MIN_USER_ID = 1000
 SHELL_FILES = (".bash_login", ".bash_logout", ".bash_profile", ".bashrc", ".profile")
@@ -85,6 +86,7 @@ def main() -> None:
         "login": login(module, os.environ.get("SUDO_USER") or "root"),
         "loose_homes": loose_homes(),
         "machine": os.uname().machine,
+        "mounts": mounts(read("/proc/self/mounts")),
         "nft": runs(module, *NFT_PROBE),
         "packages": packages(read("/var/lib/dpkg/status")),
         "python": ".".join(map(str, sys.version_info[:2])),
@@ -221,6 +223,12 @@ def has_group(gid: int) -> bool:
     except KeyError:
         return False
     return True
+
+
+def mounts(table: str) -> dict[str, list[str]]:
+    """Return the options in force of each mount, by where it is; of several at a place, of the last."""
+    rows = [line.split(" ") for line in table.splitlines()]
+    return {row[1]: row[3].split(",") for row in rows if row[1] in SCRATCH}
 
 
 def packages(dpkg_status: str) -> dict[str, str]:
