@@ -85,12 +85,12 @@ class Machine(BaseModel):
     @property
     def mac(self) -> str:
         """Hardware address of the VPC's interface: the same after every start."""
-        return _mac(self.instance, VPC_INTERFACE)
+        return hardware_address(self.instance, VPC_INTERFACE)
 
     @property
     def tailnet_mac(self) -> str:
         """Hardware address of the tailnet's interface."""
-        return _mac(self.instance, TAILNET_INTERFACE)
+        return hardware_address(self.instance, TAILNET_INTERFACE)
 
 
 class MachineState(BaseModel):
@@ -140,6 +140,7 @@ SERVICES = (METADATA_ADDRESS, AWS_ADDRESS)
 """What every network has beside its machines."""
 
 
-def _mac(*parts: str) -> str:
+def hardware_address(*parts: str) -> str:
+    """Return the address that belongs to a name, always the same."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))

@@ -18,6 +18,7 @@ from mutx_sandbox.machines.machine import (
     VPC_INTERFACE,
     Machine,
     Wire,
+    hardware_address,
     interface_lines,
     ipv6_of,
 )
@@ -121,7 +122,8 @@ class Networks:
                 f"route add default via {wire.gateway}",
                 f"route add ::/0 via {ipv6_of(wire.gateway, found)}",
             ]
-        self._cable(network, bridge, name, VPC_INTERFACE, None)
+        # By name: machines remember who has an address, and a visitor may be plugged in again.
+        self._cable(network, bridge, name, VPC_INTERFACE, hardware_address(name, network))
         four = any(":" not in address for address in addresses)
         six = any(":" in address for address in addresses)
         wanted = [route for route in routes if (six if "::/0" in route else four)]
