@@ -18,6 +18,7 @@ class EgressProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
 
     def __enter__(self) -> EgressProxy:
         self._thread.start()
@@ -43,8 +44,13 @@ class EgressProxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # A closed TLS connection waits for the other side's farewell, which may never come.
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._connect(reader, writer)
@@ -59,6 +65,7 @@ class EgressProxy:
         self.targets.append(f"{method} {target}")
         host, _, port = target.partition(":")
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        self._writers.add(far_writer)
         try:
             writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
