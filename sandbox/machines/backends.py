@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mutx_sandbox.machines.machine import BackendName, Machine
 from mutx_sandbox.machines.nspawn import Nspawn
+from mutx_sandbox.machines.qemu import Qemu
 from mutx_sandbox.machines.uml import UserModeLinux
 
 from mutx_infra.errors import RefusedError
@@ -39,6 +40,7 @@ class Backend(Protocol):
 BACKENDS: dict[BackendName, Backend] = {
     BackendName.NSPAWN: Nspawn(),
     BackendName.UML: UserModeLinux(),
+    BackendName.QEMU: Qemu(),
 }
 
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Real machines of the sandbox, with SSH (as root).")
 
 BackendOption = Annotated[
-    str, typer.Option("--backend", metavar="nspawn|uml", help="nspawn: containers; uml: a kernel of its own.")
+    str,
+    typer.Option(
+        "--backend",
+        metavar="nspawn|uml|qemu|own-kernel",
+        help="Containers, User-Mode Linux, virtual machines, or the quicker of the last two.",
+    ),
 ]
 TenantOption = Annotated[
     str | None,
@@ -32,6 +37,7 @@ TenantOption = Annotated[
         "--tenant", metavar="TENANT", help="The hosts of this tenant.", autocompletion=c.tenant_names
     ),
 ]
+_OWN_KERNEL = "own-kernel"
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The host's name, as `list` shows it.")]
 
 
@@ -253,13 +259,15 @@ def _trial(hosts: SandboxHosts) -> TrialHosts:
 def _backend(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from mutx_sandbox.machines.machine import BackendName  # noqa: PLC0415
 
+    if name == _OWN_KERNEL:
+        return None
     try:
         return BackendName(name)
     except ValueError as exc:
         raise UsageError(
             f"there is no backend {name}",
             code="backend-unknown",
-            remedy=f"choose one of {', '.join(BackendName)}",
+            remedy=f"choose one of {', '.join([*BackendName, _OWN_KERNEL])}",
         ) from exc
 
 

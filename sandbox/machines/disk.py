@@ -19,7 +19,7 @@ class Disk:
     """
 
     def __init__(self, place: Path, layers: tuple[Path, ...]) -> None:
-        self._place, self._layers = place, layers
+        self._place, self.layers = place, layers
         self.root = place / ROOT
 
     @property
@@ -38,7 +38,7 @@ class Disk:
             (self._place / name).mkdir(parents=True, exist_ok=True, mode=0o755)
         if (self._place / "copied").exists():
             return self.root
-        lower = ":".join(str(layer) for layer in self._layers)
+        lower = ":".join(str(layer) for layer in self.layers)
         options = f"lowerdir={lower},upperdir={self._place / UPPER},workdir={self._place / WORK}"
         if not succeeds("mount", "-t", "overlay", "overlay", "-o", options, str(self.root)):
             self._copy()
@@ -55,6 +55,6 @@ class Disk:
         shutil.rmtree(self._place, ignore_errors=True)
 
     def _copy(self) -> None:
-        for layer in reversed(self._layers):
+        for layer in reversed(self.layers):
             run("cp", "--archive", "--reflink=auto", f"{layer}/.", str(self.root))
         (self._place / "copied").touch()

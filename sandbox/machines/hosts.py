@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.machines.backends import BACKENDS, usable_backend
+from mutx_sandbox.machines.debian_kernel import ensure_kernel
 from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TrialHosts, tenant_machines
 from mutx_sandbox.machines.kernel import run, watches_left
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.machine import BackendName, Machine, MachineState
 from mutx_sandbox.machines.packages import SUITE, require_suite
 from mutx_sandbox.machines.places import authority_file, machines_folder
+from mutx_sandbox.machines.qemu import is_accelerated, kvm_is_offered
 from mutx_sandbox.machines.recipe import ensure_layer
 from mutx_sandbox.machines.rootfs import Image, ensure_rootfs
 from mutx_sandbox.machines.tools import BUILD, NETWORK, ensure_tools, needed_by, require_root
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from mutx_infra.bootstrap import HostPorts
     from mutx_infra.records import TenantRecord
 
-JOIN_WITHIN_S = {BackendName.NSPAWN: 60.0, BackendName.UML: 240.0}
+JOIN_WITHIN_S = {BackendName.NSPAWN: 60.0, BackendName.UML: 240.0, BackendName.QEMU: 600.0}
 _SSH_PARALLEL = 8
 _WATCHES_EACH = 8
 """Inotify instances of a container's systemd, D-Bus, logind and the login of one account: counted."""
@@ -56,11 +58,13 @@ class MachineImage:
     Attributes:
         release: of Debian.
         layers: uppermost first.
+        accelerated: KVM runs its kernel; only ever with QEMU.
     """
 
     backend: BackendName
     release: str
     layers: tuple[Path, ...]
+    accelerated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +85,34 @@ class SandboxHosts:
         """The machines that run, or would."""
         return Machines(machines_folder(self.sandbox.folder))
 
-    def prepare(self, backend: BackendName, release: str = SUITE) -> MachineImage:
-        """Have all that machines take.
+    def prepare(self, backend: BackendName | None, release: str = SUITE) -> MachineImage:
+        """Have all that machines take; without a backend, that of the quickest one with a kernel of its own.
 
         Raises:
             RefusedError: not root, or the backend does not work here.
         """
         require_root()
+        require_suite(release)
+        if backend is None:
+            backend = self._with_own_kernel(release)
         ensure_tools(needed_by([NETWORK, BUILD, BACKENDS[backend].needs]), self.say)
         usable_backend(backend)
-        layers = (
-            ensure_layer(self.cache),
-            ensure_rootfs(self.cache, self.say, Image(suite=require_suite(release))),
-        )
-        return MachineImage(backend, release, layers)
+        layers = (ensure_layer(self.cache), ensure_rootfs(self.cache, self.say, Image(suite=release)))
+        if backend is not BackendName.QEMU:
+            return MachineImage(backend, release, layers)
+        kernel = ensure_kernel(self.cache, self.say, release)
+        accelerated = is_accelerated(kernel)
+        if not accelerated:
+            self.say("KVM does not run Debian's kernel here: the processor is emulated, which is slow")
+        return MachineImage(backend, release, (*layers[:1], kernel, *layers[1:]), accelerated)
+
+    def _with_own_kernel(self, release: str) -> BackendName:
+        """Choose between QEMU and User-Mode Linux, which beats an emulated processor."""
+        if not kvm_is_offered() or BACKENDS[BackendName.QEMU].obstacle():
+            return BackendName.UML
+        ensure_tools(needed_by([NETWORK, BUILD, BACKENDS[BackendName.QEMU].needs]), self.say)
+        works = is_accelerated(ensure_kernel(self.cache, self.say, release))
+        return BackendName.QEMU if works else BackendName.UML
 
     def start(self, layers: tuple[Path, ...]) -> None:
         """Have a sandbox that is up, its SSH authority, and a laboratory."""
@@ -154,7 +172,8 @@ class SandboxHosts:
         self, targets: Sequence[HostTarget], plain: Sequence[Machine], ports: HostPorts, image: MachineImage,
         every: Sequence[HostTarget] | None = None,
     ) -> tuple[UpHost, ...]:  # fmt: skip
-        machines = [machine.model_copy(update={"release": image.release}) for machine in plain]
+        of_image = {"release": image.release, "accelerated": image.accelerated}
+        machines = [machine.model_copy(update=of_image) for machine in plain]
         self._require_watches(machines)
         new = [self.machines.add(machine, image.layers) for machine in machines]
         if not targets:

@@ -75,7 +75,10 @@ class Laboratory:
             self._require_free(machine)
             if known is not None:
                 self._end(known)
-            run = self._runs[machine.name] = self._new_run(machine, layers or self._layers)
+            run = self._new_run(machine, layers or self._layers)
+            if known is not None and known.disk.layers != run.disk.layers:
+                known.disk.unmount()
+            self._runs[machine.name] = run
             if self._networks.vpc(machine.wire.vpc):
                 self._serve(machine.wire.vpc)
             self._boot(run)

@@ -25,6 +25,7 @@ class BackendName(StrEnum):
 
     NSPAWN = "nspawn"
     UML = "uml"
+    QEMU = "qemu"
 
 
 class Wire(BaseModel):
@@ -63,6 +64,7 @@ class Machine(BaseModel):
         instance, account, region: the instance of the cloud that it is.
         tailnet: has an interface to the tailnet.
         release: of Debian.
+        accelerated: QEMU may leave the processor to KVM.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +78,7 @@ class Machine(BaseModel):
     backend: BackendName = BackendName.NSPAWN
     memory_mib: int = 512
     release: str = SUITE
+    accelerated: bool = False
 
     @property
     def identity(self) -> str:

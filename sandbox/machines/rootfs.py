@@ -58,21 +58,30 @@ class Image:
 
     Attributes:
         finish: shell lines run in the finished root, `$1` being its path.
+        variant: of mmdebstrap; `extract` unpacks packages without installing them.
     """
 
     suite: str = SUITE
     packages: tuple[str, ...] = field(default_factory=baked_packages)
     finish: tuple[str, ...] = _FINISH
+    variant: str = "minbase"
 
     @property
     def digest(self) -> str:
         """Name of the image: changes with anything that changes its content, except newer packages in the suite."""
-        parts = "\0".join([self.suite, *self.packages, "", *self.finish, *_LEAN, *_DPKG])
+        parts = "\0".join([self.suite, self.variant, *self.packages, "", *self.finish, *_LEAN, *_DPKG])
         return hashlib.sha256(parts.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
-def ensure_rootfs(cache: Path, say: Callable[[str], None], image: Image | None = None) -> Path:
+def ensure_rootfs(
+    cache: Path,
+    say: Callable[[str], None],
+    image: Image | None = None,
+    reduce: Callable[[Path], None] | None = None,
+) -> Path:
     """Return the directory of an image's packages; builds it where no checkout has built it yet.
+
+    `reduce` makes of what was built what is to be kept.
 
     A build works beside the place and is moved there when it is whole; two at once wait for each other.
 
@@ -89,11 +98,12 @@ def ensure_rootfs(cache: Path, say: Callable[[str], None], image: Image | None =
     with _only_one(home / "build.lock"):
         _remove_unfinished(home)
         if not place.is_dir():
-            say(
-                f"building the image of the machines, {len(image.packages)} packages of Debian {image.suite} ..."
-            )
+            what = "the image of the machines" if image.finish else "the kernel of the machines"
+            say(f"building {what}, {len(image.packages)} packages of Debian {image.suite} ...")
             unfinished = home / f"{_UNFINISHED}{os.getpid()}"
             _build(image, unfinished)
+            if reduce is not None:
+                reduce(unfinished)
             unfinished.rename(place)
     return place
 
@@ -149,7 +159,7 @@ def _build(image: Image, place: Path) -> None:
         "--propagation",
         "private",
     ]
-    command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--quiet"]
+    command += ["mmdebstrap", "--mode=root", f"--variant={image.variant}", "--format=directory", "--quiet"]
     command += [f"--include={','.join(image.packages)}"]
     command += [f"--aptopt={option}" for option in _LEAN]
     command += [f"--dpkgopt={option}" for option in _DPKG]

@@ -14,6 +14,7 @@ NETWORK = {"ip": "iproute2", "unshare": "util-linux", "mount": "util-linux", "ss
 BUILD = {"mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "chroot": "coreutils"}
 CONTAINER = {"systemd-nspawn": "systemd-container"}
 USER_MODE = {"linux.uml": "user-mode-linux"}
+EMULATOR = {"qemu-system-x86_64": "qemu-system-x86"}
 
 _SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Beside PATH, which for people other than root often lacks them."""

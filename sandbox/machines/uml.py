@@ -13,22 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mutx_sandbox.machines.kernel import run
-from mutx_sandbox.machines.machine import (
-    RESTART_STATUS,
-    TAILNET_INTERFACE,
-    VPC_INTERFACE,
-    Machine,
-    interface_lines,
-)
+from mutx_sandbox.machines.machine import RESTART_STATUS, Machine
+from mutx_sandbox.machines.own_kernel import INIT, RUNTIME, mask, write, write_start
 from mutx_sandbox.machines.tools import USER_MODE, which
 
 MODULES = Path("/usr/lib/uml/modules")
-RUNTIME = Path("/run/mutx")
-"""Below the laboratory's own /run: the kernel's command line cannot say a path with a space."""
-_INIT = "/usr/libexec/mutx/uml-init"
 _RESTART = "restart"
-_WIRE = "/etc/mutx/uml-wire"
-_MASKED = ("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service",
+UNWANTED = ("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service",
            "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "e2scrub_reap.service",
            "systemd-random-seed.service", "getty@tty1.service", "sys-kernel-config.mount",
            "sys-fs-fuse-connections.mount", "kmod-static-nodes.service",
@@ -47,17 +38,9 @@ class UserModeLinux:
 
     def prepare(self, machine: Machine, root: Path, scratch: Path) -> None:
         """Write the program that names the interfaces before systemd starts, and lend the kernel's modules."""
-        _write(scratch / _RESTART, f"#!/bin/sh\nexit {RESTART_STATUS}\n", 0o755)
-        lines = [f"link set vec0 name {VPC_INTERFACE}", *interface_lines(machine.wire)]
-        if machine.tailnet:
-            lines.insert(0, f"link set vec1 name {TAILNET_INTERFACE}")
-        _write(root / _WIRE.lstrip("/"), "".join(f"{line}\n" for line in lines), 0o644)
-        script = f'#!/bin/sh\nmodprobe ipv6\nip -force -batch {_WIRE}\nexec /sbin/init "$@"\n'
-        _write(root / _INIT.lstrip("/"), script, 0o755)
-        units = root / "etc/systemd/system"
-        for unit in _MASKED:
-            (units / unit).unlink(missing_ok=True)
-            (units / unit).symlink_to("/dev/null")
+        write(scratch / _RESTART, f"#!/bin/sh\nexit {RESTART_STATUS}\n", 0o755)
+        write_start(machine, root, ("vec0", "vec1"))
+        mask(root, UNWANTED)
         place = RUNTIME / machine.name
         (place / "root").mkdir(parents=True, exist_ok=True)
         if (place / "root").is_mount():
@@ -80,7 +63,7 @@ class UserModeLinux:
             # is a script that says so instead, and the machine is started anew.
             "bash", "-c", 'exec -a "$0" "$@"', str(scratch / _RESTART), kernel,
             f"mem={machine.memory_mib}M", f"umid={machine.name}", f"uml_dir={RUNTIME / machine.name}",
-            "root=/dev/root", "rootfstype=hostfs", f"rootflags={RUNTIME / machine.name}/root", "rw", f"init={_INIT}",
+            "root=/dev/root", "rootfstype=hostfs", f"rootflags={RUNTIME / machine.name}/root", "rw", f"init={INIT}",
             *(f"vec{tap}:transport=tap,ifname=tap{tap},depth=64,gro=1,mac={macs[tap]}" for tap in taps),
             "con=null", "con0=null,fd:1", "quiet", "systemd.show_status=0", "audit=1", "selinux=0",
         ]  # fmt: skip
@@ -101,9 +84,3 @@ class UserModeLinux:
 def _memory_directory() -> str:
     """Return where the machine's memory may be a file: on a disk it would be written to again and again."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"  # noqa: S108 - the kernel unlinks the file at once
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)

@@ -61,10 +61,9 @@ def test_a_second_up_changes_nothing(own: Hosts) -> None:
 def test_a_restarted_host_is_the_same_and_joins_no_second_time(own: Hosts) -> None:
     key, boots = host_key(own), own.state("trial-1").boots
 
-    own.checkout.run("sandbox", "hosts", "reboot", "trial-1")
-    eventually(lambda: own.state("trial-1").boots == boots + 1)
-    own.await_login("trial-1", SLOW_S)
+    own.restart("trial-1", SLOW_S)
 
+    assert own.state("trial-1").boots == boots + 1
     assert host_key(own) == key
     assert "mutx-join@" not in own.answer(
         "trial-1", "systemctl list-units --plain --no-legend 'mutx-join@*'; true"
@@ -146,9 +145,7 @@ def test_a_machine_with_a_kernel_of_its_own_restarts_too(tmp_path: Path) -> None
     try:
         own.up("1", "--backend", "uml")
         seen = own.answer("trial-1", "uname -r; sudo auditctl -s; sudo sysctl kernel.kptr_restrict=2")
-        own.checkout.run("sandbox", "hosts", "reboot", "trial-1")
-        eventually(lambda: own.state("trial-1").boots == 2)
-        own.await_login("trial-1", 120)
+        own.restart("trial-1", 120)
         again = own.answer("trial-1", "sysctl -n kernel.kptr_restrict; ip -brief -6 address show dev eth0")
     finally:
         own.checkout.run("sandbox", "down")

@@ -339,8 +339,7 @@ def test_what_docker_publishes_passes_the_same_rules(
     start_docker(hosts, "trial-2")
     after = [answers(8080), answers(8081)]
     second = converged.playbook.run("--limit", "trial-2", ufw_docker=True)
-    hosts.checkout.run("sandbox", "hosts", "reboot", "trial-2")
-    hosts.await_login("trial-2", 30)
+    hosts.restart("trial-2", 30)
     start_docker(hosts, "trial-2")
     booted = [answers(8080), answers(8081)]
 

@@ -112,6 +112,16 @@ class Hosts:
             assert time.monotonic() < deadline, done.stderr
             time.sleep(0.2)
 
+    def restart(self, name: str, within_s: float) -> None:
+        """Have a machine restarted, and wait for the new one: the old one answers for a moment still."""
+        boots = self.state(name).boots
+        self.checkout.run("sandbox", "hosts", "reboot", name)
+        deadline = time.monotonic() + within_s
+        while self.state(name).boots == boots:
+            assert time.monotonic() < deadline, f"{name} does not restart"
+            time.sleep(0.1)
+        self.await_login(name, within_s)
+
     def state(self, name: str) -> MachineState:
         return next(state for state in self.machines.states() if state.machine.name == name)
 
