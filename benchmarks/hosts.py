@@ -65,10 +65,17 @@ def main(arguments: Sequence[str]) -> int:
         rows = [row for number in options.hosts for row in _rows(one, HOSTS[:number], options.rounds)]
     text = _page(rows, options.rounds)
     if options.write:
-        FIGURES.write_text(text, encoding="utf-8")
+        FIGURES.write_text(text + _remarks(), encoding="utf-8")
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _remarks() -> str:
+    """Return what somebody wrote below the figures; it stays."""
+    written = FIGURES.read_text(encoding="utf-8") if FIGURES.is_file() else ""
+    heading = written.find("\n## ")
+    return written[heading:] if heading >= 0 else ""
 
 
 def _page(rows: Sequence[str], rounds: int) -> str:
