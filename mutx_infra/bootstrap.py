@@ -30,6 +30,7 @@ from mutx_infra.platform_state import PlatformState
 from mutx_infra.ports import ObjectStore
 from mutx_infra.records import Owner
 from mutx_infra.settings import Settings, resolve_settings
+from mutx_infra.tailnet.access import TailnetAccess
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
@@ -152,6 +153,15 @@ def _stacks(
         is_running=is_running,
         sleep=time.sleep,
     )
+
+
+def make_tailnet_access(settings: Settings) -> TailnetAccess:
+    """Wire questions about the tailnet to the registry of the environment in force."""
+    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
+    return TailnetAccess(registry, environment.tailnet)
 
 
 def make_host_care(process: Process, settings: Settings) -> HostCare:

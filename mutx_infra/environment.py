@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from mutx_infra.tenant import Email
+
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 StoreUrl = Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
 
@@ -127,6 +129,18 @@ class HostAccess(_Part):
     on_create: bool = True
 
 
+class Tailnet(_Part):
+    """Who runs the platform, as the tailnet's policy needs to know.
+
+    Attributes:
+        operators: the addresses that operators log in to the tailnet with.
+        operator_posture: terms that an operator's device must meet, in Tailscale's words, e.g. `node:os IN ['linux']`.
+    """
+
+    operators: Annotated[tuple[Email, ...], Field(strict=False)] = ()
+    operator_posture: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
 class Environment(_Part):
     """One environment profile, as read from YAML.
 
@@ -144,6 +158,7 @@ class Environment(_Part):
     history: HistoryStore | None = None
     hosts: HostAccess | None = None
     archive: ArchiveStore | None = None
+    tailnet: Tailnet = Tailnet()
 
     @property
     def is_loopback(self) -> bool:

@@ -169,6 +169,23 @@ def tailnet_tag(role: str) -> str:
     return f"tag:mutx-{role}"
 
 
+INFRA_TAG = "tag:mutx-infra"
+"""What the toolkit itself joins with; it hands out every other tag."""
+CONVERGE_TAG = "tag:mutx-converge"
+"""Where converge runs come from."""
+OPERATORS_GROUP = "group:mutx-operators"
+
+
+def tenant_tailnet_tag(tenant: str, role: str) -> str:
+    """Return the tailnet tag that a tenant's host of a role joins with."""
+    return f"tag:t-{tenant}-{role}"
+
+
+def tailnet_group(tenant: str, people: str) -> str:
+    """Return the tailnet group of a tenant's people: `admins` or `clients`."""
+    return f"group:t-{tenant}-{people}"
+
+
 def partition(region: str) -> str:
     """Return the ARN partition of a region."""
     return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")

@@ -124,6 +124,13 @@ _Visible = (AfterValidator(_composed), AfterValidator(_printable))
 Zones = Annotated[
     tuple[Zone, ...], Field(min_length=1, max_length=MAX_ZONES, json_schema_extra={"uniqueItems": True})
 ]
+Email = Annotated[
+    str,
+    Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+$", examples=["ann@example.com"]),
+    *_Visible,
+]
+People = Annotated[tuple[Email, ...], Field(max_length=200, json_schema_extra={"uniqueItems": True})]
+"""Users of the tailnet, by the addresses that they log in with."""
 DisplayName = Annotated[str, Field(min_length=1, max_length=120), *_Visible]
 TagKey = Annotated[str, Field(min_length=1, max_length=128), *_Visible, AfterValidator(_tag_text)]
 TagValue = Annotated[str, Field(max_length=256), *_Visible, AfterValidator(_tag_text)]
@@ -138,7 +145,7 @@ class Contact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+$"), *_Visible]
+    email: Email
     role: ContactRole = ContactRole.TECHNICAL
     name: DisplayName | None = None
 
@@ -195,6 +202,12 @@ class TenantSpec(BaseModel):
     contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] = Field(
         default=(), description="Who answers for the tenant."
     )
+    administrators: People = Field(
+        default=(), description="Who reaches the tenant's own Vault over the tailnet, by login."
+    )
+    clients: People = Field(
+        default=(), description="Who reaches the control plane's API over the tailnet, by login."
+    )
     archive: Archive | None = Field(
         default=None,
         description="The platform's alone: the account of its log archive. Default: the platform's own account.",
@@ -232,6 +245,16 @@ class TenantSpec(BaseModel):
             if region is not None and zone[:-1] != region:
                 raise ValueError(f"{zone} is not a zone of {region}")
         return zones
+
+    @field_validator("administrators", "clients")
+    @classmethod
+    def _people_are_distinct(cls, people: tuple[str, ...]) -> tuple[str, ...]:
+        seen: set[str] = set()
+        for address in people:
+            if address.casefold() in seen:
+                raise ValueError(f"names {address} twice")
+            seen.add(address.casefold())
+        return people
 
     @field_validator("tags", mode="before")
     @classmethod

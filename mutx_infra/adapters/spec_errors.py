@@ -107,6 +107,8 @@ _NOUNS = {
     "zones": "the name of an availability zone",
     "cidr": "an IPv4 block",
     "contacts.email": "an e-mail address",
+    "administrators": "an e-mail address",
+    "clients": "an e-mail address",
 }
 
 
@@ -233,6 +235,10 @@ _BY_FIELD: dict[str, _Remedy] = {
         f"write up to {MAX_TAGS} pairs of text in quotes: letters, digits, spaces and _.:/=+-@;"
         " names with mutx: or aws: and `Name` are taken"
     ),
+    "administrators": lambda _: (
+        "list the addresses that people log in with, each once, as `[ann@example.com]`"
+    ),
+    "clients": lambda _: "list the addresses that people log in with, each once, as `[bob@example.com]`",
     "contacts": lambda _: "write a list with `email:` in each entry, and `role:` and `name:` where you like",
     "contacts.email": lambda _: "write an address such as ops@example.com",
     "contacts.role": lambda given: _did_you_mean(str(given), ContactRole),

@@ -39,7 +39,8 @@ class Module:
 
     @property
     def is_core(self) -> bool:
-        return self.name.count(".") <= 1 and self.name != "mutx_infra.bootstrap"
+        inner = self.name.count(".") <= 1 or self.name.startswith("mutx_infra.tailnet.")
+        return inner and self.name != "mutx_infra.bootstrap"
 
 
 def _modules() -> Iterator[Module]:

@@ -32,6 +32,8 @@ VALID: dict[str, Any] = {
     "zones": ["eu-west-1a", "eu-west-1b"],
     "cidr": "10.0.4.0/22",
     "tags": {"team": "x"},
+    "administrators": ["ann@example.com"],
+    "clients": ["bob@example.com", "kim@example.com"],
     "contacts": [{"email": "ops@example.com", "role": "billing", "name": "Ada"}],
 }
 PLATFORM: dict[str, Any] = {

@@ -1,0 +1,234 @@
+"""`mutx-infra tailnet …`: the policy that the registry asks for, who reaches whom by it, and how a live one differs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mutx_infra.cli import context as c
+from mutx_infra.cli.output import Format, emit
+
+from mutx_infra import bootstrap
+from mutx_infra.errors import OutsideError, UsageError, VerificationError
+from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess, parse_question
+from mutx_infra.tailnet.composition import Composed, Reason
+from mutx_infra.tailnet.policy import Grant, Policy, read_policy
+
+app = typer.Typer(no_args_is_help=True, help="Who reaches whom over the tailnet, and why.")
+
+_STDIN = "-"
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy", metavar="FILE", help="A live policy as Tailscale's API gives it, in JSON; - for standard input.",
+    ),
+]  # fmt: skip
+
+
+@app.command(epilog="Example: mutx-infra tailnet show --tenant acme")
+def show(
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", metavar="TENANT", help="Only this tenant's.", autocompletion=c.tenant_names),
+    ] = None,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show who may reach whom, by the policy that the registry asks for, with the reason of each grant."""
+    out = c.make_output(as_json=as_json, output=output)
+    composed = _access(environment).wanted()
+    pairs = [pair for pair in _pairs(composed) if tenant in (None, pair[1].whose)]
+    if out.format is Format.JSON:
+        out.data({"grants": [_grant_json(grant, reason) for grant, reason in pairs]})
+        return
+    out.table(
+        ("from", "to", "port", "whose", "reason"),
+        [
+            (
+                ", ".join(grant.sources),
+                ", ".join(grant.destinations),
+                ", ".join(grant.ip),
+                reason.whose,
+                reason.flow.reason,
+            )
+            for grant, reason in pairs
+        ],
+    )
+
+
+@app.command(epilog="Example: mutx-infra tailnet policy > policy.json")
+def policy(environment: c.EnvironmentOption = None) -> None:
+    """Print the policy file that the registry asks for: JSON, one entry a line, in a stable order."""
+    emit(_access(environment).wanted().policy.text())
+
+
+@app.command(epilog="Example: mutx-infra tailnet reach alice@example.com tag:t-acme-agent:22")
+def reach(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A login, tag, group or host.")],
+    target: Annotated[
+        str, typer.Argument(metavar="DESTINATION:PORT", help="A tag, login or host, and a port.")
+    ],
+    protocol: Annotated[str, typer.Option("--proto", help="IP protocol.")] = "tcp",
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            metavar="NAME=VALUE",
+            help="Of the source's device, e.g. node:os=linux (may be repeated).",
+        ),
+    ] = None,
+    live: PolicyOption = None,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Say whether a connection opens, and why. Exits 6 where it does not."""
+    out = c.make_output(as_json=as_json, output=output)
+    question = parse_question(source, target, protocol)
+    reached = _access(environment).reach(question, _live(live), dict(map(_attribute, attribute or ())))
+    if out.format is Format.JSON:
+        out.data(_reached_json(reached))
+    else:
+        emit("".join(f"{line}\n" for line in _reached_lines(reached)))
+    if not reached.answer.is_open:
+        raise typer.Exit(VerificationError.exit_status)
+
+
+@app.command(epilog="Example: mutx-infra tailnet check --policy live.json")
+def check(
+    live: PolicyOption = None,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Hold a live policy against the registry: wide or unknown grants, failing tests, who has too much or little."""
+    out = c.make_output(as_json=as_json, output=output)
+    found = _live(live)
+    if found is None:
+        raise UsageError(
+            "--policy is missing",
+            code="option-missing",
+            remedy="pass the live policy, e.g. `… | mutx-infra tailnet check --policy -`",
+        )
+    findings = _access(environment).findings(found)
+    if out.format is Format.JSON:
+        out.data(_findings_json(findings))
+    elif rows := _finding_rows(findings):
+        out.table(("what", "where", "said"), rows)
+    if not findings.is_clean:
+        raise VerificationError(
+            "the live policy is not the one that the registry asks for",
+            code="tailnet-policy-differs",
+            remedy="see what differs above; `mutx-infra tailnet policy` prints what is asked for",
+        )
+    out.say("the live policy is the registry's")
+
+
+def _access(environment: str | None) -> TailnetAccess:
+    return bootstrap.make_tailnet_access(c.current_settings(environment))
+
+
+def _live(file: str | None) -> Policy | None:
+    if file is None:
+        return None
+    try:
+        text = sys.stdin.read() if file == _STDIN else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise OutsideError(
+            f"{file} cannot be read",
+            code="tailnet-policy-unreadable",
+            remedy="name a file with a policy in JSON",
+            detail=str(exc),
+        ) from exc
+    return read_policy(text)
+
+
+def _attribute(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(
+            f"{text} is no attribute", code="attribute-invalid", remedy="write it as node:os=linux"
+        )
+    return name, {"true": True, "false": False}.get(value, value)
+
+
+def _pairs(composed: Composed) -> list[tuple[Grant, Reason]]:
+    return list(zip(composed.policy.grants, composed.reasons, strict=True))
+
+
+def _reached_lines(reached: Reached) -> list[str]:
+    question, answer = reached.question, reached.answer
+    said = f"{question.source} → {question.destination} {question.protocol}:{question.port}"
+    lines = [f"{'yes' if answer.is_open else 'no'}: {said}"]
+    if answer.grant is not None:
+        lines.append(f"  granted  {_written(answer.grant)}")
+        if answer.grant.posture:
+            lines.append(f"  posture  {' or '.join(answer.grant.posture)} is met")
+    elif not answer.lacking:
+        lines.append("  nothing grants it")
+    lines += [
+        f"  posture  {' or '.join(grant.posture)} is not met; with it: {_written(grant)}"
+        for grant in answer.lacking
+    ]
+    if reached.reason is not None:
+        lines.append(f"  reason   {reached.reason.flow.reason} ({reached.reason.whose})")
+    for test in reached.tests:
+        lines.append(
+            f"  test     {'accepts' if test.accept else 'denies'} it ({test.place or 'of the registry'})"
+        )
+    return lines
+
+
+def _written(grant: Grant) -> str:
+    text = f"{', '.join(grant.sources)} → {', '.join(grant.destinations)} {', '.join(grant.ip)}"
+    return f"{text} ({grant.place})" if grant.place else text
+
+
+def _reached_json(reached: Reached) -> dict[str, object]:
+    question, answer = reached.question, reached.answer
+    return {
+        "source": question.source, "destination": question.destination, "protocol": question.protocol,
+        "port": question.port, "open": answer.is_open,
+        "grant": None if answer.grant is None else _grant_json(answer.grant, reached.reason),
+        "lacking_posture": [_grant_json(grant, None) for grant in answer.lacking],
+        "tests": [test.document() for test in reached.tests],
+    }  # fmt: skip
+
+
+def _grant_json(grant: Grant, reason: Reason | None) -> dict[str, object]:
+    return {
+        **grant.document(),
+        "tenant": None if reason is None else reason.tenant or None,
+        "reason": None if reason is None else reason.flow.reason,
+    }
+
+
+def _finding_rows(findings: Findings) -> list[tuple[str, str, str]]:
+    change = findings.change
+    rows = [(each.code, each.place, each.said) for each in findings.lints]
+    rows += [("test-fails", *said.partition(": ")[::2]) for said in findings.failed_tests]
+    rows += [("access-not-asked-for", "", str(access)) for access in change.lost]
+    rows += [("access-missing", "", str(access)) for access in change.gained]
+    rows += [("member-not-asked-for", group, member) for group, member in change.left]
+    rows += [("member-missing", group, member) for group, member in change.joined]
+    rows += [("tag-owners-differ", f"tagOwners.{tag}", "") for tag in change.owners]
+    rows += [("section-differs", section, "") for section in change.other]
+    return rows
+
+
+def _findings_json(findings: Findings) -> dict[str, object]:
+    change = findings.change
+    return {
+        "clean": findings.is_clean,
+        "lints": [{"code": each.code, "place": each.place, "said": each.said} for each in findings.lints],
+        "failed_tests": list(findings.failed_tests),
+        "access_not_asked_for": [str(access) for access in change.lost],
+        "access_missing": [str(access) for access in change.gained],
+        "members_not_asked_for": [list(pair) for pair in change.left],
+        "members_missing": [list(pair) for pair in change.joined],
+        "tag_owners_differ": list(change.owners),
+        "sections_differ": list(change.other),
+    }

@@ -1,0 +1,1 @@
+"""The tailnet: its policy as a pure function of the registry, and what a policy lets through."""

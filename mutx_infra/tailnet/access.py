@@ -1,0 +1,161 @@
+"""Questions about the tailnet, asked of the registry: who may reach whom and why, and how a live policy differs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mutx_infra.environment import Tailnet
+from mutx_infra.errors import UsageError
+from mutx_infra.ports import Registry
+from mutx_infra.records import TenantRecord
+from mutx_infra.tailnet.composition import Composed, Member, Platform, Reason, compose
+from mutx_infra.tailnet.difference import PolicyChange, compare
+from mutx_infra.tailnet.evaluation import Answer, Evaluator, Identity
+from mutx_infra.tailnet.lints import Lint, lint
+from mutx_infra.tailnet.policy import PROTOCOLS, TAG, Policy, PolicyTest, split_target
+from mutx_infra.tenant import PLATFORM_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `source` open a connection to `port` of `destination`? Each is a tag, a login, a group or a host."""
+
+    source: str
+    destination: str
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An answer with all that explains it.
+
+    Attributes:
+        reason: the row of the flow table behind the grant; None where nothing opens it, or nothing asks for what does.
+        tests: the policy's tests that speak of the same parties and port.
+    """
+
+    question: Question
+    answer: Answer
+    reason: Reason | None
+    tests: tuple[PolicyTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is not as it should be with a live policy.
+
+    Attributes:
+        change: from the live policy to the registry's.
+        failed_tests: of the live policy's own tests.
+    """
+
+    lints: tuple[Lint, ...]
+    failed_tests: tuple[str, ...]
+    change: PolicyChange
+
+    @property
+    def is_clean(self) -> bool:
+        """True where the live policy is the registry's."""
+        return not self.lints and not self.failed_tests and self.change.is_empty
+
+
+class TailnetAccess:
+    """What the registry asks of the tailnet."""
+
+    def __init__(self, registry: Registry, tailnet: Tailnet) -> None:
+        self._registry, self._tailnet = registry, tailnet
+
+    def wanted(self) -> Composed:
+        """Return the policy that the registry asks for: every tenant in it, whatever its state."""
+        records = [record for record in self._registry.tenants() if record.spec.id != PLATFORM_ID]
+        platform = Platform(self._tailnet.operators, self._tailnet.operator_posture)
+        return compose([member_of(record) for record in records], platform)
+
+    def reach(
+        self, question: Question, live: Policy | None = None, attributes: Mapping[str, object] | None = None
+    ) -> Reached:
+        """Answer by the registry's policy, or by a live one.
+
+        Args:
+            question: who, whom, and which port.
+            live: a policy other than the registry's.
+            attributes: of the source's device, where a grant asks for a posture.
+
+        Raises:
+            UsageError: the policy knows no such party or protocol (codes `tailnet-party-unknown`, `protocol-unknown`).
+        """
+        composed = self.wanted()
+        policy = composed.policy if live is None else live
+        evaluator = Evaluator(policy)
+        source = _party(evaluator, question.source, attributes)
+        destination = _party(evaluator, question.destination)
+        answer = evaluator.reach(source, destination, _number(question.protocol), question.port)
+        reason = composed.reason_of(answer.grant) if answer.grant else None
+        return Reached(question, answer, reason, tuple(_tests(policy, question)))
+
+    def findings(self, live: Policy) -> Findings:
+        """Hold a live policy against the registry."""
+        wanted = self.wanted().policy
+        return Findings(lint(live, wanted.grants), Evaluator(live).failed_tests(), compare(live, wanted))
+
+
+def member_of(record: TenantRecord) -> Member:
+    """Return a tenant as the tailnet knows it."""
+    return Member(record.spec.id, record.spec.administrators, record.spec.clients)
+
+
+def parse_question(source: str, target: str, protocol: str) -> Question:
+    """Read a question as it is typed, e.g. `alice@example.com`, `tag:t-acme-agent:22`, `tcp`.
+
+    Raises:
+        UsageError: the target has no port (code `tailnet-target-invalid`).
+    """
+    selector, colon, port = target.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise UsageError(
+            f"{target} names no port",
+            code="tailnet-target-invalid",
+            remedy="write who and which port, e.g. tag:t-acme-agent:22",
+        )
+    return Question(source, selector, protocol, int(port))
+
+
+def _party(evaluator: Evaluator, selector: str, attributes: Mapping[str, object] | None = None) -> Identity:
+    """Return who is meant; one that the policy does not know would otherwise be told "no" for a typing error."""
+    policy = evaluator.policy
+    known = {*policy.tag_owners, *policy.groups, *policy.hosts}
+    who = evaluator.identity(selector, attributes)
+    if selector in known or (not selector.startswith(TAG) and (who.user or who.addresses)):
+        return who
+    close = difflib.get_close_matches(selector, known, n=3)
+    raise UsageError(
+        f"the policy knows no {selector}",
+        code="tailnet-party-unknown",
+        remedy=f"did you mean {', '.join(close)}?"
+        if close
+        else "write a tag, a group, a login or a host, e.g. tag:t-acme-guard",
+    )
+
+
+def _number(protocol: str) -> int:
+    if protocol not in PROTOCOLS:
+        raise UsageError(
+            f"there is no protocol {protocol}",
+            code="protocol-unknown",
+            remedy=f"choose one of {', '.join(PROTOCOLS)}",
+        )
+    return PROTOCOLS[protocol]
+
+
+def _tests(policy: Policy, question: Question) -> list[PolicyTest]:
+    wanted = (question.destination, question.port)
+    return [
+        test
+        for test in policy.tests
+        if test.source == question.source
+        and test.protocol in ("", question.protocol)
+        and any(split_target(target, test.place) == wanted for target in (*test.accept, *test.deny))
+    ]

@@ -1,0 +1,173 @@
+"""`mutx-infra tailnet`: what it answers from a registry with two tenants, and what it refuses to answer."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import Result
+from mutx_infra.cli.app import app
+from typer.testing import CliRunner
+
+from mutx_infra.adapters.sql_registry import SqlRegistry
+from mutx_infra.errors import MutxInfraError
+from tests.support.specs import a_spec, an_allocation
+
+ANN, BOB, ALICE = "ann@acme.example", "bob@acme.example", "alice@mutx.dev"
+
+
+class Clock:
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A profile of an environment with two tenants and an operator whose device must run Linux."""
+    registry = f"sqlite:///{tmp_path}/registry.db"
+    tenants = SqlRegistry(registry, Clock())
+    specs = (a_spec("acme", administrators=[ANN], clients=[BOB]), a_spec("globex"))
+    for number, spec in enumerate(specs):
+        allocation = an_allocation(spec, f"10.0.{number}.0/24")
+        tenants.reserve(spec, lambda _, chosen=allocation: chosen)  # type: ignore[misc]
+    (tmp_path / "passphrase").write_text("x", "ascii")
+    document = {
+        "version": 1,
+        "name": "trial",
+        "aws": {"account_id": "123456789012", "endpoint_url": "http://127.0.0.1:1"},
+        "pulumi": {"backend_url": f"file://{tmp_path}", "passphrase_file": str(tmp_path / "passphrase")},
+        "registry": {"url": registry},
+        "tailnet": {"operators": [ALICE], "operator_posture": ["node:os == 'linux'"]},
+    }
+    file = tmp_path / "trial.yaml"
+    file.write_text(yaml.safe_dump(document), "utf-8")
+    return file
+
+
+def ask(profile: Path, *arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["tailnet", *arguments, "-e", str(profile)], input=stdin)
+
+
+def policy_of(profile: Path) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = json.loads(ask(profile, "policy").stdout)
+    return found
+
+
+class TestReach:
+    def test_a_yes_names_the_grant_the_reason_and_the_test(self, profile: Path) -> None:
+        done = ask(profile, "reach", ANN, "tag:t-acme-vault:8200")
+
+        assert done.exit_code == 0
+        assert done.stdout.splitlines() == [
+            f"yes: {ANN} → tag:t-acme-vault tcp:8200",
+            "  granted  group:t-acme-admins → tag:t-acme-vault tcp:8200",
+            "  reason   tenant administrators manage their own keys, mTLS (acme)",
+        ]
+
+    @pytest.mark.parametrize(
+        ("source", "target"),
+        [(ANN, "tag:t-globex-vault:8200"), ("tag:mutx-control-plane", "tag:t-acme-agent:8080"),
+         ("tag:t-acme-agent", "tag:t-globex-guard:8443"), ("nobody@example.com", "tag:mutx-control-plane:443")],
+    )  # fmt: skip
+    def test_a_no_is_an_exit_status(self, profile: Path, source: str, target: str) -> None:
+        done = ask(profile, "reach", source, target)
+
+        assert done.exit_code == 6
+        assert done.stdout.startswith("no: ")
+        assert "nothing grants it" in done.stdout
+
+    def test_a_denial_that_a_test_demands_is_shown(self, profile: Path) -> None:
+        done = ask(profile, "reach", "tag:mutx-control-plane", "tag:t-acme-agent:8080", "--json")
+
+        assert json.loads(done.stdout)["tests"] == [
+            {"src": "tag:mutx-control-plane", "deny": ["tag:t-acme-agent:8080", "tag:t-acme-agent:22"]}
+        ]
+
+    def test_a_device_without_the_posture_is_told_so(self, profile: Path) -> None:
+        plain = ask(profile, "reach", ALICE, "tag:t-acme-mgmt:22")
+        linux = ask(profile, "reach", ALICE, "tag:t-acme-mgmt:22", "--attribute", "node:os=linux")
+
+        assert plain.exit_code == 6
+        assert "posture:mutx-operator is not met" in plain.stdout
+        assert linux.exit_code == 0
+        assert "posture:mutx-operator is met" in linux.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "said"),
+        [
+            (["tag:t-acme-gaurd", "tag:t-acme-agent:22"], "tailnet-party-unknown", "tag:t-acme-guard"),
+            ([ANN, "tag:t-acme-vault"], "tailnet-target-invalid", ":22"),
+            ([ANN, "tag:t-acme-vault:x"], "tailnet-target-invalid", ":22"),
+            ([ANN, "tag:t-acme-vault:8200", "--proto", "http"], "protocol-unknown", "tcp"),
+            ([ANN, "tag:t-acme-vault:8200", "--attribute", "linux"], "attribute-invalid", "node:os=linux"),
+            ([ANN, "tag:t-acme-vault:8200", "--policy", "/nowhere"], "tailnet-policy-unreadable", "JSON"),
+        ],
+    )
+    def test_what_cannot_be_answered_is_refused(
+        self, profile: Path, arguments: list[str], code: str, said: str
+    ) -> None:
+        error = ask(profile, "reach", *arguments).exception
+
+        assert isinstance(error, MutxInfraError)
+        assert error.code == code
+        assert said in error.remedy
+
+    def test_a_live_policy_answers_for_itself(self, profile: Path) -> None:
+        policy = policy_of(profile)
+        policy["grants"].append({"src": ["*"], "dst": ["*"], "ip": ["*"]})
+
+        done = ask(
+            profile, "reach", ANN, "tag:t-globex-vault:8200", "--policy", "-", stdin=json.dumps(policy)
+        )
+
+        assert done.exit_code == 0
+        assert f"grants[{len(policy['grants']) - 1}]" in done.stdout
+        assert "reason" not in done.stdout
+
+
+class TestShow:
+    def test_each_grant_has_whose_it_is_and_why(self, profile: Path) -> None:
+        shown = json.loads(ask(profile, "show", "--json").stdout)["grants"]
+        acme = json.loads(ask(profile, "show", "--json", "--tenant", "acme").stdout)["grants"]
+
+        assert {grant["tenant"] for grant in shown} == {None, "acme", "globex"}
+        assert acme == [grant for grant in shown if grant["tenant"] == "acme"]
+        assert all(grant["reason"] for grant in shown)
+        assert "requests enter a tenant through its guard only" in ask(profile, "show").stdout
+
+
+class TestCheck:
+    def test_the_registry_s_own_policy_is_clean(self, profile: Path) -> None:
+        done = ask(profile, "check", "--policy", "-", "--json", stdin=json.dumps(policy_of(profile)))
+
+        assert done.exit_code == 0
+        assert json.loads(done.stdout)["clean"] is True
+
+    def test_what_somebody_did_by_hand_is_named(self, profile: Path) -> None:
+        policy = policy_of(profile)
+        taken = policy["grants"].pop()
+        policy["grants"].append(
+            {"src": ["tag:t-acme-agent"], "dst": ["tag:t-globex-guard"], "ip": ["tcp:8443"]}
+        )
+
+        done = ask(profile, "check", "--policy", "-", "--json", stdin=json.dumps(policy))
+        found = json.loads(done.stdout)
+
+        assert isinstance(done.exception, MutxInfraError)
+        assert done.exception.code == "tailnet-policy-differs"
+        assert {each["code"] for each in found["lints"]} == {"grant-crosses-tenants", "grant-without-reason"}
+        assert found["access_not_asked_for"] == ["tag:t-acme-agent → tag:t-globex-guard tcp:8443"]
+        assert len(found["access_missing"]) == 1
+        assert str(taken["dst"][0]) in found["access_missing"][0]  # type: ignore[index]
+        assert any(
+            "tag:t-globex-guard:8443 is reached by tag:t-acme-agent" in said for said in found["failed_tests"]
+        )
+
+    def test_without_a_policy_there_is_nothing_to_check(self, profile: Path) -> None:
+        error = ask(profile, "check").exception
+
+        assert isinstance(error, MutxInfraError)
+        assert error.exit_status == 2
