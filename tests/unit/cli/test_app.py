@@ -39,6 +39,7 @@ ALWAYS_JSON = {
     "mutx-infra archive events",
     "mutx-infra hosts inventory",
     "mutx-infra spec schema",
+    "mutx-infra tailnet policy",
 }
 """They print a document, or one a line, which is JSON whatever was asked for."""
 
