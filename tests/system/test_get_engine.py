@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from get_engine import engine_version
 
+from tests.support.processes import is_running
+
 VERSION = engine_version()
 # What `go build -o FILE` does, seen from outside.
 GO = """#!/bin/sh
@@ -149,7 +151,7 @@ def test_a_build_that_is_ended_leaves_nothing_half_made(machine, number):
 
     process.send_signal(number)
     process.communicate(timeout=30)
-    wait_for(lambda: has_ended(int(started.read_text())))
+    wait_for(lambda: not is_running(int(started.read_text())))
     machine.put_go()
     status, said = machine.run()
 
@@ -247,10 +249,3 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True

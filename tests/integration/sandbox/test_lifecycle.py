@@ -21,6 +21,7 @@ import yaml
 
 from mutx_infra.environment import Environment
 from mutx_infra.settings import resolve_settings
+from tests.support.processes import is_running
 
 pytestmark = pytest.mark.integration
 
@@ -77,13 +78,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     found.run("up")
     yield found
     found.run("down", check=False)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in {"Z", "X"}
-    except FileNotFoundError:
-        return False
 
 
 def wait_until_ended(*pids: int) -> None:

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from mutx_infra.adapters import supervise
+from tests.support.processes import is_running
 
 GRACE_S = 0.5
 STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -73,13 +72,9 @@ def start() -> Iterator[Start]:
 
 def is_gone(pid: int, within_s: float = 5) -> bool:
     deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                time.sleep(0.05)
-                continue
-        return True
-    return False
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_running(pid)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from console import Progress, render_error, run_watched, spell_duration
 
+from tests.support.processes import is_running
+
 
 class Clock:
     def __init__(self) -> None:
@@ -101,17 +103,11 @@ def test_what_a_command_leaves_running_is_ended_too(tmp_path):
 
 
 def is_alive(pid: int) -> bool:
-    """Zombies count as ended: where nobody reaps orphans they stay."""
+    """Wait five seconds at most for its end."""
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        if state == "Z":
-            return False
+    while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+    return is_running(pid)
 
 
 def test_the_tools_need_nothing_that_is_not_in_the_standard_library():
