@@ -130,7 +130,7 @@ def _ways(one: Bench, hosts: Sequence[str]) -> Iterator[Way]:
     )  # fmt: skip
     inventory.write_text(printed.stdout, encoding="utf-8")
     yield Way(
-        "`mutx-infra hosts harden`",
+        "`mutx-infra hosts harden acme`",
         (str(_BIN / "mutx-infra"), "hosts", "harden", TENANT, *_chosen(hosts)),
         {},
     )
