@@ -62,7 +62,7 @@ TIERS = {
     "hosts": Tier(
         ("hosts",),
         3000,
-        is_parallel=True,
+        is_parallel=False,
         preparation="mutx_sandbox.machines.image",
         keeps_order=True,
         tools=("get_tailnet.py",),

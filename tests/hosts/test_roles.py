@@ -307,7 +307,7 @@ tables() { t=$1 net=$2 box=$3 to=$4
 }
 tables iptables 172.17.0.0/16 172.17.0.2/32 172.17.0.2
 tables ip6tables fd00:d0c::/64 fd00:d0c::2/128 [fd00:d0c::2]
-for address in 172.17.0.2 [fd00:d0c::2]; do curl -s -o /dev/null --retry 20 --retry-all-errors http://$address/; done
+for address in 172.17.0.2 [fd00:d0c::2]; do curl -sS -o /dev/null --retry 20 --retry-all-errors http://$address/; done
 """
 
 
@@ -340,6 +340,8 @@ def test_what_docker_publishes_passes_the_same_rules(
     after = [answers(8080), answers(8081)]
     second = converged.playbook.run("--limit", "trial-2", ufw_docker=True)
     hosts.restart("trial-2", 30)
+    # A login comes before the last service has started; dockerd comes after it.
+    hosts.answer("trial-2", "systemctl is-system-running --wait || true")
     start_docker(hosts, "trial-2")
     booted = [answers(8080), answers(8081)]
 
