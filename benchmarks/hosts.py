@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import fill
 
 import yaml
 from measure import Sample, Series, run
+from page import publish, table_page
 from subjects import ROOT, Bench, bench, commit
 
 from mutx_infra.settings import cache_directory
@@ -31,7 +31,6 @@ TENANT = "acme"
 HOSTS = ("mgmt-1", "agent-1", "guard-1", "database-1")
 """In the order in which they are taken: a database is reached through mgmt."""
 MITOGEN = "0.3.54"
-WIDTH = 118
 _BIN = Path(sys.executable).parent
 _RECAP = re.compile(r": ok=(\d+) +changed=(\d+)")
 
@@ -64,10 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         one.mutx("tenant", "create", TENANT)
         rows = [row for number in options.hosts for row in _rows(one, HOSTS[:number], options.rounds)]
     text = _page(rows, options.rounds)
-    if options.write:
-        FIGURES.write_text(text + _remarks(), encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    publish(FIGURES, text + _remarks() if options.write else text, write=options.write)
     return 0
 
 
@@ -86,15 +82,8 @@ def _page(rows: Sequence[str], rounds: int) -> str:
         "CPU is the controller's. A first run starts from the image, a second one finds nothing to do. "
         "Seconds vary from machine to machine; the ratios, taken in one run, are what to compare."
     )
-    lines = [
-        "# Figures of hosts\n",
-        fill(where, WIDTH, break_on_hyphens=False),
-        "",
-        "| hosts | way | start s | first s | second s | first CPU s | second CPU s | tasks/s, second |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        *rows,
-    ]
-    return "\n".join(lines) + "\n"
+    columns = "| hosts | way | start s | first s | second s | first CPU s | second CPU s | tasks/s, second |"
+    return table_page("Figures of hosts", where, columns, rows)
 
 
 def _rows(one: Bench, hosts: Sequence[str], rounds: int) -> Iterator[str]:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import fill
 
 from measure import Series, resident_mib
 from mutx_sandbox.aws.control import open_control
+from page import paragraph, publish
 from subjects import CHANGES_PENDING, ROOT, Bench, ansible_python, bench, commit, s3_prefix_list
 
 FIGURES = ROOT / "docs" / "reference" / "figures.md"
@@ -49,7 +49,6 @@ WHERE_IT_GOES = (
     "is Python: 0.3 s to import the SDKs, 0.2 s for botocore's clients, 0.3 s for pulumi_aws, and 0.5 s for the "
     "registrations."
 )
-WIDTH = 118
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,10 +69,7 @@ def main(arguments: Sequence[str]) -> int:
             with bench(Path(scratch, "fleet")) as fleet:
                 page.append(_fleet(fleet, options.tenants))
     text = "\n".join(page)
-    if options.write:
-        FIGURES.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    publish(FIGURES, text, write=options.write)
     return 0
 
 
@@ -131,7 +127,7 @@ def _compared(create: Series, script: Series, played: Series, calls: dict[str, i
             "as `tenant create`, and "
             f"{played.cpu_s / create.cpu_s:.1f} times its CPU; most of the rest it sleeps in its modules' waiters."
         )
-    return ["\n\n".join(fill(text, WIDTH, break_on_hyphens=False) for text in texts)]
+    return ["\n\n".join(map(paragraph, texts))]
 
 
 def _warm_up(one: Bench, plan: Path) -> dict[str, int]:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
-from textwrap import fill
 
+from page import publish, table_page
 from subjects import ROOT, commit
 
 from mutx_infra.naming import tailnet_tag, tenant_tailnet_tag
@@ -28,7 +28,6 @@ from mutx_infra.tailnet.policy import read_policy
 
 FIGURES = ROOT / "docs" / "reference" / "figures-tailnet.md"
 SIZES = (10, 100, 1000, 10_000)
-WIDTH = 118
 FIRST = IPv4Address("100.64.0.1")
 _MIB = 1024
 """Of `ru_maxrss`, which Linux gives in KiB."""
@@ -45,10 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(json.dumps(_measure(options.one)))
         return 0
     text = _page([_in_a_process(number) for number in options.tenants])
-    if options.write:
-        FIGURES.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    publish(FIGURES, text, write=options.write)
     return 0
 
 
@@ -97,15 +93,8 @@ def _page(rows: Sequence[dict[str, float]]) -> str:
         "node, four for each tenant and the control plane's; the tests are all that the policy brings along; the peak "
         "is what the process held until then, the policy and all filters included."
     )
-    lines = [
-        "# Figures of the tailnet\n",
-        fill(where, WIDTH, break_on_hyphens=False),
-        "",
-        "| tenants | compose s | filters s | tests s | peak MiB | write s | read s | bytes a tenant |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        *map(_row, rows),
-    ]
-    return "\n".join(lines) + "\n"
+    columns = "| tenants | compose s | filters s | tests s | peak MiB | write s | read s | bytes a tenant |"
+    return table_page("Figures of the tailnet", where, columns, [_row(row) for row in rows])
 
 
 def _row(row: dict[str, float]) -> str:

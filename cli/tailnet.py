@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
@@ -12,9 +12,11 @@ from mutx_infra.cli.output import Format, emit
 
 from mutx_infra import bootstrap
 from mutx_infra.errors import OutsideError, UsageError, VerificationError
-from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess, parse_question
-from mutx_infra.tailnet.composition import Composed, Reason
-from mutx_infra.tailnet.policy import Grant, Policy, read_policy
+
+if TYPE_CHECKING:
+    from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess
+    from mutx_infra.tailnet.composition import Composed, Reason
+    from mutx_infra.tailnet.policy import Grant, Policy
 
 app = typer.Typer(no_args_is_help=True, help="Who reaches whom over the tailnet, and why.")
 
@@ -86,6 +88,8 @@ def reach(
     as_json: c.JsonOption = False,
 ) -> None:
     """Say whether a connection opens, and why. Exits 6 where it does not."""
+    from mutx_infra.tailnet.access import parse_question  # noqa: PLC0415 - keeps the other commands quick
+
     out = c.make_output(as_json=as_json, output=output)
     question = parse_question(source, target, protocol)
     reached = _access(environment).reach(question, _live(live), dict(map(_attribute, attribute or ())))
@@ -132,6 +136,8 @@ def _access(environment: str | None) -> TailnetAccess:
 
 
 def _live(file: str | None) -> Policy | None:
+    from mutx_infra.tailnet.policy import read_policy  # noqa: PLC0415
+
     if file is None:
         return None
     try:
@@ -175,10 +181,10 @@ def _reached_lines(reached: Reached) -> list[str]:
     ]
     if reached.reason is not None:
         lines.append(f"  reason   {reached.reason.flow.reason} ({reached.reason.whose})")
-    for test in reached.tests:
-        lines.append(
-            f"  test     {'accepts' if test.accept else 'denies'} it ({test.place or 'of the registry'})"
-        )
+    lines += [
+        f"  test     {'accepts' if is_open else 'denies'} it ({test.place or 'of the registry'})"
+        for test, is_open in reached.tests
+    ]
     return lines
 
 
@@ -194,7 +200,7 @@ def _reached_json(reached: Reached) -> dict[str, object]:
         "port": question.port, "open": answer.is_open,
         "grant": None if answer.grant is None else _grant_json(answer.grant, reached.reason),
         "lacking_posture": [_grant_json(grant, None) for grant in answer.lacking],
-        "tests": [test.document() for test in reached.tests],
+        "tests": [test.document() for test, _ in reached.tests],
     }  # fmt: skip
 
 

@@ -30,13 +30,13 @@ from mutx_infra.platform_state import PlatformState
 from mutx_infra.ports import ObjectStore
 from mutx_infra.records import Owner
 from mutx_infra.settings import Settings, resolve_settings
-from mutx_infra.tailnet.access import TailnetAccess
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
     from mutx_infra.adapters.pulumi_stacks import PulumiStacks
     from mutx_infra.adapters.sql_registry import SqlRegistry
     from mutx_infra.adapters.ssh_files import SshFileStore
+    from mutx_infra.tailnet.access import TailnetAccess
 
 
 WAIVERS_FILE = "waivers.yml"
@@ -158,6 +158,7 @@ def _stacks(
 def make_tailnet_access(settings: Settings) -> TailnetAccess:
     """Wire questions about the tailnet to the registry of the environment in force."""
     from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
+    from mutx_infra.tailnet.access import TailnetAccess  # noqa: PLC0415 - one group of commands needs it
 
     environment = load_environment(settings.require_environment())
     registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())

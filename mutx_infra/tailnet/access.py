@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mutx_infra.environment import Tailnet
@@ -34,13 +34,13 @@ class Reached:
 
     Attributes:
         reason: the row of the flow table behind the grant; None where nothing opens it, or nothing asks for what does.
-        tests: the policy's tests that speak of the same parties and port.
+        tests: the policy's tests that speak of the same parties and port, each with whether it wants them open.
     """
 
     question: Question
     answer: Answer
     reason: Reason | None
-    tests: tuple[PolicyTest, ...]
+    tests: tuple[tuple[PolicyTest, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,11 @@ def _number(protocol: str) -> int:
     return PROTOCOLS[protocol]
 
 
-def _tests(policy: Policy, question: Question) -> list[PolicyTest]:
+def _tests(policy: Policy, question: Question) -> Iterator[tuple[PolicyTest, bool]]:
     wanted = (question.destination, question.port)
-    return [
-        test
-        for test in policy.tests
-        if test.source == question.source
-        and test.protocol in ("", question.protocol)
-        and any(split_target(target, test.place) == wanted for target in (*test.accept, *test.deny))
-    ]
+    for test in policy.tests:
+        if test.source != question.source or test.protocol not in ("", question.protocol):
+            continue
+        for targets, is_open in ((test.accept, True), (test.deny, False)):
+            if any(split_target(target, test.place) == wanted for target in targets):
+                yield test, is_open

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 
+from mutx_infra.access import CONVERGE_ACCOUNT
 from mutx_infra.flows import FLOWS, PLATFORM_FLOWS, Carrier, Flow, Outside, Role
 from mutx_infra.naming import (
     CONVERGE_TAG,
@@ -27,8 +29,6 @@ from mutx_infra.tenant import PLATFORM_ID
 OPERATOR_POSTURE = "posture:mutx-operator"
 CHECK_PERIOD = "12h"
 """How long a person's fresh login counts for Tailscale SSH."""
-ACCOUNT = "mutx"
-_PLATFORM = ""
 _ADMINISTRATORS = "autogroup:admin"
 _PEOPLE = {Outside.CLIENTS: "clients", Outside.TENANT_ADMINS: "admins"}
 
@@ -64,7 +64,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a grant is there: the row of the flow table, and whose it is."""
+    """Why a grant is there: the row of the flow table, and whose it is; `tenant` is empty for the platform's."""
 
     tenant: str
     flow: Flow
@@ -96,11 +96,11 @@ def compose(members: Sequence[Member], platform: Platform) -> Composed:
     """
     ordered = sorted(members, key=lambda member: member.id)
     asked = (OPERATOR_POSTURE,) if platform.posture else ()
-    rows: list[tuple[str, Member | None, Flow]] = [
-        (_PLATFORM, None, flow) for flow in _tailnet(PLATFORM_FLOWS) if flow.source is not Outside.CLIENTS
+    rows: list[tuple[Member | None, Flow]] = [
+        (None, flow) for flow in _tailnet(PLATFORM_FLOWS) if flow.source is not Outside.CLIENTS
     ]
-    rows += [(member.id, member, flow) for member in ordered for flow in rows_of(member)]
-    grants = tuple(_grant(member, flow, asked) for _, member, flow in rows)
+    rows += [(member, flow) for member in ordered for flow in rows_of(member)]
+    grants = tuple(_grant(member, flow, asked) for member, flow in rows)
     groups = _groups(ordered, platform)
     policy = Policy(
         groups=groups,
@@ -111,7 +111,7 @@ def compose(members: Sequence[Member], platform: Platform) -> Composed:
         tests=(*_accepted(grants, groups), *_denied(ordered, groups)),
         ssh_tests=tuple(_ssh_tests(ordered)),
     )
-    return Composed(policy, tuple(Reason(tenant, flow) for tenant, _, flow in rows))
+    return Composed(policy, tuple(Reason(member.id if member else "", flow) for member, flow in rows))
 
 
 def rows_of(member: Member) -> Iterator[Flow]:
@@ -122,6 +122,7 @@ def rows_of(member: Member) -> Iterator[Flow]:
             yield flow
 
 
+@cache
 def tailnet_roles() -> tuple[Role, ...]:
     """Return the roles whose hosts are on the tailnet; a database's is none."""
     return tuple(
@@ -202,6 +203,7 @@ def _denied(members: Sequence[Member], groups: Mapping[str, tuple[str, ...]]) ->
                 yield PolicyTest(group, deny=others)
 
 
+@cache
 def _ports(role: Role) -> tuple[int, ...]:
     return tuple(
         sorted({port for flow in _tailnet(FLOWS) if flow.destination is role for port in flow.ports})
@@ -216,7 +218,7 @@ def _ssh(members: Sequence[Member]) -> Iterator[Mapping[str, object]]:
                 "action": "check",
                 "src": [OPERATORS_GROUP],
                 "dst": hosts,
-                "users": [ACCOUNT],
+                "users": [CONVERGE_ACCOUNT],
                 "checkPeriod": CHECK_PERIOD,
             }
 
@@ -226,7 +228,7 @@ def _ssh_tests(members: Sequence[Member]) -> Iterator[Mapping[str, object]]:
         yield {
             "src": tenant_tailnet_tag(member.id, Role.AGENT),
             "dst": [tenant_tailnet_tag(member.id, role) for role in tailnet_roles()],
-            "deny": [ACCOUNT, "root"],
+            "deny": [CONVERGE_ACCOUNT, "root"],
         }
 
 

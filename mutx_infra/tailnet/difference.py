@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
-from mutx_infra.tailnet.policy import Grant, Policy
+from mutx_infra.tailnet.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,14 +65,8 @@ def compare(before: Policy, after: Policy) -> PolicyChange:
 
 def _access(policy: Policy) -> Iterator[Access]:
     for grant in policy.grants:
-        yield from _of_grant(grant)
-
-
-def _of_grant(grant: Grant) -> Iterator[Access]:
-    for source in grant.sources:
-        for destination in grant.destinations:
-            for ip in grant.ip:
-                yield Access(source, destination, ip, grant.posture)
+        for source, destination, ip in product(grant.sources, grant.destinations, grant.ip):
+            yield Access(source, destination, ip, grant.posture)
 
 
 def _members(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -137,22 +137,22 @@ class Evaluator:
 
     def filters(self, nodes: Mapping[str, Identity]) -> dict[str, tuple[FilterRule, ...]]:
         """Return every node's packet filter, by the node's name. Rules are those that let in; the rest is dropped."""
-        holders: dict[str, list[str]] = defaultdict(list)
-        for name, node in nodes.items():
-            for selector in self._selectors(node):
-                holders[selector].append(name)
+        parties = {name: self._party(node) for name, node in nodes.items()}
+        holders: dict[str, list[Identity]] = defaultdict(list)
+        for party in parties.values():
+            for selector in party.names:
+                holders[selector].append(party.identity)
         sources: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Address, ...]] = {}
         made = {}
-        for name, node in nodes.items():
+        for name, party in parties.items():
             rules = []
-            party = self._party(node)
             for grant in self._of(self._by_destination, party.names):
                 key = (grant.sources, grant.posture)
                 if key not in sources:
-                    sources[key] = self._addresses(grant, nodes, holders)
+                    sources[key] = self._addresses(grant, holders)
                 from_whom = sources[key]
                 if SELF in grant.destinations and not party.is_among(grant.destinations, but=SELF):
-                    from_whom = _own(node, nodes, from_whom)
+                    from_whom = _own(party.identity, nodes, from_whom)
                 if from_whom:
                     rules += [FilterRule(from_whom, ports) for ports in self.ranges(grant)]
             made[name] = tuple(rules)
@@ -235,15 +235,10 @@ class Evaluator:
             return True
         return any(meets(self.policy.postures[name], source.attributes) for name in grant.posture)
 
-    def _addresses(
-        self, grant: Grant, nodes: Mapping[str, Identity], holders: Mapping[str, list[str]]
-    ) -> tuple[Address, ...]:
-        names = {name: None for selector in grant.sources for name in holders.get(selector, ())}
-        if any(selector in self._literals for selector in grant.sources):
-            names |= {name: None for name, node in nodes.items() if self._party(node).is_among(grant.sources)}
-        found = {
-            a for name in names if self._meets_posture(grant, nodes[name]) for a in nodes[name].addresses
-        }
+    def _addresses(self, grant: Grant, holders: Mapping[str, list[Identity]]) -> tuple[Address, ...]:
+        """Return the addresses of all sources of a grant, each once."""
+        every = (node for selector in grant.sources for node in holders.get(selector, ()))
+        found = {a for node in every if self._meets_posture(grant, node) for a in node.addresses}
         return tuple(sorted(found, key=lambda address: (address.version, address)))
 
     def _failures(self, test: PolicyTest) -> Iterator[str]:

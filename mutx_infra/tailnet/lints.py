@@ -12,7 +12,6 @@ from mutx_infra.tailnet.policy import ANY, MEMBER, TAG, TAGGED, Grant, Policy, n
 _TENANT = re.compile(r"^(?:tag|group):t-(.+)-[a-z]+$")
 _WIDE = frozenset({ANY, TAGGED, MEMBER})
 _PLATFORM_TAG = "tag:mutx-"
-_MOST_PORTS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def _of_grants(policy: Policy, known: Sequence[Grant]) -> Iterator[Lint]:
             elif networks_of(policy, selector):
                 yield Lint("grant-by-address", place, f"{selector} is where somebody is, not who")
         for ports in grant.ranges():
-            if ports.last - ports.first >= _MOST_PORTS or len(ports.protocols) > 1:
+            if ports.first != ports.last or len(ports.protocols) > 1:
                 yield Lint(
                     "grant-of-many-ports", place, f"{', '.join(grant.ip)} is not one port of one protocol"
                 )

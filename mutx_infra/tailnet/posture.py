@@ -32,9 +32,8 @@ def meets(terms: Sequence[str], attributes: Mapping[str, object]) -> bool:
     Raises:
         RefusedError: a term cannot be read (code `tailnet-posture-invalid`).
     """
-    held = [
-        _holds(term, attributes) for term in terms
-    ]  # each of them, so that one that cannot be read is named
+    # Each of them is looked at, so that one that cannot be read is named.
+    held = [_holds(term, attributes) for term in terms]
     return all(held)
 
 

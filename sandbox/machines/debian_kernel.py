@@ -46,7 +46,7 @@ def ensure_kernel(cache: Path, say: Callable[[str], None], suite: str) -> Path:
         SettingsError: apt knows no Debian mirror (code `mirror-missing`).
         OutsideError: the packages could not be had (code `image-not-built`).
     """
-    image = Image(suite=suite, packages=_PACKAGES, finish=(), variant="extract")
+    image = Image(suite=suite, packages=_PACKAGES, finish=(), variant="extract", what="kernel")
     return ensure_rootfs(cache, say, image, reduce_to_kernel)
 
 

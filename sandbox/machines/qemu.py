@@ -1,7 +1,7 @@
 """Virtual machines by QEMU, with Debian's own kernel: everything a host in a cloud has, AppArmor and udev included.
 
-As quick as a container where KVM works, some fifty times slower where the processor is emulated. Whether KVM works is
-not told by /dev/kvm: some hypervisors offer one that starts no Debian kernel. So one is started.
+Slow where the processor is emulated. Whether KVM works is not told by /dev/kvm: some hypervisors offer one that starts
+no Debian kernel. So one is started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mutx_sandbox.machines.tools import EMULATOR, which
 from mutx_sandbox.machines.uml import UNWANTED
 
 PROBE_WITHIN_S = 15
-"""A kernel under KVM has powered off after two."""
+"""On an emulated processor the kernel has powered off after seven, beside other work."""
 _PROCESSORS = 2
 _PROBE_MEMORY_MIB = 256
 _QUIET = "console=ttyS0 quiet panic=1"

@@ -59,12 +59,14 @@ class Image:
     Attributes:
         finish: shell lines run in the finished root, `$1` being its path.
         variant: of mmdebstrap; `extract` unpacks packages without installing them.
+        what: it is, in a word.
     """
 
     suite: str = SUITE
     packages: tuple[str, ...] = field(default_factory=baked_packages)
     finish: tuple[str, ...] = _FINISH
     variant: str = "minbase"
+    what: str = "image"
 
     @property
     def digest(self) -> str:
@@ -98,8 +100,9 @@ def ensure_rootfs(
     with _only_one(home / "build.lock"):
         _remove_unfinished(home)
         if not place.is_dir():
-            what = "the image of the machines" if image.finish else "the kernel of the machines"
-            say(f"building {what}, {len(image.packages)} packages of Debian {image.suite} ...")
+            say(
+                f"building the {image.what} of the machines, {len(image.packages)} packages of Debian {image.suite} ..."
+            )
             unfinished = home / f"{_UNFINISHED}{os.getpid()}"
             _build(image, unfinished)
             if reduce is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 
@@ -12,3 +13,11 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):  # the second where it ends between opening and reading
         return False
     return state not in {"Z", "X"}
+
+
+def ends(pid: int, within_s: float = 5) -> bool:
+    """Wait for a process to end; False where it does not in time."""
+    deadline = time.monotonic() + within_s
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not is_running(pid)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from mutx_infra.adapters import supervise
-from tests.support.processes import is_running
+from tests.support.processes import ends
 
 GRACE_S = 0.5
 STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -68,13 +68,6 @@ def start() -> Iterator[Start]:
             os.close(supervised.beat)
         supervised.process.kill()
         supervised.process.communicate()
-
-
-def is_gone(pid: int, within_s: float = 5) -> bool:
-    deadline = time.monotonic() + within_s
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not is_running(pid)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +129,7 @@ def test_a_plugin_outside_of_the_process_group_does_not_outlive_the_command(star
 
     supervised.process.wait(10)
 
-    assert is_gone(plugin)
+    assert ends(plugin)
 
 
 def test_a_plugin_does_not_outlive_the_parent(start: Start) -> None:
@@ -146,7 +139,7 @@ def test_a_plugin_does_not_outlive_the_parent(start: Start) -> None:
     supervised.close_lifeline()
 
     supervised.process.wait(10)
-    assert is_gone(plugin)
+    assert ends(plugin)
 
 
 def test_the_command_dies_with_a_killed_supervisor(start: Start) -> None:
@@ -155,4 +148,4 @@ def test_the_command_dies_with_a_killed_supervisor(start: Start) -> None:
 
     supervised.process.kill()
 
-    assert is_gone(command)
+    assert ends(command)

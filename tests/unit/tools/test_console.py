@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from console import Progress, render_error, run_watched, spell_duration
 
-from tests.support.processes import is_running
+from tests.support.processes import ends
 
 
 class Clock:
@@ -92,22 +91,14 @@ def test_a_command_past_its_limit_is_ended_with_everything_it_started(tmp_path):
     outcome = watch("sleep 300 & echo $! >pid; wait", tmp_path, limit_s=1)
 
     assert outcome.status is None
-    assert not is_alive(int((tmp_path / "pid").read_text()))
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_what_a_command_leaves_running_is_ended_too(tmp_path):
     outcome = watch("sleep 300 >/dev/null 2>&1 & echo $! >pid", tmp_path)
 
     assert outcome.status == 0
-    assert not is_alive(int((tmp_path / "pid").read_text()))
-
-
-def is_alive(pid: int) -> bool:
-    """Wait five seconds at most for its end."""
-    deadline = time.monotonic() + 5
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return is_running(pid)
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_the_tools_need_nothing_that_is_not_in_the_standard_library():
