@@ -14,7 +14,7 @@ from mutx_infra.tailnet.composition import Composed, Member, Platform, Reason, c
 from mutx_infra.tailnet.difference import PolicyChange, compare
 from mutx_infra.tailnet.evaluation import Answer, Evaluator, Identity
 from mutx_infra.tailnet.lints import Lint, lint
-from mutx_infra.tailnet.policy import PROTOCOLS, TAG, Policy, PolicyTest, split_target
+from mutx_infra.tailnet.policy import PROTOCOLS, TAG, Policy, PolicyTest, selector_and_port, split_target
 from mutx_infra.tenant import PLATFORM_ID
 
 
@@ -113,14 +113,15 @@ def parse_question(source: str, target: str, protocol: str) -> Question:
     Raises:
         UsageError: the target has no port (code `tailnet-target-invalid`).
     """
-    selector, colon, port = target.rpartition(":")
-    if not colon or not port.isdecimal():
+    found = selector_and_port(target)
+    if found is None:
         raise UsageError(
             f"{target} names no port",
             code="tailnet-target-invalid",
             remedy="write who and which port, e.g. tag:t-acme-agent:22",
         )
-    return Question(source, selector, protocol, int(port))
+    selector, port = found
+    return Question(source, selector, protocol, port)
 
 
 def _party(evaluator: Evaluator, selector: str, attributes: Mapping[str, object] | None = None) -> Identity:

@@ -244,9 +244,17 @@ def split_target(target: str, place: str) -> tuple[str, int]:
     Raises:
         RefusedError: it has no single port (`tailnet-policy-invalid`).
     """
+    found = selector_and_port(target)
+    if found is None:
+        _refuse(place, f"{target!r} is no destination with one port")
+    return found
+
+
+def selector_and_port(target: str) -> tuple[str, int] | None:
+    """Split e.g. `tag:t-acme-guard:8443` or `[fd7a::1]:22`; None where it has no single port."""
     selector, colon, port = target.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > _LAST_PORT:
-        _refuse(place, f"{target!r} is no destination with one port")
+        return None
     return selector.removeprefix("[").removesuffix("]"), int(port)
 
 

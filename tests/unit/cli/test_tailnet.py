@@ -101,6 +101,7 @@ class TestReach:
             (["tag:t-acme-gaurd", "tag:t-acme-agent:22"], "tailnet-party-unknown", "tag:t-acme-guard"),
             ([ANN, "tag:t-acme-vault"], "tailnet-target-invalid", ":22"),
             ([ANN, "tag:t-acme-vault:x"], "tailnet-target-invalid", ":22"),
+            ([ANN, "tag:t-acme-vault:65536"], "tailnet-target-invalid", ":22"),
             ([ANN, "tag:t-acme-vault:8200", "--proto", "http"], "protocol-unknown", "tcp"),
             ([ANN, "tag:t-acme-vault:8200", "--attribute", "linux"], "attribute-invalid", "node:os=linux"),
             ([ANN, "tag:t-acme-vault:8200", "--policy", "/nowhere"], "tailnet-policy-unreadable", "JSON"),
