@@ -43,9 +43,12 @@ hypothesis_settings.register_profile("full", deadline=None, max_examples=1000, p
 hypothesis_settings.load_profile("quick")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Scrub the environment once, before anything of ours is imported by a test."""
     scrub_environment(os.environ)
+    # A file of tests with hosts tells a machine's life, whoever runs it; the others run in any order.
+    if all("hosts" in Path(argument.partition("::")[0]).parts for argument in config.args):
+        config.option.randomly_reorganize = False
     # In the background of a script it is ignored, and so it would be in every process that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -41,7 +41,6 @@ class Tier:
         budget_s: processor time that it may take, that of every process below it added up. Two to three times what
             it took when this was written: it is to catch a tier that grew, not a machine that is slow or busy.
         is_parallel: whether its files may run beside each other.
-        keeps_order: whether the tests of a file run in its order, as where a machine's life is told.
         preparation: a module that gets what the tier takes; the first time it may take long, which is not the tests'.
         tools: get what some of its tests take, in the same way.
     """
@@ -51,7 +50,6 @@ class Tier:
     is_parallel: bool = True
     preparation: str | None = None
     tools: tuple[str, ...] = ()
-    keeps_order: bool = False
 
 
 TIERS = {
@@ -64,7 +62,6 @@ TIERS = {
         3000,
         is_parallel=False,
         preparation="mutx_sandbox.machines.image",
-        keeps_order=True,
         tools=("get_tailnet.py",),
     ),
 }
@@ -127,7 +124,6 @@ def pytest_arguments(tier: Tier, *, full: bool, processors: int | None = None) -
         *(place for path in tier.directories for place in _places(path)),
         *(f"--ignore=tests/{path}" for path in inside),
         *(["--hypothesis-profile=full"] if full else ["-m", "not full"]),
-        *(["--randomly-dont-reorganize"] if tier.keeps_order else []),
         *(["--numprocesses", str(workers), "--dist=loadfile"] if tier.is_parallel and workers > 1 else []),
         "--durations=10",
         "--durations-min=0.5",

@@ -57,7 +57,7 @@ class Networks:
         _add_namespace(TAILNET)
         self._bridges[TAILNET, TAILNET] = "t0"
         _batch(
-            TAILNET, "link set lo up", "link add t0 type bridge", "link set t0 up",
+            TAILNET, "link set lo up", _new_bridge("t0", TAILNET, TAILNET), "link set t0 up",
             f"address add {OPERATOR}/{TAILNET_NETWORK.prefixlen} dev t0",
             f"address add {OPERATOR6}/{TAILNET_NETWORK6.prefixlen} dev t0 nodad",
         )  # fmt: skip
@@ -140,7 +140,7 @@ class Networks:
             bridge = self._bridges[key] = f"s{next(self._numbers)}"
             _batch(
                 wire.vpc,
-                f"link add {bridge} type bridge",
+                _new_bridge(bridge, *key),
                 f"address add {wire.gateway}/{wire.subnet.prefixlen} dev {bridge}",
                 f"address add {ipv6_of(wire.gateway, wire.subnet)}/64 dev {bridge} nodad",
                 f"link set {bridge} up",
@@ -155,6 +155,15 @@ class Networks:
             f"link add {here} type veth peer name {interface}{hardware} netns {name}",
             f"link set {here} master {bridge} up",
         )
+
+
+def _new_bridge(name: str, network: str, subnet: str) -> str:
+    """Say how to make a bridge with a hardware address of its own.
+
+    Without one it has the lowest of its cables', another one when that cable goes; its neighbours send into the void
+    until they ask again.
+    """
+    return f"link add {name} address {hardware_address(network, subnet)} type bridge"
 
 
 def _add_namespace(name: str) -> None:

@@ -41,7 +41,8 @@ def eventually(claim: Callable[[], bool], within_s: float = SLOW_S) -> None:
 def traces_of(hosts: Hosts) -> list[str]:
     """What this machine shows of a sandbox's machines, besides files in its state directory."""
     name = group_name(hosts.folder)
-    groups = [str(path) for path in Path("/sys/fs/cgroup").rglob(name)]
+    # Groups come and go while they are looked at, which rglob does not bear.
+    groups = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if Path(folder).name == name]
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if "check\\040out" in line]
     named = subprocess.run(["/usr/sbin/ip", "netns"], capture_output=True, text=True, check=True).stdout
     links = subprocess.run(["/usr/sbin/ip", "-br", "link"], capture_output=True, text=True, check=True).stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +47,25 @@ def test_hosts_of_one_network_reach_each_other(hosts: Hosts) -> None:
     four, six = addresses_of(hosts, "trial-2")
 
     assert hosts.answer("trial-1", f"nc -z -w 2 {four} 22 && nc -z -w 2 {six} 22 && echo both") == "both"
+
+
+@pytest.mark.parametrize("network", ["trial", "tailnet"])
+def test_a_machine_that_goes_takes_no_other_s_way_along(hosts: Hosts, network: str) -> None:
+    record = hosts.machines.record
+    assert record is not None
+    place = f"/proc/{record.inner}/root/run/netns/{network}"
+    listed = subprocess.run(
+        ["/usr/bin/nsenter", f"--net={place}", "/usr/sbin/ip", "-j", "-d", "link"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    links = [link for link in json.loads(listed.stdout) if "linkinfo" in link]
+    bridges = {link["address"] for link in links if link["linkinfo"]["info_kind"] == "bridge"}
+    cables = {link["address"] for link in links if link["linkinfo"]["info_kind"] == "veth"}
+    # A bridge that has a cable's address gets another one when that cable goes.
+    assert bridges
+    assert len(cables) >= 2
+    assert not bridges & cables
 
 
 def test_a_visitor_comes_from_anywhere_that_is_asked_for(hosts: Hosts) -> None:
