@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import count
 from pathlib import Path
 
-from mutx_sandbox.machines.kernel import inside, run
+from mutx_sandbox.machines.kernel import inside, run, succeeds
 from mutx_sandbox.machines.machine import (
     SERVICES,
     TAILNET_INTERFACE,
@@ -39,6 +39,7 @@ class Networks:
         self._numbers = count(1)
         self._bridges: dict[tuple[str, str], str] = {}
         self._vpcs: set[str] = set()
+        self._cables: dict[str, list[tuple[str, str]]] = {}
 
     def vpc(self, name: str) -> bool:
         """Make a VPC's namespace, which is its router and its services; False where it is there."""
@@ -91,7 +92,13 @@ class Networks:
         return machine.name
 
     def unplug(self, name: str) -> None:
-        """Remove a machine's or visitor's namespace and with it its cables."""
+        """Remove a machine's or visitor's cables and its namespace.
+
+        The kernel takes a namespace down when nobody uses it any more, and some time after that. Until then whoever has
+        its addresses and its place on the wire would answer for a machine that starts again.
+        """
+        for network, cable in self._cables.pop(name, ()):
+            succeeds("ip", "-n", network, "link", "delete", cable)
         if (NAMESPACES / name).exists():
             run("ip", "netns", "delete", name)
 
@@ -155,6 +162,7 @@ class Networks:
             f"link add {here} type veth peer name {interface}{hardware} netns {name}",
             f"link set {here} master {bridge} up",
         )
+        self._cables.setdefault(name, []).append((network, here))
 
 
 def _new_bridge(name: str, network: str, subnet: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mutx_sandbox.machines.kernel import inside
 
 from tests.support.machines import Answer, Hosts, Visitor
 from tests.support.tenants import create
@@ -66,6 +68,20 @@ def test_a_machine_that_goes_takes_no_other_s_way_along(hosts: Hosts, network: s
     assert bridges
     assert len(cables) >= 2
     assert not bridges & cables
+
+
+def test_what_was_unplugged_is_off_the_wire_whoever_keeps_its_namespace(hosts: Hosts, neighbour: Visitor) -> None:
+    def links() -> list[str]:
+        return [line.split(":")[0].strip() for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]]
+
+    with neighbour.place.open() as kept:
+        place = Path(f"/proc/self/fd/{kept.fileno()}")
+        before = inside(place, links)
+        hosts.visitor("neighbour", "trial", TRIAL, "10.63.255.210/24")
+        after = inside(place, links)
+
+    assert "eth0" in before
+    assert "eth0" not in after
 
 
 def test_a_visitor_comes_from_anywhere_that_is_asked_for(hosts: Hosts) -> None:
