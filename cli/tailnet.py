@@ -1,8 +1,10 @@
-"""`mutx-infra tailnet …`: the policy that the registry asks for, who reaches whom by it, and how a live one differs."""
+"""`mutx-infra tailnet …`: the policy that the registry asks for, who reaches whom by it, how a live tailnet differs."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +13,14 @@ from mutx_infra.cli import context as c
 from mutx_infra.cli.output import Format, emit
 
 from mutx_infra import bootstrap
-from mutx_infra.errors import OutsideError, UsageError, VerificationError
+from mutx_infra.errors import CHANGES_PENDING, OutsideError, UsageError, VerificationError
 
 if TYPE_CHECKING:
+    from mutx_infra.ports import TailnetReader
     from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess
     from mutx_infra.tailnet.composition import Composed, Reason
+    from mutx_infra.tailnet.difference import Access, PolicyChange
+    from mutx_infra.tailnet.lints import Lint
     from mutx_infra.tailnet.policy import Grant, Policy
 
 app = typer.Typer(no_args_is_help=True, help="Who reaches whom over the tailnet, and why.")
@@ -101,34 +106,67 @@ def reach(
         raise typer.Exit(VerificationError.exit_status)
 
 
-@app.command(epilog="Example: mutx-infra tailnet check --policy live.json")
+@app.command(epilog="Example: mutx-infra tailnet check")
 def check(
     live: PolicyOption = None,
     environment: c.EnvironmentOption = None,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
 ) -> None:
-    """Hold a live policy against the registry: wide or unknown grants, failing tests, who has too much or little."""
+    """Hold a live tailnet against the registry: policy, devices and keys; with --policy, a policy alone.
+
+    Names wide or unknown grants, failing tests, who has too much or too little, unknown devices, missing tags, and
+    keys that live too long or are good for several devices. Exits 6 if there is anything.
+    """
     out = c.make_output(as_json=as_json, output=output)
-    found = _live(live)
-    if found is None:
-        raise UsageError(
-            "--policy is missing",
-            code="option-missing",
-            remedy="pass the live policy, e.g. `… | mutx-infra tailnet check --policy -`",
+    access, policy = _access(environment), _live(live)
+    if policy is not None:
+        findings, fine = access.findings(policy), "the policy is the registry's"
+    else:
+        findings, fine = (
+            access.findings_of(_reader(environment).read()),
+            "the tailnet is as the registry has it",
         )
-    findings = _access(environment).findings(found)
     if out.format is Format.JSON:
         out.data(_findings_json(findings))
     elif rows := _finding_rows(findings):
         out.table(("what", "where", "said"), rows)
     if not findings.is_clean:
         raise VerificationError(
-            "the live policy is not the one that the registry asks for",
-            code="tailnet-policy-differs",
-            remedy="see what differs above; `mutx-infra tailnet policy` prints what is asked for",
+            "what is live is not what the registry asks for",
+            code="tailnet-differs",
+            remedy="see what differs above; `mutx-infra tailnet policy` prints the policy that is asked for",
         )
-    out.say("the live policy is the registry's")
+    out.say(fine)
+
+
+@app.command(epilog="Example: mutx-infra tailnet preview")
+def preview(
+    live: PolicyOption = None,
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """Show who would gain and who would lose which access, if the registry's policy replaced the live one.
+
+    Exits 10 if anything would change.
+    """
+    out = c.make_output(as_json=as_json, output=output)
+    access, policy = _access(environment), _live(live)
+    if policy is None:
+        policy = _read(_reader(environment).policy())
+    change = access.change(policy)
+    if out.format is Format.JSON:
+        out.data(_change_json(change))
+    elif not change.is_empty:
+        out.table(("change", "who or what", "access"), _change_rows(change))
+    if not change.is_empty:
+        raise typer.Exit(CHANGES_PENDING)
+    out.say("nothing would change")
+
+
+def _reader(environment: str | None) -> TailnetReader:
+    return bootstrap.make_tailnet_reader(bootstrap.this_process(), c.current_settings(environment))
 
 
 def _access(environment: str | None) -> TailnetAccess:
@@ -136,8 +174,6 @@ def _access(environment: str | None) -> TailnetAccess:
 
 
 def _live(file: str | None) -> Policy | None:
-    from mutx_infra.tailnet.policy import read_policy  # noqa: PLC0415
-
     if file is None:
         return None
     try:
@@ -149,6 +185,12 @@ def _live(file: str | None) -> Policy | None:
             remedy="name a file with a policy in JSON",
             detail=str(exc),
         ) from exc
+    return _read(text)
+
+
+def _read(text: str) -> Policy:
+    from mutx_infra.tailnet.policy import read_policy  # noqa: PLC0415
+
     return read_policy(text)
 
 
@@ -212,6 +254,38 @@ def _grant_json(grant: Grant, reason: Reason | None) -> dict[str, object]:
     }
 
 
+def _change_rows(change: PolicyChange) -> list[tuple[str, str, str]]:
+    rows = [
+        (word, access.source, f"→ {access.destination} {access.ip}{_asked(access)}")
+        for word, accesses in (("gains", change.gained), ("loses", change.lost))
+        for access in accesses
+    ]
+    rows += [
+        (word, member, group)
+        for word, pairs in (("joins", change.joined), ("leaves", change.left))
+        for group, member in pairs
+    ]
+    rows += [("other owners", tag, "tagOwners") for tag in change.owners]
+    rows += [("changes", section, "") for section in change.other]
+    return rows
+
+
+def _asked(access: Access) -> str:
+    return f" with {' or '.join(access.posture)}" if access.posture else ""
+
+
+def _change_json(change: PolicyChange) -> dict[str, object]:
+    return {
+        "changes": not change.is_empty,
+        "gained": [asdict(access) for access in change.gained],
+        "lost": [asdict(access) for access in change.lost],
+        "joined": [{"group": group, "member": member} for group, member in change.joined],
+        "left": [{"group": group, "member": member} for group, member in change.left],
+        "tag_owners": list(change.owners),
+        "sections": list(change.other),
+    }
+
+
 def _finding_rows(findings: Findings) -> list[tuple[str, str, str]]:
     change = findings.change
     rows = [(each.code, each.place, each.said) for each in findings.lints]
@@ -222,6 +296,7 @@ def _finding_rows(findings: Findings) -> list[tuple[str, str, str]]:
     rows += [("member-missing", group, member) for group, member in change.joined]
     rows += [("tag-owners-differ", f"tagOwners.{tag}", "") for tag in change.owners]
     rows += [("section-differs", section, "") for section in change.other]
+    rows += [(each.code, each.place, each.said) for each in findings.of_devices]
     return rows
 
 
@@ -229,7 +304,7 @@ def _findings_json(findings: Findings) -> dict[str, object]:
     change = findings.change
     return {
         "clean": findings.is_clean,
-        "lints": [{"code": each.code, "place": each.place, "said": each.said} for each in findings.lints],
+        "lints": _lints_json(findings.lints),
         "failed_tests": list(findings.failed_tests),
         "access_not_asked_for": [str(access) for access in change.lost],
         "access_missing": [str(access) for access in change.gained],
@@ -237,4 +312,9 @@ def _findings_json(findings: Findings) -> dict[str, object]:
         "members_missing": [list(pair) for pair in change.joined],
         "tag_owners_differ": list(change.owners),
         "sections_differ": list(change.other),
+        "devices_and_keys": _lints_json(findings.of_devices),
     }
+
+
+def _lints_json(lints: Sequence[Lint]) -> list[dict[str, str]]:
+    return [{"code": each.code, "place": each.place, "said": each.said} for each in lints]

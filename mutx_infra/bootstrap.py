@@ -27,7 +27,7 @@ from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.platform_state import PlatformState
-from mutx_infra.ports import ObjectStore
+from mutx_infra.ports import ObjectStore, TailnetReader
 from mutx_infra.records import Owner
 from mutx_infra.settings import Settings, resolve_settings
 
@@ -163,6 +163,15 @@ def make_tailnet_access(settings: Settings) -> TailnetAccess:
     environment = load_environment(settings.require_environment())
     registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
     return TailnetAccess(registry, environment.tailnet)
+
+
+def make_tailnet_reader(process: Process, settings: Settings) -> TailnetReader:
+    """Wire what reads a tailnet to Tailscale's API, for the environment in force."""
+    from mutx_infra.adapters.tailscale_api import TailscaleApi  # noqa: PLC0415
+    from mutx_infra.adapters.tailscale_login import login_of  # noqa: PLC0415
+
+    environment = load_environment(settings.require_environment())
+    return TailscaleApi(environment.tailnet, login_of(process.variables))
 
 
 def make_host_care(process: Process, settings: Settings) -> HostCare:

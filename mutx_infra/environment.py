@@ -130,15 +130,26 @@ class HostAccess(_Part):
 
 
 class Tailnet(_Part):
-    """Who runs the platform, as the tailnet's policy needs to know.
+    """The tailnet, and who runs the platform, as its policy needs to know.
 
     Attributes:
+        name: the tailnet's id or organisation name; no request goes to another. None where none is asked.
+        api_url: of Tailscale's API; https, or a loopback address.
         operators: the addresses that operators log in to the tailnet with.
         operator_posture: terms that an operator's device must meet, in Tailscale's words, e.g. `node:os IN ['linux']`.
     """
 
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.@_-]{0,253}$")] | None = None
+    api_url: str = "https://api.tailscale.com"
     operators: Annotated[tuple[Email, ...], Field(strict=False)] = ()
     operator_posture: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _secrets_travel_sealed(self) -> Tailnet:
+        is_local = self.api_url.startswith("http://") and is_loopback_url(self.api_url)
+        if not (is_local or self.api_url.startswith("https://")):
+            raise ValueError("api_url must be https unless it is a loopback address")
+        return self
 
 
 class Environment(_Part):

@@ -26,6 +26,7 @@ from mutx_infra.records import (
     TenantState,
     Tombstone,
 )
+from mutx_infra.tailnet.devices import LiveTailnet
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import TenantFacts
 
@@ -332,6 +333,20 @@ class EvidenceStore(Protocol):
 
     def keep(self, bundle: Bundle) -> str:
         """Write a bundle and return where it lies."""
+
+
+class TailnetReader(Protocol):
+    """Reads what is in force on a tailnet.
+
+    Adapters raise `RefusedError` where the credentials are missing, not accepted or not enough, and `OutsideError`
+    where the service fails or says what nobody understands.
+    """
+
+    def policy(self) -> str:
+        """Return the policy file, as JSON."""
+
+    def read(self) -> LiveTailnet:
+        """Return the policy, every device, and every key that the credentials may see."""
 
 
 class StateBackend(Protocol):

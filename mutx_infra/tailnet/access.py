@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mutx_infra.environment import Tailnet
 from mutx_infra.errors import UsageError
 from mutx_infra.ports import Registry
 from mutx_infra.records import TenantRecord
 from mutx_infra.tailnet.composition import Composed, Member, Platform, Reason, compose
+from mutx_infra.tailnet.devices import LiveTailnet, expected, judge_devices, judge_keys
 from mutx_infra.tailnet.difference import PolicyChange, compare
 from mutx_infra.tailnet.evaluation import Answer, Evaluator, Identity
 from mutx_infra.tailnet.lints import Lint, lint
-from mutx_infra.tailnet.policy import PROTOCOLS, TAG, Policy, PolicyTest, selector_and_port, split_target
+from mutx_infra.tailnet.policy import (
+    PROTOCOLS,
+    TAG,
+    Policy,
+    PolicyTest,
+    read_policy,
+    selector_and_port,
+    split_target,
+)
 from mutx_infra.tenant import PLATFORM_ID
 
 
@@ -48,18 +57,21 @@ class Findings:
     """What is not as it should be with a live policy.
 
     Attributes:
+        lints: of the policy.
         change: from the live policy to the registry's.
         failed_tests: of the live policy's own tests.
+        of_devices: what is wrong with devices and keys; empty where a policy alone was looked at.
     """
 
     lints: tuple[Lint, ...]
     failed_tests: tuple[str, ...]
     change: PolicyChange
+    of_devices: tuple[Lint, ...] = ()
 
     @property
     def is_clean(self) -> bool:
-        """True where the live policy is the registry's."""
-        return not self.lints and not self.failed_tests and self.change.is_empty
+        """True where all that is live is the registry's."""
+        return not (self.lints or self.failed_tests or self.of_devices) and self.change.is_empty
 
 
 class TailnetAccess:
@@ -96,10 +108,24 @@ class TailnetAccess:
         reason = composed.reason_of(answer.grant) if answer.grant else None
         return Reached(question, answer, reason, tuple(_tests(policy, question)))
 
+    def change(self, live: Policy) -> PolicyChange:
+        """Return what the registry's policy would change if it replaced a live one."""
+        return compare(live, self.wanted().policy)
+
     def findings(self, live: Policy) -> Findings:
         """Hold a live policy against the registry."""
         wanted = self.wanted().policy
         return Findings(lint(live, wanted.grants), Evaluator(live).failed_tests(), compare(live, wanted))
+
+    def findings_of(self, live: LiveTailnet) -> Findings:
+        """Hold a live tailnet against the registry: its policy, devices and keys.
+
+        Raises:
+            RefusedError: something in the policy is not understood.
+        """
+        who = expected(self._registry.tenants(), self._tailnet)
+        of_devices = (*judge_devices(live.devices, who), *judge_keys(live.keys))
+        return replace(self.findings(read_policy(live.policy)), of_devices=of_devices)
 
 
 def member_of(record: TenantRecord) -> Member:

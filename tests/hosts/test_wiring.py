@@ -70,9 +70,14 @@ def test_a_machine_that_goes_takes_no_other_s_way_along(hosts: Hosts, network: s
     assert not bridges & cables
 
 
-def test_what_was_unplugged_is_off_the_wire_whoever_keeps_its_namespace(hosts: Hosts, neighbour: Visitor) -> None:
+def test_what_was_unplugged_is_off_the_wire_whoever_keeps_its_namespace(
+    hosts: Hosts, neighbour: Visitor
+) -> None:
     def links() -> list[str]:
-        return [line.split(":")[0].strip() for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]]
+        return [
+            line.split(":")[0].strip()
+            for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+        ]
 
     with neighbour.place.open() as kept:
         place = Path(f"/proc/self/fd/{kept.fileno()}")

@@ -166,6 +166,20 @@ def test_no_error_code_is_explained_that_nothing_raises() -> None:
     assert explained - raised == set()
 
 
+def test_every_finding_of_a_tailnet_is_explained() -> None:
+    page = (ROOT / "docs/reference/tailnet-findings.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
+    explained = {code for cell in cells for code in re.findall(r"`([a-z-]+)`", cell)}
+    made = {
+        code
+        for path in (*(ROOT / "mutx_infra/tailnet").glob("*.py"), ROOT / "cli/tailnet.py")
+        for code in re.findall(r"(?:Lint|rows \+= \[)\(\s*\"([a-z]+(?:-[a-z]+)+)\"", path.read_text("utf-8"))
+    }
+
+    assert explained == made
+    assert len(made) > 20
+
+
 def codes_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
