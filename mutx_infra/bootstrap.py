@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from mutx_infra.access import SshRoute
 from mutx_infra.archive import LogArchive
 from mutx_infra.chronicle import Chronicle
-from mutx_infra.environment import Environment
+from mutx_infra.environment import Environment, HostAccess, Tailnet
 from mutx_infra.errors import SettingsError
 from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
 from mutx_infra.inventory import Inventory
-from mutx_infra.joining import FixedTailnet, Joining
+from mutx_infra.joining import FixedTailnet, Joining, TailnetAdmission
 from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mutx_infra.adapters.pulumi_stacks import PulumiStacks
     from mutx_infra.adapters.sql_registry import SqlRegistry
     from mutx_infra.adapters.ssh_files import SshFileStore
+    from mutx_infra.adapters.tailscale_api import TailscaleApi
     from mutx_infra.tailnet.access import TailnetAccess
 
 
@@ -118,8 +119,23 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     settle = timedelta(minutes=environment.archive.settle_minutes if environment.archive else 0)
     keeping = Keeping(history, _archive(environment, session), settle, clock)
     chronicle = Chronicle(history, stacks.state, clock)
+    joins = (
+        environment.hosts is not None
+        and environment.hosts.tailnet_network is None
+        and environment.tailnet.name
+    )
+    tailnet = _LazyTailnet(environment.tailnet, process) if joins else None
     return Onboarding(
-        environment, registry, journal, AwsCloud(session), stacks, owner, is_alive, chronicle, keeping
+        environment,
+        registry,
+        journal,
+        AwsCloud(session),
+        stacks,
+        owner,
+        is_alive,
+        chronicle,
+        keeping,
+        tailnet,
     )
 
 
@@ -167,11 +183,7 @@ def make_tailnet_access(settings: Settings) -> TailnetAccess:
 
 def make_tailnet_reader(process: Process, settings: Settings) -> TailnetReader:
     """Wire what reads a tailnet to Tailscale's API, for the environment in force."""
-    from mutx_infra.adapters.tailscale_api import TailscaleApi  # noqa: PLC0415
-    from mutx_infra.adapters.tailscale_login import login_of  # noqa: PLC0415
-
-    environment = load_environment(settings.require_environment())
-    return TailscaleApi(environment.tailnet, login_of(process.variables))
+    return _tailscale(load_environment(settings.require_environment()).tailnet, process)
 
 
 def make_host_care(process: Process, settings: Settings) -> HostCare:
@@ -260,11 +272,11 @@ def make_host_ports(settings: Settings) -> HostPorts:
 
     environment = load_environment(settings.require_environment())
     access = environment.hosts
-    if access is None or access.tailnet_network is None:
+    if access is None or (access.tailnet_network is None and environment.tailnet.name is None):
         raise SettingsError(
             f"the environment {environment.name} does not say how hosts are brought in",
             code="hosts-missing",
-            remedy="set `hosts.ca_key_file` and `hosts.tailnet_network` in its profile",
+            remedy="set `hosts.ca_key_file`, and `tailnet.name` or `hosts.tailnet_network`, in its profile",
         )
     route = SshRoute(
         proxy_command=access.proxy_command,
@@ -274,8 +286,40 @@ def make_host_ports(settings: Settings) -> HostPorts:
     home = settings.state / "hosts" / environment.name
     ssh = SshFileStore(home, Path(access.ca_key_file), route)
     mailbox = SsmMailbox(AwsSession(environment.aws))
-    joining = Joining(mailbox, FixedTailnet(access.tailnet_network), ssh, ssh.authorities(), SystemClock())
+    joining = Joining(mailbox, _admission(environment, access), ssh, ssh.authorities(), SystemClock())
     return HostPorts(joining, ssh)
+
+
+def _admission(environment: Environment, access: HostAccess) -> TailnetAdmission:
+    """Return what lets hosts in; credentials are looked for when the first host asks, since most runs let in none."""
+    from mutx_infra.adapters.tailscale_admission import TailscaleAdmission  # noqa: PLC0415
+
+    if access.tailnet_network is not None:
+        return FixedTailnet(access.tailnet_network)
+    tailnet = environment.tailnet
+    return TailscaleAdmission(
+        lambda: _tailscale(tailnet, this_process()), SystemClock(), tailnet.login_server
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _LazyTailnet:
+    """`TailnetDevices` of Tailscale's API; logs in when something is asked, since only a destroy does."""
+
+    tailnet: Tailnet
+    process: Process
+
+    def left(self, tags: Collection[str]) -> tuple[str, ...]:
+        return _tailscale(self.tailnet, self.process).left(tags)
+
+    def remove(self, tags: Collection[str]) -> int:
+        return _tailscale(self.tailnet, self.process).remove(tags)
+
+
+def _tailscale(tailnet: Tailnet, process: Process) -> TailscaleApi:
+    from mutx_infra.adapters.tailscale_api import TailscaleApi  # noqa: PLC0415
+
+    return TailscaleApi(tailnet, process.variables)
 
 
 def make_archive(settings: Settings) -> LogArchive:

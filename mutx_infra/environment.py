@@ -135,12 +135,14 @@ class Tailnet(_Part):
     Attributes:
         name: the tailnet's id or organisation name; no request goes to another. None where none is asked.
         api_url: of Tailscale's API; https, or a loopback address.
+        login_server: the coordination server that hosts join, None for the vendor's.
         operators: the addresses that operators log in to the tailnet with.
         operator_posture: terms that an operator's device must meet, in Tailscale's words, e.g. `node:os IN ['linux']`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.@_-]{0,253}$")] | None = None
     api_url: str = "https://api.tailscale.com"
+    login_server: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")] | None = None
     operators: Annotated[tuple[Email, ...], Field(strict=False)] = ()
     operator_posture: Annotated[tuple[str, ...], Field(strict=False)] = ()
 

@@ -120,6 +120,13 @@ class TailnetAdmission(Protocol):
     def admit(self, host: HostTarget) -> TailnetPass:
         """Return a pass that is good once."""
 
+    def confirm(self, host: HostTarget) -> None:
+        """Make sure that a host which says that it has joined is on the tailnet, as itself.
+
+        Raises:
+            OutsideError: it is not (code `device-not-seen`).
+        """
+
 
 class KnownHosts(Protocol):
     """The host keys that this toolkit goes by."""
@@ -144,6 +151,9 @@ class FixedTailnet:
             auth_key=SecretStr(secrets.token_urlsafe(32)),
             addresses=(f"{address}/{self.network.prefixlen}", f"{tailnet_address6(address)}/48"),
         )
+
+    def confirm(self, host: HostTarget) -> None:
+        """Ask nobody: there is no server that knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +181,8 @@ class Joining:
         Hosts that are known are left alone. May be repeated, also after it was cut off at any point.
 
         Raises:
-            OutsideError: some did not join in time; the others are known (code `hosts-not-joined`).
+            OutsideError: some did not join in time (code `hosts-not-joined`), or one says that it did and the tailnet
+                does not know it (`device-not-seen`); the others are known.
         """
         missing = [host for host in hosts if not self._is_known(host)]
         for host in missing:
@@ -183,6 +194,8 @@ class Joining:
             for host in tuple(waiting):
                 report = self._answer(host)
                 if report is not None:
+                    if host.on_tailnet:
+                        self.tailnet.confirm(host)
                     self._pin(host, report)
                     waiting.remove(host)
                     joined(host)

@@ -30,6 +30,7 @@ PURPOSE_TAG = "mutx:purpose"
 RETAINED_TAG = "mutx:retained-until"
 """On what outlives its tenant: the day (ISO 8601) on which it goes."""
 
+_PLATFORM = "platform"
 _DIGEST_LENGTH = 8
 
 
@@ -136,7 +137,7 @@ def role_arn(account: str, role: str, region: str) -> str:
 
 def project_of(tenant: str) -> str:
     """Return the Pulumi project that a stack belongs to."""
-    return PLATFORM_PROJECT if tenant == "platform" else PROJECT
+    return PLATFORM_PROJECT if tenant == _PLATFORM else PROJECT
 
 
 def moving_stack(stack: str, url: str) -> str:
@@ -179,6 +180,11 @@ OPERATORS_GROUP = "group:mutx-operators"
 def tenant_tailnet_tag(tenant: str, role: str) -> str:
     """Return the tailnet tag that a tenant's host of a role joins with."""
     return f"tag:t-{tenant}-{role}"
+
+
+def joining_tag(tenant: str, role: str) -> str:
+    """Return the tailnet tag that a host of a role joins with, a tenant's or the platform's."""
+    return tailnet_tag(role) if tenant == _PLATFORM else tenant_tailnet_tag(tenant, role)
 
 
 def tailnet_group(tenant: str, people: str) -> str:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from mutx_infra.access import tailnet_roles
 from mutx_infra.accounts import Accounts
 from mutx_infra.archive import LogArchive, Manifest, life_of
 from mutx_infra.changes import ChangeSet
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import RefusedError, VerificationError
+from mutx_infra.flows import FLOWS
 from mutx_infra.history import History
 from mutx_infra.hosts import KEY_DELETION_DAYS
 from mutx_infra.leases import Leases
+from mutx_infra.naming import joining_tag
 from mutx_infra.plan import TenantPlan, make_plan
-from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, Stacks, describe
+from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, Stacks, TailnetDevices, describe
 from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord, TenantState, Tombstone
 from mutx_infra.runs import closing, journaled_step
 from mutx_infra.tenant import Tier
@@ -68,11 +71,12 @@ class Offboarding:
         leases: Leases,
         chronicle: Chronicle,
         keeping: Keeping,
+        tailnet: TailnetDevices | None = None,
     ) -> None:
         self._accounts, self._registry, self._journal = Accounts(environment, cloud), registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner, self._leases, self._chronicle = owner, leases, chronicle
-        self._keeping = keeping
+        self._keeping, self._tailnet = keeping, tailnet
 
     def destroy(self, record: TenantRecord, report: Reporter) -> Destruction:
         """Keep the tenant's logs, delete everything, prove that nothing but tombstones is left, free its block.
@@ -95,6 +99,10 @@ class Offboarding:
                 self._keeping.archive.require_retention(
                     max(group.retention_days for group in plan.log_groups)
                 )
+            if self._tailnet is not None:
+                self._tailnet.left(
+                    _tags(plan)
+                )  # a credential that is not enough is refused before anything is deleted
             self._registry.update(tenant, state=TenantState.DESTROYING)
             self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)
@@ -134,10 +142,17 @@ class Offboarding:
                     plan.tenant, plan.region
                 ):
                     done.append(f"{parameters} parameter(s) of its hosts deleted")
+            if self._tailnet is not None:
+                # The hosts are gone, so that none of them comes back.
+                with self._step(run, "tailnet", "delete devices and revoke keys", report) as done:
+                    done.append(
+                        f"{self._tailnet.remove(_tags(plan))} devices and keys of the tailnet deleted"
+                    )
             with self._step(run, "prove", "prove that nothing else is left", report) as done:
                 flaws = [str(one) for one in self._tombstones(plan) if one.flaw]
                 left = self._cloud.in_account(plan.account).residue(plan.tenant, plan.region)
-                _require_no(plan.tenant, (*left, *flaws))
+                joined = self._tailnet.left(_tags(plan)) if self._tailnet is not None else ()
+                _require_no(plan.tenant, (*left, *joined, *flaws))
                 done.append("nothing is left in any service but what is left on purpose")
         return written.changes, logs
 
@@ -199,6 +214,11 @@ class Offboarding:
         self, run: RunRecord, name: str, title: str, report: Reporter
     ) -> AbstractContextManager[list[str]]:
         return journaled_step(self._journal, run, name, title, report)
+
+
+def _tags(plan: TenantPlan) -> tuple[str, ...]:
+    """Return the tags that the tenant's hosts join the tailnet with."""
+    return tuple(joining_tag(plan.tenant, role) for role in sorted(tailnet_roles(FLOWS)))
 
 
 def _require_no(tenant: str, left: tuple[str, ...]) -> None:

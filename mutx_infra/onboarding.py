@@ -21,7 +21,7 @@ from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
 from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Destruction, Keeping, Offboarding
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
-from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks
+from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, TailnetDevices
 from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
 from mutx_infra.runs import closing, journaled_step
 from mutx_infra.tenant import TenantSpec
@@ -67,6 +67,7 @@ class Onboarding:
     Args:
         chronicle: writes down what each update changed.
         keeping: what outlives tenants.
+        tailnet: the hosts' devices; None where hosts have fixed addresses, or none.
         is_alive: True or False for a process of this machine, None where it cannot be told.
     """
 
@@ -81,6 +82,7 @@ class Onboarding:
         is_alive: Callable[[Owner], bool | None],
         chronicle: Chronicle,
         keeping: Keeping,
+        tailnet: TailnetDevices | None = None,
     ) -> None:
         self._chronicle = chronicle
         self._environment, self._registry, self._journal = environment, registry, journal
@@ -89,7 +91,7 @@ class Onboarding:
         self._allocator, self._accounts = Allocator(environment, cloud), Accounts(environment, cloud)
         self._leases = Leases(registry, stacks, owner, is_alive)
         self._offboarding = Offboarding(
-            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle, keeping
+            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle, keeping, tailnet
         )
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -333,6 +333,16 @@ class EvidenceStore(Protocol):
 
     def keep(self, bundle: Bundle) -> str:
         """Write a bundle and return where it lies."""
+
+
+class TailnetDevices(Protocol):
+    """Devices and keys of a tailnet, by the tags that a tenant's hosts join with. Raises as `TailnetReader`."""
+
+    def left(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Return the devices that have one of the tags, and the keys that are good for one, as people read them."""
+
+    def remove(self, tags: Collection[str]) -> int:
+        """Delete those devices and revoke those keys; returns how many there were. May be repeated."""
 
 
 class TailnetReader(Protocol):

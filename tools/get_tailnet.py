@@ -61,7 +61,8 @@ def tailscale_version(module_file: Path = MODULE / "go.mod") -> str:
 
 def tailnet_home(variables: Mapping[str, str]) -> Path:
     """Return where the programs lie, or would: by version, and by what the coordination server is made of."""
-    parts = [MODULE / "go.sum", *sorted((MODULE / COORDINATION).glob("*.go"))]
+    sources = sorted((MODULE / COORDINATION).glob("*.go"))
+    parts = [MODULE / "go.sum", *(source for source in sources if not source.stem.endswith("_test"))]
     digest = hashlib.sha256(b"\0".join([*map(Path.read_bytes, parts), repr(_OMITTED).encode()])).hexdigest()
     return cache_directory(variables) / "tailnet" / f"{tailscale_version()}-{digest[:_DIGEST_LENGTH]}"
 

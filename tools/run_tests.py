@@ -55,7 +55,7 @@ class Tier:
 TIERS = {
     "unit": Tier(("unit",), 120, is_parallel=False),
     "contracts": Tier(("contracts", "integration/sandbox"), 400),
-    "network": Tier(("integration",), 2400),
+    "network": Tier(("integration",), 2400, tools=("get_tailnet.py",)),
     "system": Tier(("system",), 400),
     "hosts": Tier(
         ("hosts",),

@@ -1,22 +1,26 @@
-"""Tailscale's API v2, as far as the toolkit reads it: the policy, devices and keys of one tailnet.
+"""Tailscale's API v2, as far as the toolkit uses it: the policy, devices and keys of one tailnet.
 
-Shapes are those of the vendor's API reference and of its Go client, version 2. All of it reads, so all is tried again
-where that may help: no connection, 429 with what `Retry-After` says, 5xx. A token is asked for once and kept in memory.
+Shapes are those of the vendor's API reference and of its Go client, version 2. All is tried again where that may help:
+no connection, 429 with what `Retry-After` says, 5xx. A key that was made while its answer was lost is known to nobody,
+and ends by itself within minutes. A token is asked for once and kept in memory.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mutx_infra.adapters.tailscale_login import Login
+from pydantic import SecretStr
+
+from mutx_infra.adapters.tailscale_login import Login, login_of
 from mutx_infra.environment import Tailnet
 from mutx_infra.errors import OutsideError, RefusedError
+from mutx_infra.naming import INFRA_TAG, bounded
 from mutx_infra.tailnet.devices import Device, Key, LiveTailnet
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ _PAUSE_S = 0.5
 _TRIED_AGAIN = (429, 500, 502, 503, 504)
 _SCOPES = {"acl": "policy_file:read", "devices": "devices:core:read", "keys": "auth_keys:read"}
 """What a credential must be allowed, by what is read."""
+_LONGEST_DESCRIPTION = 50
 _SHOWN = 300
 
 
@@ -39,20 +44,21 @@ class TailscaleApi:
 
     Args:
         tailnet: the profile's part; its name goes into every request.
-        login: how a token is got.
+        variables: with the credential (`tailscale_login`).
 
     Raises:
-        RefusedError: the profile names no tailnet (code `tailnet-not-named`).
+        RefusedError: the profile names no tailnet (code `tailnet-not-named`), or there is no whole credential
+            (`tailscale-credentials`).
     """
 
-    def __init__(self, tailnet: Tailnet, login: Login) -> None:
+    def __init__(self, tailnet: Tailnet, variables: Mapping[str, str]) -> None:
         if tailnet.name is None:
             raise RefusedError(
                 "the environment's profile names no tailnet",
                 code="tailnet-not-named",
                 remedy="set `tailnet.name` in the profile, so that no other is asked or changed by mistake",
             )
-        self._name, self._login = tailnet.name, login
+        self._name, self._login = tailnet.name, login_of(variables)
         self._base = f"{tailnet.api_url.rstrip('/')}/api/v2"
 
     def policy(self) -> str:
@@ -60,15 +66,55 @@ class TailscaleApi:
         with _session() as session:
             return self._over(session).get("acl").text
 
+    def devices_with(self, tag: str) -> tuple[Device, ...]:
+        """Return the devices that have a tag."""
+        with _session() as session:
+            return tuple(map(_device, self._over(session).list("devices", f"?tags={quote(tag, safe='')}")))
+
+    def mint(self, tag: str, description: str, life_s: int) -> SecretStr:
+        """Make a key that lets one device in, at once and with a tag.
+
+        Raises:
+            RefusedError: the credential may not hand the tag out (code `tailscale-tag-denied`), or make keys at all.
+        """
+        create = {"reusable": False, "ephemeral": False, "preauthorized": True, "tags": [tag]}
+        asked = {
+            "capabilities": {"devices": {"create": create}}, "expirySeconds": life_s,
+            "description": bounded(description, _LONGEST_DESCRIPTION),
+        }  # fmt: skip
+        with _session() as session:
+            made = self._over(session).make_key(asked, tag)
+        if not isinstance(secret := made.get("key"), str) or not secret:
+            raise _not_understood("a key", "there is none in it")
+        return SecretStr(secret)
+
+    def left(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Return the devices that have one of some tags, and the keys that are good for one."""
+        with _session() as session:
+            devices, keys = self._over(session).of(tags)
+        return (
+            *(f"device {device.name or device.hostname} of the tailnet ({device.id})" for device in devices),
+            *(f"key {key.id} of the tailnet" for key in keys),
+        )
+
+    def remove(self, tags: Collection[str]) -> int:
+        """Delete those devices and revoke those keys; what is gone meanwhile is gone."""
+        with _session() as session:
+            tailnet = self._over(session)
+            devices, keys = tailnet.of(tags)
+            for device in devices:
+                tailnet.delete(f"{self._base}/device/{quote(device.id, safe='')}", "devices", "devices:core")
+            for key in keys:
+                tailnet.delete(tailnet.place("keys", f"/{quote(key.id, safe='')}"), "keys", "auth_keys")
+        return len(devices) + len(keys)
+
     def read(self) -> LiveTailnet:
         """Return the policy, every device and every key; a key that is listed by its id alone is asked for."""
         with _session() as session:
             tailnet = self._over(session)
             policy = tailnet.get("acl").text
             devices = tuple(map(_device, tailnet.list("devices")))
-            listed = tailnet.list("keys", "?all=true")
-            keys = tuple(_key(each if "created" in each else tailnet.key(each)) for each in listed)
-        return LiveTailnet(policy, devices, keys)
+            return LiveTailnet(policy, devices, tailnet.keys())
 
     def _over(self, session: Session) -> _Tailnet:
         return _Tailnet(session, self._base, self._name, self._login)
@@ -86,17 +132,53 @@ class _Tailnet:
             raise _not_understood(what, "there is no list in it")
         return found
 
-    def key(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
+    def keys(self) -> tuple[Key, ...]:
+        listed = self.list("keys", "?all=true")
+        return tuple(_key(each if "created" in each else self._key(each)) for each in listed)
+
+    def _key(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
         return _object(self.get("keys", f"/{quote(str(listed.get('id', '')), safe='')}"), "keys")
 
+    def of(self, tags: Collection[str]) -> tuple[tuple[Device, ...], tuple[Key, ...]]:
+        query = "&".join(f"tags={quote(tag, safe='')}" for tag in tags)
+        # A service that does not know the filter answers with every device.
+        devices = tuple(
+            d for d in map(_device, self.list("devices", f"?{query}")) if not set(tags).isdisjoint(d.tags)
+        )
+        keys = tuple(
+            k for k in self.keys() if k.is_auth_key and k.is_valid and not set(tags).isdisjoint(k.tags)
+        )
+        return devices, keys
+
+    def delete(self, url: str, what: str, scope: str) -> None:
+        response = self._send("DELETE", url, what, _Bearer(self._token))
+        if response.status_code != HTTPStatus.NOT_FOUND:
+            self._fine(self._permitted(response, what, scope), what)
+
     def get(self, what: str, rest: str = "") -> Response:
-        url = f"{self._base}/tailnet/{quote(self._name, safe='')}/{what}{rest}"
-        response = self._send("GET", url, what, _Bearer(self._token))
+        response = self._send("GET", self.place(what, rest), what, _Bearer(self._token))
+        return self._fine(self._permitted(response, what, _SCOPES[what]), what)
+
+    def make_key(self, asked: Mapping[str, Any], tag: str) -> Mapping[str, Any]:
+        response = self._send("POST", self.place("keys"), "a key", _Bearer(self._token), content=asked)
+        if response.status_code == HTTPStatus.BAD_REQUEST:
+            raise RefusedError(
+                f"{self._login.how} may not make a key for {tag}",
+                code="tailscale-tag-denied",
+                remedy=f"give it the tag {INFRA_TAG}, which owns {tag}, once the tailnet's policy has both",
+                detail=_said(response),
+            )
+        return _object(self._fine(self._permitted(response, "keys", "auth_keys"), "a key"), "a key")
+
+    def place(self, what: str, rest: str = "") -> str:
+        return f"{self._base}/tailnet/{quote(self._name, safe='')}/{what}{rest}"
+
+    def _permitted(self, response: Response, what: str, scope: str) -> Response:
         if response.status_code == HTTPStatus.FORBIDDEN:
             raise RefusedError(
-                f"{self._login.how} may not read {what} of the tailnet {self._name}",
+                f"{self._login.how} may not do this with {what} of the tailnet {self._name}",
                 code="tailscale-denied",
-                remedy=f"give it the scope `{_SCOPES[what]}` in Tailscale's admin console",
+                remedy=f"give it the scope `{scope}` in Tailscale's admin console",
                 detail=_said(response),
             )
         if response.status_code == HTTPStatus.NOT_FOUND:
@@ -106,7 +188,7 @@ class _Tailnet:
                 remedy="correct `tailnet.name` in the profile, or use a credential of that tailnet",
                 detail=_said(response),
             )
-        return self._fine(response, what)
+        return response
 
     @cached_property
     def _token(self) -> str:
@@ -132,7 +214,7 @@ class _Tailnet:
             raise OutsideError(
                 f"Tailscale's API answered {response.status_code} when it was asked for {what}",
                 code="tailscale-failed",
-                remedy="run the same command again; nothing was changed",
+                remedy="run the same command again; it may be repeated",
                 detail=_said(response),
             )
         return response
@@ -146,14 +228,15 @@ class _Tailnet:
         )
 
     def _send(
-        self, method: str, url: str, what: str, auth: _Bearer, form: Mapping[str, str] | None = None
-    ) -> Response:
+        self, method: str, url: str, what: str, auth: _Bearer,
+        form: Mapping[str, str] | None = None, content: Mapping[str, Any] | None = None,
+    ) -> Response:  # fmt: skip
         from requests.exceptions import RequestException  # noqa: PLC0415 - 60 ms that other commands need not pay
 
         try:
             # A redirect would carry the token to whoever it names.
             return self._session.request(
-                method, url, data=form, auth=auth, headers={"Accept": "application/json"},
+                method, url, data=form, json=content, auth=auth, headers={"Accept": "application/json"},
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), allow_redirects=False,
             )  # fmt: skip
         except RequestException as exc:
@@ -170,7 +253,6 @@ def _session() -> Session:
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
     from urllib3.util import Retry  # noqa: PLC0415
 
-    # All that is sent may be sent twice: it reads, or asks for one more token.
     retry = Retry(
         total=ATTEMPTS - 1, status_forcelist=_TRIED_AGAIN, allowed_methods=None, backoff_factor=_PAUSE_S,
         backoff_max=LONGEST_PAUSE_S, retry_after_max=LONGEST_PAUSE_S, raise_on_status=False, redirect=False,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from mutx_infra.environment import Tailnet
 from mutx_infra.hosts import host_plans
-from mutx_infra.naming import CONVERGE_TAG, INFRA_TAG, host_name, tailnet_tag, tenant_tailnet_tag
+from mutx_infra.naming import CONVERGE_TAG, INFRA_TAG, host_name, joining_tag
 from mutx_infra.records import TenantRecord, TenantState
 from mutx_infra.tailnet.composition import tailnet_roles
 from mutx_infra.tailnet.lints import Lint, tenant_of
@@ -67,6 +67,11 @@ class Key:
     is_valid: bool = True
     scopes: tuple[str, ...] = ()
 
+    @property
+    def is_auth_key(self) -> bool:
+        """True where devices join with it."""
+        return self.kind == _AUTH_KEY
+
 
 @dataclass(frozen=True, slots=True)
 class LiveTailnet:
@@ -107,14 +112,10 @@ def expected(records: Iterable[TenantRecord], tailnet: Tailnet) -> Expected:
         spec = record.spec
         people.update((*spec.administrators, *spec.clients))
         for host in host_plans(spec.id, spec.tier, record.allocation.zones):
-            if spec.id == PLATFORM_ID:
-                tag = tailnet_tag(host.role)
-            elif host.role in tailnet_roles():
-                tag = tenant_tailnet_tag(spec.id, host.role)
-            else:
+            if spec.id != PLATFORM_ID and host.role not in tailnet_roles():
                 continue
             name = host_name(spec.id, host.key)
-            hosts[name] = tag
+            hosts[name] = joining_tag(spec.id, host.role)
             if record.state is TenantState.READY:
                 ready.add(name)
     return Expected(hosts, frozenset(ready), frozenset(people))
@@ -147,7 +148,7 @@ def judge_keys(keys: Sequence[Key]) -> Iterator[Lint]:
         if not key.is_valid:
             continue
         place = f"key {key.id}" + (f" ({key.description})" if key.description else "")
-        if key.kind == _AUTH_KEY:
+        if key.is_auth_key:
             yield from _of_auth_key(key, place)
         elif _WIDE_SCOPES & set(key.scopes):
             yield Lint("key-scope-wide", place, f"it may do {', '.join(sorted(key.scopes))}")

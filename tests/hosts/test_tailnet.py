@@ -13,18 +13,21 @@ from threading import Event, Thread
 
 import pytest
 from mutx_sandbox.machines.instances import TRIAL, TrialHosts
+from mutx_sandbox.machines.kernel import inside
 from mutx_sandbox.machines.machine import BackendName
-from pydantic import SecretStr
 
 from mutx_infra.access import HostTarget
 from mutx_infra.adapters.aws_session import AwsSession
-from mutx_infra.bootstrap import load_environment, make_host_ports
+from mutx_infra.adapters.tailscale_admission import TailscaleAdmission
+from mutx_infra.adapters.tailscale_api import TailscaleApi
+from mutx_infra.bootstrap import SystemClock, load_environment, make_host_ports
+from mutx_infra.environment import Tailnet
 from mutx_infra.joining import TailnetPass
 from mutx_infra.settings import resolve_settings
 from tests.support.machines import NSENTER, SSH, Answer, Hosts, processes_with
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
 from tests.support.suites import verdicts
-from tests.support.tailnet import Coordination, Node, bake, coordination, node, tailnet_programs
+from tests.support.tailnet import API, API_KEY, Coordination, Node, bake, coordination, node, tailnet_programs
 
 SERVER, OPERATOR, SECOND = "10.63.255.250", "10.63.255.240", "10.63.255.241"
 NAME = "trial-3"
@@ -101,16 +104,17 @@ def joined(hosts: Hosts, programs: Path, tmp_path_factory: pytest.TempPathFactor
     with ExitStack() as stack:
         server = stack.enter_context(coordination(hosts, programs, folder, SERVER))
         operator = stack.enter_context(node(hosts, programs, folder, "operator", OPERATOR))
-        key = server.mint()
+        keys: list[str] = []
         assert operator.join(server, server.mint()).returncode == 0
         machine = next(trial.machines([target], BackendName.NSPAWN, 512))
         bake(programs, hosts.folder / target.name / "disk/changes")
         stack.callback(trial.terminate, [target])
         stack.callback(hosts.machines.drop, target.name)
         hosts.machines.add(machine.model_copy(update={"tailnet": False}))
-        joining = replace(ports.joining, tailnet=_One(server, key))
-        with watched(key) as shown:
+        joining = replace(ports.joining, tailnet=_Minting(server, keys))
+        with watched("tskey-auth-") as shown:
             joining.bring_in([target], 60)
+        (key,) = keys
         stack.callback(joining.forget, [target])
         ports.ssh.prepare(TRIAL, trial.all())
         yield Joined(hosts, server, operator, key, operator.address_of(target.name), shown)
@@ -136,14 +140,27 @@ def watched(text: str) -> Iterator[list[int]]:
 
 
 @dataclass(frozen=True)
-class _One:
-    """Admits by a key that the test knows."""
+class _Minting:
+    """Admits by the API of a server that is reached from its own network alone; remembers the key."""
 
     server: Coordination
-    key: str
+    keys: list[str]
 
-    def admit(self, _host: HostTarget) -> TailnetPass:
-        return TailnetPass(auth_key=SecretStr(self.key), login_server=self.server.url)
+    def _real(self) -> TailscaleAdmission:
+        tailnet = Tailnet(name="mutx.test", api_url=f"http://127.0.0.1:{API}")
+        return TailscaleAdmission(
+            lambda: TailscaleApi(tailnet, {"TAILSCALE_API_KEY": API_KEY}),
+            SystemClock(),
+            self.server.url,
+        )
+
+    def admit(self, host: HostTarget) -> TailnetPass:
+        found = inside(self.server.place.place, lambda: self._real().admit(host))
+        self.keys.append(found.auth_key.get_secret_value())
+        return found
+
+    def confirm(self, host: HostTarget) -> None:
+        inside(self.server.place.place, lambda: self._real().confirm(host))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +210,7 @@ def test_a_key_is_good_for_one_use(joined: Joined, tmp_path: Path, programs: Pat
         again = second.join(joined.server, joined.key)
 
     assert again.returncode != 0
-    assert "the key was used already" in again.stderr
+    assert "was used already" in again.stderr
 
 
 def test_by_default_tailscaled_lets_everything_past_the_firewall(joined: Joined) -> None:

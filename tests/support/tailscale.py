@@ -76,7 +76,7 @@ def answering(replies: dict[str, list[Reply]]) -> Iterator[Script]:
             except OSError:  # the client had no patience
                 self.close_connection = True
 
-        do_GET = do_POST = answer  # noqa: N815 - the base class calls them so
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the base class calls them so
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - as in the base class
             del format, arguments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from mutx_infra.capacity import Capacity, Quota
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
+from mutx_infra.errors import MutxInfraError
 from mutx_infra.history import RETENTION_DAYS, History
 from mutx_infra.naming import host_parameters
 from mutx_infra.offboarding import Keeping
@@ -273,6 +274,25 @@ class Listener:
 
 
 @dataclass
+class MemoryTailnet:
+    """`TailnetDevices`: devices by name, with the tag of each; what refuses is raised at every question."""
+
+    devices: dict[str, str] = field(default_factory=dict)
+    refuses: MutxInfraError | None = None
+
+    def left(self, tags: Collection[str]) -> tuple[str, ...]:
+        if self.refuses is not None:
+            raise self.refuses
+        return tuple(name for name, tag in self.devices.items() if tag in tags)
+
+    def remove(self, tags: Collection[str]) -> int:
+        found = self.left(tags)
+        for name in found:
+            del self.devices[name]
+        return len(found)
+
+
+@dataclass
 class World:
     """Everything around the workflow, and the workflow itself.
 
@@ -287,6 +307,7 @@ class World:
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     archived: MemoryObjects = field(default_factory=lambda: MemoryObjects(days=YEAR_DAYS))
     keeps_logs: bool = True
+    tailnet: MemoryTailnet | None = None
 
     def __post_init__(self) -> None:
         self.registry, self.journal = MemoryRegistry(self.clock), MemoryJournal(self.clock)
@@ -300,6 +321,7 @@ class World:
         return Onboarding(
             self.environment, self.registry, self.journal, self.cloud, self.stacks,
             owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks.state, self.clock), keeping,
+            self.tailnet,
         )  # fmt: skip
 
     def _is_alive(self, owner: Owner) -> bool | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from typing import ClassVar
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -57,6 +58,29 @@ class MemoryMailbox:
 def a_joining(mailbox: MemoryMailbox, known: MemoryKnownHosts | None = None) -> Joining:
     tailnet = FixedTailnet(IPv4Network("100.64.0.0/10"))
     return Joining(mailbox, tailnet, known or MemoryKnownHosts(), ("ssh-ed25519 CA",), HandClock())
+
+
+class StrictTailnet(FixedTailnet):
+    """`TailnetAdmission`: knows no device, and remembers whom it was asked about."""
+
+    asked: ClassVar[list[str]] = []
+
+    def confirm(self, host: HostTarget) -> None:
+        self.asked.append(host.name)
+        raise OutsideError("not seen", code="device-not-seen", remedy="look")
+
+
+def test_a_host_that_the_tailnet_does_not_know_is_not_taken_for_joined() -> None:
+    known, tailnet = MemoryKnownHosts(), StrictTailnet(IPv4Network("100.64.0.0/10"))
+    joining = Joining(MemoryMailbox(), tailnet, known, ("ssh-ed25519 CA",), HandClock())
+
+    with pytest.raises(OutsideError) as caught:
+        joining.bring_in([a_host()], 10)
+
+    assert (caught.value.code, tailnet.asked) == ("device-not-seen", ["acme-agent-1"])
+    assert known.read("acme") == {}
+    # One that stands in the VPC alone is nobody's device.
+    assert joining.bring_in([a_host("database-1", on_tailnet=False)], 10)
 
 
 def test_a_host_that_answers_is_known_by_its_key() -> None:

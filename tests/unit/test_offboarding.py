@@ -9,7 +9,7 @@ import pytest
 from mutx_infra.errors import OutsideError, RefusedError, VerificationError
 from mutx_infra.records import LogEvent, TenantState
 from tests.support.specs import a_spec
-from tests.support.world import SETTLE, Listener, MemoryFiles, World, a_world
+from tests.support.world import SETTLE, Listener, MemoryFiles, MemoryTailnet, World, a_world
 
 HOSTS, FLOW = "/mutx/acme/hosts", "/mutx/acme/vpc-flow-logs"
 EVENTS = [LogEvent(1_767_322_000_000 + n, 1_767_322_005_000, "agent-1", f"login {n}") for n in range(9)]
@@ -54,6 +54,60 @@ def test_what_joining_left_goes_with_the_tenant_and_nobody_else_s_does(world: Wo
     world.onboarding().destroy("acme", heard)
 
     assert world.cloud.parameters == others
+
+
+class TestTailnet:
+    @pytest.fixture
+    def tailnet(self, world: World) -> MemoryTailnet:
+        world.tailnet = MemoryTailnet(
+            {
+                "acme-agent-1": "tag:t-acme-agent",
+                "acme-vault-1": "tag:t-acme-vault",
+                "globex-1": "tag:t-globex-agent",
+            }
+        )
+        return world.tailnet
+
+    def test_the_tenant_s_devices_go_after_its_hosts_and_nobody_else_s_do(
+        self, world: World, heard: Listener, tailnet: MemoryTailnet
+    ) -> None:
+        world.onboarding().destroy("acme", heard)
+
+        assert tailnet.devices == {"globex-1": "tag:t-globex-agent"}
+        assert heard.steps.index("stack") < heard.steps.index("tailnet") < heard.steps.index("prove")
+
+    def test_a_credential_that_is_not_enough_is_said_before_anything_is_deleted(
+        self, world: World, heard: Listener, tailnet: MemoryTailnet
+    ) -> None:
+        tailnet.refuses = RefusedError("no scope", code="tailscale-denied", remedy="give it")
+
+        with pytest.raises(RefusedError):
+            world.onboarding().destroy("acme", heard)
+
+        assert heard.steps == []
+        assert world.cloud.logs[HOSTS] == EVENTS
+        record = world.registry.tenant("acme")
+        assert record is not None
+        assert record.state is TenantState.READY
+
+    def test_a_device_that_stays_keeps_the_tenant_registered(
+        self, world: World, heard: Listener, tailnet: MemoryTailnet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(MemoryTailnet, "remove", lambda *_: 0)
+
+        with pytest.raises(VerificationError) as caught:
+            world.onboarding().destroy("acme", heard)
+
+        assert "acme-agent-1" in f"{caught.value} {caught.value.detail}"
+        assert is_registered(world)
+        monkeypatch.undo()
+        world.onboarding().destroy("acme", heard)
+        assert (is_registered(world), len(tailnet.devices)) == (False, 1)
+
+    def test_without_a_tailnet_there_is_no_such_step(self, world: World, heard: Listener) -> None:
+        world.onboarding().destroy("acme", heard)
+
+        assert "tailnet" not in heard.steps
 
 
 def test_the_tombstones_are_the_keys_and_every_object_of_history_and_archive(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
@@ -11,37 +11,11 @@ from hypothesis import strategies as st
 
 from mutx_infra.errors import RefusedError
 from mutx_infra.tailnet.evaluation import Evaluator, Identity
-from mutx_infra.tailnet.policy import Policy, parse_ip, read_policy
+from mutx_infra.tailnet.policy import parse_ip, read_policy
 from mutx_infra.tailnet.posture import meets
+from tests.support.policies import GROUPS, HOSTS, a_policy, grants, nodes
 
 TCP, UDP, ICMP, GRE = 6, 17, 1, 47
-TAGS = ("tag:a", "tag:b", "tag:c")
-USERS = ("ann@x.example", "bob@x.example", "eve@x.example")
-GROUPS = {"group:one": [USERS[0]], "group:two": [USERS[0], USERS[1]], "group:none": []}
-NETS = ("100.64.0.0/29", "100.64.0.9", "home")
-HOSTS = {"home": "100.64.0.16/30"}
-SELECTORS = ("*", "autogroup:member", "autogroup:tagged", *TAGS, *USERS, *GROUPS, *NETS)
-ENTRIES = ("*", "443", "80-90", "tcp:443", "udp:53", "tcp:*", "icmp:*", "47:*")
-
-grants = st.fixed_dictionaries(
-    {
-        "src": st.lists(st.sampled_from(SELECTORS), min_size=1, max_size=3),
-        "dst": st.lists(st.sampled_from([*SELECTORS, "autogroup:self"]), min_size=1, max_size=3),
-        "ip": st.lists(st.sampled_from(ENTRIES), min_size=1, max_size=2),
-    }
-)
-nodes = st.builds(
-    lambda tags, user, last: Identity(
-        user="" if tags else user, tags=tuple(tags), addresses=(ip_address(f"100.64.0.{last}"),)
-    ),
-    st.lists(st.sampled_from(TAGS), max_size=2, unique=True), st.sampled_from(USERS), st.integers(0, 31),
-)  # fmt: skip
-
-
-def a_policy(some: list[dict[str, list[str]]], **more: object) -> Policy:
-    owners = {tag: ["autogroup:admin"] for tag in TAGS}
-    document = {"groups": GROUPS, "hosts": HOSTS, "tagOwners": owners, "grants": some, **more}
-    return read_policy(json.dumps(document))
 
 
 def naive(some: list[dict[str, list[str]]], source: Identity, to: Identity, protocol: int, port: int) -> bool:

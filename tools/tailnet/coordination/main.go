@@ -1,11 +1,12 @@
-// Command coordination is a coordination server for the tests of real tailscaled nodes: it registers nodes by keys that are
-// good for one use, tells them of each other, and relays for them (DERP, STUN). What may pass is not decided here: every
-// node's packet filter admits everything, so that a test sees what the host's own firewall does.
+// Command coordination is a coordination server for real tailscaled nodes where the vendor's cannot be had: it registers nodes
+// by keys, tells them of each other and of what their policy lets in, relays for them (DERP, STUN), and serves the part of
+// the vendor's API v2 that the toolkit uses (api.go). All is kept in memory. Until a policy is written everything may pass, so
+// that a test sees what a host's own firewall does.
 package main
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +36,7 @@ import (
 
 const (
 	domain         = "mutx.test"
+	somebody       = "test@" + domain // whose a device is that joined by a key without tags
 	keepAliveEvery = 50 * time.Second
 	relayRegion    = 900
 )
@@ -43,23 +48,33 @@ type server struct {
 	mu      sync.Mutex
 	noise   key.MachinePrivate
 	relay   *tailcfg.DERPMap
-	keys    map[string]bool // by secret; true: not used yet
 	nodes   map[key.NodePublic]*tailcfg.Node
+	people  []string // logins; an id is the position and one
+	entered int      // how many nodes there ever were
 	streams map[chan struct{}]bool
+
+	apiKey  string
+	clients []*client
+	tokens  map[string]token
+	keys    map[string]*authKey // by secret
+	policy  *policy             // nil until one is written
+	written []byte
 }
 
 func main() {
 	address := flag.String("address", "127.0.0.1", "where nodes find control, DERP and STUN")
 	port := flag.Int("port", 8480, "port of the control protocol")
-	mintPort := flag.Int("mint-port", 8481, "port on 127.0.0.1 where keys are made: POST /keys")
+	apiPort := flag.Int("api-port", 8481, "port on 127.0.0.1 of the API v2")
+	credentials := flag.String("credentials", "", "file of who may use the API, in JSON: api_key and clients")
 	flag.Parse()
 	s := &server{
-		noise: key.NewMachine(), relay: serveRelay(*address), keys: map[string]bool{},
-		nodes: map[key.NodePublic]*tailcfg.Node{}, streams: map[chan struct{}]bool{},
+		noise: key.NewMachine(), relay: serveRelay(*address), nodes: map[key.NodePublic]*tailcfg.Node{},
+		people: []string{somebody}, streams: map[chan struct{}]bool{}, tokens: map[string]token{}, keys: map[string]*authKey{},
 	}
-	mint := http.NewServeMux()
-	mint.HandleFunc("POST /keys", s.mint)
-	go func() { log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *mintPort), mint)) }()
+	if err := s.readCredentials(*credentials); err != nil {
+		log.Fatal(err)
+	}
+	go func() { log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *apiPort), s.api())) }()
 	log.Fatal(http.ListenAndServe(fmt.Sprintf("%s:%d", *address, *port), s.control()))
 }
 
@@ -117,14 +132,6 @@ func (s *server) machine() http.Handler {
 	return mux
 }
 
-func (s *server) mint(w http.ResponseWriter, _ *http.Request) {
-	secret := "tskey-auth-" + rand.Text()
-	s.mu.Lock()
-	s.keys[secret] = true
-	s.mu.Unlock()
-	answer(w, map[string]string{"key": secret})
-}
-
 func (s *server) register(w http.ResponseWriter, r *http.Request) {
 	var asked tailcfg.RegisterRequest
 	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
@@ -134,43 +141,48 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes[asked.NodeKey] == nil {
-		if err := s.use(asked.Auth); err != nil {
+		used, err := s.use(asked.Auth)
+		if err != nil {
 			log.Printf("refused %s: %v", asked.Hostinfo.Hostname, err)
 			answer(w, tailcfg.RegisterResponse{Error: err.Error()})
 			return
 		}
-		s.enter(r.Context().Value(peerOfRequest{}).(key.MachinePublic), &asked)
+		s.enter(r.Context().Value(peerOfRequest{}).(key.MachinePublic), &asked, used)
 	}
+	user := s.nodes[asked.NodeKey].User
+	login := s.people[user-1]
 	answer(w, tailcfg.RegisterResponse{
 		MachineAuthorized: true,
-		User:              tailcfg.User{ID: 1, DisplayName: "test"},
-		Login:             tailcfg.Login{ID: 1, LoginName: "test@" + domain},
+		User:              tailcfg.User{ID: user, DisplayName: login},
+		Login:             tailcfg.Login{ID: tailcfg.LoginID(user), LoginName: login},
 	})
 }
 
-// use takes a key, once.
-func (s *server) use(auth *tailcfg.RegisterResponseAuth) error {
+// use takes a key that lets devices in.
+func (s *server) use(auth *tailcfg.RegisterResponseAuth) (*authKey, error) {
 	if auth == nil || auth.AuthKey == "" {
-		return errors.New("an auth key is required")
+		return nil, errors.New("an auth key is required")
 	}
-	unused, known := s.keys[auth.AuthKey]
-	if !known {
-		return errors.New("invalid key")
+	found := s.keys[auth.AuthKey]
+	if found == nil {
+		return nil, errors.New("invalid key")
 	}
-	if !unused {
-		return errors.New("the key was used already")
+	if err := found.problem(); err != nil {
+		return nil, err
 	}
-	s.keys[auth.AuthKey] = false
-	return nil
+	found.used = time.Now()
+	return found, nil
 }
 
-func (s *server) enter(machine key.MachinePublic, asked *tailcfg.RegisterRequest) {
-	number := len(s.nodes) + 1
+func (s *server) enter(machine key.MachinePublic, asked *tailcfg.RegisterRequest, used *authKey) {
+	s.entered++
+	number := s.entered
 	four := netip.AddrFrom4([4]byte{100, 64, 7, byte(number)})
 	addresses := []netip.Prefix{netip.PrefixFrom(four, 32), netip.PrefixFrom(tsaddr.Tailscale4To6(four), 128)}
 	s.nodes[asked.NodeKey] = &tailcfg.Node{
-		ID: tailcfg.NodeID(number), StableID: tailcfg.StableNodeID(fmt.Sprintf("n%04d", number)), User: 1,
+		ID: tailcfg.NodeID(number), StableID: tailcfg.StableNodeID(fmt.Sprintf("n%04d", number)), User: s.idOf(used.user),
 		Machine: machine, Key: asked.NodeKey, MachineAuthorized: true, Addresses: addresses, AllowedIPs: addresses,
+		Tags: used.tags,
 		Name: asked.Hostinfo.Hostname + "." + domain + ".", Hostinfo: asked.Hostinfo.View(), Cap: asked.Version, Created: time.Now(),
 	}
 	log.Printf("entered: %s %v", asked.Hostinfo.Hostname, four)
@@ -196,7 +208,8 @@ func (s *server) tell(w http.ResponseWriter, r *http.Request) {
 	s.listen(news, true)
 	defer s.listen(news, false)
 	for {
-		if send(w, &asked, s.view(asked.NodeKey)) != nil {
+		seen := s.view(asked.NodeKey)
+		if seen == nil || send(w, &asked, seen) != nil {
 			return
 		}
 		for waiting := true; waiting; {
@@ -236,24 +249,91 @@ func (s *server) learn(asked *tailcfg.MapRequest) bool {
 	return true
 }
 
-// view is the tailnet as one node sees it.
+// view is the tailnet as one node sees it; nil where it was deleted.
 func (s *server) view(self key.NodePublic) *tailcfg.MapResponse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	peers := []*tailcfg.Node{}
+	now, own := time.Now(), s.nodes[self]
+	if own == nil {
+		return nil
+	}
+	peers, all, filter := []*tailcfg.Node{}, []identity{}, tailcfg.FilterAllowAll
 	for _, node := range s.nodes {
-		if node.Key != self {
+		all = append(all, s.identityOf(node))
+		if node.Key != self && (s.policy == nil || s.policy.sees(s.identityOf(own), s.identityOf(node))) {
 			peers = append(peers, node.Clone())
 		}
 	}
+	if s.policy != nil {
+		filter = s.policy.filter(s.identityOf(own), all)
+	}
 	return &tailcfg.MapResponse{
-		Node: s.nodes[self].Clone(), Peers: peers, DERPMap: s.relay, Domain: domain, ControlTime: &now, CollectServices: "false",
-		PacketFilters: map[string][]tailcfg.FilterRule{"base": tailcfg.FilterAllowAll},
-		UserProfiles:  []tailcfg.UserProfile{{ID: 1, LoginName: "test@" + domain, DisplayName: "test"}},
+		Node: own.Clone(), Peers: peers, DERPMap: s.relay, Domain: domain, ControlTime: &now, CollectServices: "false",
+		PacketFilters: map[string][]tailcfg.FilterRule{"base": filter},
+		UserProfiles:  s.profiles(),
 		// A name server that nobody has: a host that takes it is seen by its resolv.conf.
 		DNSConfig: &tailcfg.DNSConfig{Proxied: true, Domains: []string{domain}},
 	}
+}
+
+// idOf returns a person's number, a new one for a new person; the lock is held.
+func (s *server) idOf(login string) tailcfg.UserID {
+	if login == "" {
+		login = somebody
+	}
+	at := slices.Index(s.people, login)
+	if at < 0 {
+		at, s.people = len(s.people), append(s.people, login)
+	}
+	return tailcfg.UserID(at + 1)
+}
+
+func (s *server) profiles() []tailcfg.UserProfile {
+	made := []tailcfg.UserProfile{}
+	for at, login := range s.people {
+		made = append(made, tailcfg.UserProfile{ID: tailcfg.UserID(at + 1), LoginName: login, DisplayName: login})
+	}
+	return made
+}
+
+func (s *server) identityOf(node *tailcfg.Node) identity {
+	found := identity{tags: node.Tags}
+	if len(node.Tags) == 0 {
+		found.user = s.people[node.User-1]
+	}
+	for _, prefix := range node.Addresses {
+		found.addresses = append(found.addresses, prefix.Addr())
+	}
+	return found
+}
+
+// readCredentials reads who may use the API; nobody may without a file.
+func (s *server) readCredentials(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	read := struct {
+		APIKey  string    `json:"api_key"`
+		Clients []*client `json:"clients"`
+	}{}
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	s.apiKey, s.clients = read.APIKey, read.Clients
+	return nil
+}
+
+// unpadded reads a part of a JSON web token; nothing where it is none.
+func unpadded(text string) []byte {
+	read, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
+	if err != nil {
+		return nil
+	}
+	return read
 }
 
 func (s *server) listen(news chan struct{}, on bool) {
