@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -119,12 +119,8 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     settle = timedelta(minutes=environment.archive.settle_minutes if environment.archive else 0)
     keeping = Keeping(history, _archive(environment, session), settle, clock)
     chronicle = Chronicle(history, stacks.state, clock)
-    joins = (
-        environment.hosts is not None
-        and environment.hosts.tailnet_network is None
-        and environment.tailnet.name
-    )
-    tailnet = _LazyTailnet(environment.tailnet, process) if joins else None
+    joins = environment.hosts is not None and environment.hosts.tailnet_network is None
+    tailnet = _tailscale(environment.tailnet, process) if joins and environment.tailnet.name else None
     return Onboarding(
         environment,
         registry,
@@ -291,29 +287,13 @@ def make_host_ports(settings: Settings) -> HostPorts:
 
 
 def _admission(environment: Environment, access: HostAccess) -> TailnetAdmission:
-    """Return what lets hosts in; credentials are looked for when the first host asks, since most runs let in none."""
+    """Return what lets hosts in."""
     from mutx_infra.adapters.tailscale_admission import TailscaleAdmission  # noqa: PLC0415
 
     if access.tailnet_network is not None:
         return FixedTailnet(access.tailnet_network)
     tailnet = environment.tailnet
-    return TailscaleAdmission(
-        lambda: _tailscale(tailnet, this_process()), SystemClock(), tailnet.login_server
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _LazyTailnet:
-    """`TailnetDevices` of Tailscale's API; logs in when something is asked, since only a destroy does."""
-
-    tailnet: Tailnet
-    process: Process
-
-    def left(self, tags: Collection[str]) -> tuple[str, ...]:
-        return _tailscale(self.tailnet, self.process).left(tags)
-
-    def remove(self, tags: Collection[str]) -> int:
-        return _tailscale(self.tailnet, self.process).remove(tags)
+    return TailscaleAdmission(_tailscale(tailnet, this_process()), SystemClock(), tailnet.login_server)
 
 
 def _tailscale(tailnet: Tailnet, process: Process) -> TailscaleApi:

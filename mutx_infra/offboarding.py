@@ -100,9 +100,7 @@ class Offboarding:
                     max(group.retention_days for group in plan.log_groups)
                 )
             if self._tailnet is not None:
-                self._tailnet.left(
-                    _tags(plan)
-                )  # a credential that is not enough is refused before anything is deleted
+                self._tailnet.left(_tags(plan))  # without a credential nothing is deleted at all
             self._registry.update(tenant, state=TenantState.DESTROYING)
             self._chronicle.close_interrupted(self._journal.last_run(tenant), record, plan)
             run = self._journal.begin(tenant, RunKind.DESTROY, plan.digest, self._owner)

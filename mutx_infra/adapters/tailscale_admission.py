@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mutx_infra.access import HostTarget
@@ -22,11 +21,10 @@ class TailscaleAdmission:
     """`TailnetAdmission` by Tailscale's API.
 
     Attributes:
-        open_api: logs in; called when a host asks.
         login_server: the coordination server that hosts join, None for the vendor's.
     """
 
-    open_api: Callable[[], TailscaleApi]
+    api: TailscaleApi
     clock: Clock
     login_server: str | None = None
 
@@ -36,7 +34,7 @@ class TailscaleAdmission:
         Raises:
             RefusedError, OutsideError: as `TailscaleApi.mint`.
         """
-        key = self.open_api().mint(joining_tag(host.tenant, host.role), host.name, KEY_LIFE_S)
+        key = self.api.mint(joining_tag(host.tenant, host.role), host.name, KEY_LIFE_S)
         return TailnetPass(auth_key=key, login_server=self.login_server)
 
     def confirm(self, host: HostTarget) -> None:
@@ -45,11 +43,13 @@ class TailscaleAdmission:
         Raises:
             OutsideError: it is not there (code `device-not-seen`).
         """
-        tag, api = joining_tag(host.tenant, host.role), self.open_api()
+        tag = joining_tag(host.tenant, host.role)
         for look in range(_LOOKS):
             if look:
                 self.clock.sleep(_BETWEEN_LOOKS_S)
-            if any(device.hostname == host.name and tag in device.tags for device in api.devices_with(tag)):
+            if any(
+                device.hostname == host.name and tag in device.tags for device in self.api.devices_with(tag)
+            ):
                 return
         raise OutsideError(
             f"{host.name} says that it has joined, and no device of that name has {tag}",

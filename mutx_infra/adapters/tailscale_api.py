@@ -8,9 +8,10 @@ and ends by itself within minutes. A token is asked for once and kept in memory.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -35,31 +36,29 @@ _PAUSE_S = 0.5
 _TRIED_AGAIN = (429, 500, 502, 503, 504)
 _SCOPES = {"acl": "policy_file:read", "devices": "devices:core:read", "keys": "auth_keys:read"}
 """What a credential must be allowed, by what is read."""
+_TOKEN_GOOD_FOR_S = 50 * 60
 _LONGEST_DESCRIPTION = 50
 _SHOWN = 300
 
 
 class TailscaleApi:
-    """One tailnet, read by one credential.
+    """One tailnet, by one credential. Both are looked for when something is asked, since few commands do.
 
     Args:
         tailnet: the profile's part; its name goes into every request.
         variables: with the credential (`tailscale_login`).
 
-    Raises:
-        RefusedError: the profile names no tailnet (code `tailnet-not-named`), or there is no whole credential
-            (`tailscale-credentials`).
+    Every method raises:
+        RefusedError: the profile names no tailnet (code `tailnet-not-named`); there is no whole credential, or it is
+            not accepted (`tailscale-credentials`) or not enough (`tailscale-denied`), or knows no such tailnet
+            (`tailnet-unknown`).
+        OutsideError: the service does not answer (code `tailscale-unreachable`), wants fewer requests
+            (`tailscale-busy`), fails (`tailscale-failed`), or somebody else answers (`tailscale-answer-invalid`).
     """
 
     def __init__(self, tailnet: Tailnet, variables: Mapping[str, str]) -> None:
-        if tailnet.name is None:
-            raise RefusedError(
-                "the environment's profile names no tailnet",
-                code="tailnet-not-named",
-                remedy="set `tailnet.name` in the profile, so that no other is asked or changed by mistake",
-            )
-        self._name, self._login = tailnet.name, login_of(variables)
-        self._base = f"{tailnet.api_url.rstrip('/')}/api/v2"
+        self._tailnet, self._variables = tailnet, variables
+        self._token = _Token()
 
     def policy(self) -> str:
         """Return the policy file as JSON."""
@@ -103,7 +102,7 @@ class TailscaleApi:
             tailnet = self._over(session)
             devices, keys = tailnet.of(tags)
             for device in devices:
-                tailnet.delete(f"{self._base}/device/{quote(device.id, safe='')}", "devices", "devices:core")
+                tailnet.delete(tailnet.device(device.id), "devices", "devices:core")
             for key in keys:
                 tailnet.delete(tailnet.place("keys", f"/{quote(key.id, safe='')}"), "keys", "auth_keys")
         return len(devices) + len(keys)
@@ -117,14 +116,30 @@ class TailscaleApi:
             return LiveTailnet(policy, devices, tailnet.keys())
 
     def _over(self, session: Session) -> _Tailnet:
-        return _Tailnet(session, self._base, self._name, self._login)
+        if self._tailnet.name is None:
+            raise RefusedError(
+                "the environment's profile names no tailnet",
+                code="tailnet-not-named",
+                remedy="set `tailnet.name` in the profile, so that no other is asked or changed by mistake",
+            )
+        base = f"{self._tailnet.api_url.rstrip('/')}/api/v2"
+        return _Tailnet(session, base, self._tailnet.name, login_of(self._variables), self._token)
+
+
+@dataclass(slots=True)
+class _Token:
+    """What requests carry. The vendor's live for an hour; another one is asked for well before its end."""
+
+    value: str = field(default="", repr=False)
+    good_until: float = 0.0
 
 
 class _Tailnet:
-    """Requests about one tailnet, over one session and with one token."""
+    """Requests about one tailnet, over one session."""
 
-    def __init__(self, session: Session, base: str, name: str, login: Login) -> None:
+    def __init__(self, session: Session, base: str, name: str, login: Login, token: _Token) -> None:
         self._session, self._base, self._name, self._login = session, base, name, login
+        self._token = token
 
     def list(self, what: str, query: str = "") -> Sequence[Mapping[str, Any]]:
         found = _object(self.get(what, query), what).get(what)
@@ -151,16 +166,16 @@ class _Tailnet:
         return devices, keys
 
     def delete(self, url: str, what: str, scope: str) -> None:
-        response = self._send("DELETE", url, what, _Bearer(self._token))
+        response = self._send("DELETE", url, what, self._bearer())
         if response.status_code != HTTPStatus.NOT_FOUND:
             self._fine(self._permitted(response, what, scope), what)
 
     def get(self, what: str, rest: str = "") -> Response:
-        response = self._send("GET", self.place(what, rest), what, _Bearer(self._token))
+        response = self._send("GET", self.place(what, rest), what, self._bearer())
         return self._fine(self._permitted(response, what, _SCOPES[what]), what)
 
     def make_key(self, asked: Mapping[str, Any], tag: str) -> Mapping[str, Any]:
-        response = self._send("POST", self.place("keys"), "a key", _Bearer(self._token), content=asked)
+        response = self._send("POST", self.place("keys"), "a key", self._bearer(), content=asked)
         if response.status_code == HTTPStatus.BAD_REQUEST:
             raise RefusedError(
                 f"{self._login.how} may not make a key for {tag}",
@@ -169,6 +184,9 @@ class _Tailnet:
                 detail=_said(response),
             )
         return _object(self._fine(self._permitted(response, "keys", "auth_keys"), "a key"), "a key")
+
+    def device(self, identity: str) -> str:
+        return f"{self._base}/device/{quote(identity, safe='')}"
 
     def place(self, what: str, rest: str = "") -> str:
         return f"{self._base}/tailnet/{quote(self._name, safe='')}/{what}{rest}"
@@ -190,9 +208,11 @@ class _Tailnet:
             )
         return response
 
-    @cached_property
-    def _token(self) -> str:
-        return self._login.access_token(self._post).get_secret_value()
+    def _bearer(self) -> _Bearer:
+        if time.monotonic() >= self._token.good_until:
+            self._token.value = self._login.access_token(self._post).get_secret_value()
+            self._token.good_until = time.monotonic() + _TOKEN_GOOD_FOR_S
+        return _Bearer(self._token.value)
 
     def _post(self, path: str, form: Mapping[str, str]) -> Mapping[str, Any]:
         response = self._send("POST", f"{self._base}/{path}", "a token", _Bearer(""), form)

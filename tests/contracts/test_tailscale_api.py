@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -131,6 +132,19 @@ class TestLogin:
         assert parse_qs(first.body) == form
         assert [each.path.partition("?")[0] for each in others] == [ACL, DEVICES, KEYS]
         assert {each.authorization for each in others} == {f"Bearer tskey-access-{token}"}
+
+    def test_a_token_is_used_until_shortly_before_its_end(
+        self, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api = TailscaleApi(Tailnet(name="example.com", api_url=script.url), OAUTH)
+        api.policy()
+        api.policy()
+        once = script.paths().count(TOKEN)
+        real = time.monotonic
+        monkeypatch.setattr(tailscale_api.time, "monotonic", lambda: real() + 55 * 60)
+        api.policy()
+
+        assert (once, script.paths().count(TOKEN)) == (1, 2)
 
     def test_an_api_token_is_carried_as_it_is_whatever_netrc_says(
         self, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -370,7 +384,7 @@ class TestAdmission:
     def admission(self, script: Script) -> tuple[TailscaleAdmission, HandClock]:
         clock = HandClock()
         tailnet = Tailnet(name="example.com", api_url=script.url)
-        made = TailscaleAdmission(lambda: TailscaleApi(tailnet, API_TOKEN), clock, "http://127.0.0.1:8480")
+        made = TailscaleAdmission(TailscaleApi(tailnet, API_TOKEN), clock, "http://127.0.0.1:8480")
         return made, clock
 
     def test_a_pass_has_the_key_and_where_to_go_and_shows_neither(self, script: Script) -> None:
@@ -415,7 +429,7 @@ class TestAdmission:
 
 def test_a_profile_without_a_tailnet_asks_none(script: Script) -> None:
     with pytest.raises(RefusedError) as caught:
-        TailscaleApi(Tailnet(api_url=script.url), API_TOKEN)
+        TailscaleApi(Tailnet(api_url=script.url), API_TOKEN).policy()
 
     assert caught.value.code == "tailnet-not-named"
     assert script.asked == []

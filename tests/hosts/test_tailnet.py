@@ -149,7 +149,7 @@ class _Minting:
     def _real(self) -> TailscaleAdmission:
         tailnet = Tailnet(name="mutx.test", api_url=f"http://127.0.0.1:{API}")
         return TailscaleAdmission(
-            lambda: TailscaleApi(tailnet, {"TAILSCALE_API_KEY": API_KEY}),
+            TailscaleApi(tailnet, {"TAILSCALE_API_KEY": API_KEY}),
             SystemClock(),
             self.server.url,
         )

@@ -76,10 +76,10 @@ class TestTailnet:
         assert tailnet.devices == {"globex-1": "tag:t-globex-agent"}
         assert heard.steps.index("stack") < heard.steps.index("tailnet") < heard.steps.index("prove")
 
-    def test_a_credential_that_is_not_enough_is_said_before_anything_is_deleted(
+    def test_without_a_credential_nothing_is_deleted(
         self, world: World, heard: Listener, tailnet: MemoryTailnet
     ) -> None:
-        tailnet.refuses = RefusedError("no scope", code="tailscale-denied", remedy="give it")
+        tailnet.refuses = RefusedError("none", code="tailscale-credentials", remedy="set one")
 
         with pytest.raises(RefusedError):
             world.onboarding().destroy("acme", heard)

@@ -405,10 +405,13 @@ def test_a_resource_that_stays_in_use_fails_in_bounded_time(aws, vpc):
 def test_cancelling_ends_the_waiting(aws, vpc):
     aws.create(TABLE, vpcId=vpc)
     parent = aws.import_(VPC, vpc)
-    threading.Timer(0.3, aws.cancel).start()
+    later = threading.Timer(0.3, aws.cancel)
 
+    later.start()
     code, _ = refusal(lambda: aws.delete(parent, timeout=60))
 
+    # Its own answer may come after the other's; a channel that is closed before that ends it badly.
+    later.join()
     assert code is grpc.StatusCode.CANCELLED
 
 
