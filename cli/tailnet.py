@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mutx_infra.ports import TailnetReader
     from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess
     from mutx_infra.tailnet.composition import Composed, Reason
-    from mutx_infra.tailnet.difference import Access, PolicyChange
+    from mutx_infra.tailnet.difference import PolicyChange
     from mutx_infra.tailnet.lints import Lint
     from mutx_infra.tailnet.policy import Grant, Policy
 
@@ -256,7 +256,7 @@ def _grant_json(grant: Grant, reason: Reason | None) -> dict[str, object]:
 
 def _change_rows(change: PolicyChange) -> list[tuple[str, str, str]]:
     rows = [
-        (word, access.source, f"→ {access.destination} {access.ip}{_asked(access)}")
+        (word, access.source, access.opened)
         for word, accesses in (("gains", change.gained), ("loses", change.lost))
         for access in accesses
     ]
@@ -268,10 +268,6 @@ def _change_rows(change: PolicyChange) -> list[tuple[str, str, str]]:
     rows += [("other owners", tag, "tagOwners") for tag in change.owners]
     rows += [("changes", section, "") for section in change.other]
     return rows
-
-
-def _asked(access: Access) -> str:
-    return f" with {' or '.join(access.posture)}" if access.posture else ""
 
 
 def _change_json(change: PolicyChange) -> dict[str, object]:

@@ -288,10 +288,10 @@ def make_host_ports(settings: Settings) -> HostPorts:
 
 def _admission(environment: Environment, access: HostAccess) -> TailnetAdmission:
     """Return what lets hosts in."""
-    from mutx_infra.adapters.tailscale_admission import TailscaleAdmission  # noqa: PLC0415
-
     if access.tailnet_network is not None:
         return FixedTailnet(access.tailnet_network)
+    from mutx_infra.adapters.tailscale_admission import TailscaleAdmission  # noqa: PLC0415
+
     tailnet = environment.tailnet
     return TailscaleAdmission(_tailscale(tailnet, this_process()), SystemClock(), tailnet.login_server)
 

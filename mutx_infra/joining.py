@@ -181,8 +181,8 @@ class Joining:
         Hosts that are known are left alone. May be repeated, also after it was cut off at any point.
 
         Raises:
-            OutsideError: some did not join in time (code `hosts-not-joined`), or one says that it did and the tailnet
-                does not know it (`device-not-seen`); the others are known.
+            OutsideError: some did not join in time, the others are known (code `hosts-not-joined`); or one says that it
+                did and the tailnet does not know it (`device-not-seen`).
         """
         missing = [host for host in hosts if not self._is_known(host)]
         for host in missing:

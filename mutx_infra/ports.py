@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from ipaddress import IPv4Network
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mutx_infra.capacity import Capacity
 from mutx_infra.changes import ChangeSet
@@ -26,9 +26,11 @@ from mutx_infra.records import (
     TenantState,
     Tombstone,
 )
-from mutx_infra.tailnet.devices import LiveTailnet
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import TenantFacts
+
+if TYPE_CHECKING:
+    from mutx_infra.tailnet.devices import LiveTailnet
 
 SHOWN_RESIDUE = 10
 

@@ -68,7 +68,7 @@ class TailscaleApi:
     def devices_with(self, tag: str) -> tuple[Device, ...]:
         """Return the devices that have a tag."""
         with _session() as session:
-            return tuple(map(_device, self._over(session).list("devices", f"?tags={quote(tag, safe='')}")))
+            return self._over(session).devices([tag])
 
     def mint(self, tag: str, description: str, life_s: int) -> SecretStr:
         """Make a key that lets one device in, at once and with a tag.
@@ -154,12 +154,14 @@ class _Tailnet:
     def _key(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
         return _object(self.get("keys", f"/{quote(str(listed.get('id', '')), safe='')}"), "keys")
 
-    def of(self, tags: Collection[str]) -> tuple[tuple[Device, ...], tuple[Key, ...]]:
+    def devices(self, tags: Collection[str]) -> tuple[Device, ...]:
         query = "&".join(f"tags={quote(tag, safe='')}" for tag in tags)
+        found = map(_device, self.list("devices", f"?{query}"))
         # A service that does not know the filter answers with every device.
-        devices = tuple(
-            d for d in map(_device, self.list("devices", f"?{query}")) if not set(tags).isdisjoint(d.tags)
-        )
+        return tuple(device for device in found if not set(tags).isdisjoint(device.tags))
+
+    def of(self, tags: Collection[str]) -> tuple[tuple[Device, ...], tuple[Key, ...]]:
+        devices = self.devices(tags)
         keys = tuple(
             k for k in self.keys() if k.is_auth_key and k.is_valid and not set(tags).isdisjoint(k.tags)
         )
@@ -168,11 +170,11 @@ class _Tailnet:
     def delete(self, url: str, what: str, scope: str) -> None:
         response = self._send("DELETE", url, what, self._bearer())
         if response.status_code != HTTPStatus.NOT_FOUND:
-            self._fine(self._permitted(response, what, scope), what)
+            self._fine(response, what, scope)
 
     def get(self, what: str, rest: str = "") -> Response:
         response = self._send("GET", self.place(what, rest), what, self._bearer())
-        return self._fine(self._permitted(response, what, _SCOPES[what]), what)
+        return self._fine(response, what, _SCOPES[what])
 
     def make_key(self, asked: Mapping[str, Any], tag: str) -> Mapping[str, Any]:
         response = self._send("POST", self.place("keys"), "a key", self._bearer(), content=asked)
@@ -183,30 +185,13 @@ class _Tailnet:
                 remedy=f"give it the tag {INFRA_TAG}, which owns {tag}, once the tailnet's policy has both",
                 detail=_said(response),
             )
-        return _object(self._fine(self._permitted(response, "keys", "auth_keys"), "a key"), "a key")
+        return _object(self._fine(response, "keys", "auth_keys"), "a key")
 
     def device(self, identity: str) -> str:
         return f"{self._base}/device/{quote(identity, safe='')}"
 
     def place(self, what: str, rest: str = "") -> str:
         return f"{self._base}/tailnet/{quote(self._name, safe='')}/{what}{rest}"
-
-    def _permitted(self, response: Response, what: str, scope: str) -> Response:
-        if response.status_code == HTTPStatus.FORBIDDEN:
-            raise RefusedError(
-                f"{self._login.how} may not do this with {what} of the tailnet {self._name}",
-                code="tailscale-denied",
-                remedy=f"give it the scope `{scope}` in Tailscale's admin console",
-                detail=_said(response),
-            )
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            raise RefusedError(
-                f"{self._login.how} knows no tailnet {self._name}, or nothing of its {what}",
-                code="tailnet-unknown",
-                remedy="correct `tailnet.name` in the profile, or use a credential of that tailnet",
-                detail=_said(response),
-            )
-        return response
 
     def _bearer(self) -> _Bearer:
         if time.monotonic() >= self._token.good_until:
@@ -220,7 +205,22 @@ class _Tailnet:
             raise self._not_accepted(response)
         return _object(self._fine(response, "a token"), "a token")
 
-    def _fine(self, response: Response, what: str) -> Response:
+    def _fine(self, response: Response, what: str, scope: str = "") -> Response:
+        """Return an answer that is one; `scope` is what a request about the tailnet needs."""
+        if scope and response.status_code == HTTPStatus.FORBIDDEN:
+            raise RefusedError(
+                f"{self._login.how} may not do this with {what} of the tailnet {self._name}",
+                code="tailscale-denied",
+                remedy=f"give it the scope `{scope}` in Tailscale's admin console",
+                detail=_said(response),
+            )
+        if scope and response.status_code == HTTPStatus.NOT_FOUND:
+            raise RefusedError(
+                f"{self._login.how} knows no tailnet {self._name}, or nothing of its {what}",
+                code="tailnet-unknown",
+                remedy="correct `tailnet.name` in the profile, or use a credential of that tailnet",
+                detail=_said(response),
+            )
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise self._not_accepted(response)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:

@@ -19,9 +19,14 @@ class Access:
     ip: str
     posture: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
+    @property
+    def opened(self) -> str:
+        """Write what is opened, without for whom."""
         asked = f" with {' or '.join(self.posture)}" if self.posture else ""
-        return f"{self.source} → {self.destination} {self.ip}{asked}"
+        return f"→ {self.destination} {self.ip}{asked}"
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.opened}"
 
 
 @dataclass(frozen=True, slots=True)

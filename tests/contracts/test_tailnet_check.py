@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import Result
 from mutx_infra.cli.app import app
 from typer.testing import CliRunner
 
-from mutx_infra.adapters.sql_registry import SqlRegistry
 from mutx_infra.errors import MutxInfraError
-from tests.support.specs import a_spec, an_allocation
+from tests.support.profiles import write_profile
+from tests.support.specs import a_spec
 from tests.support.tailscale import Reply, answering
 
 HOST = {"nodeId": "n1", "hostname": "acme-agent-1", "tags": ["tag:t-acme-agent"], "authorized": True}
@@ -30,27 +28,9 @@ KEY = {
 }  # fmt: skip
 
 
-class Clock:
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-
 def ask(tmp_path: Path, url: str, *arguments: str) -> Result:
     """Run a command of the group in an environment with the tenant acme."""
-    registry = f"sqlite:///{tmp_path}/registry.db"
-    spec = a_spec("acme")
-    SqlRegistry(registry, Clock()).reserve(spec, lambda _: an_allocation(spec))
-    (tmp_path / "passphrase").write_text("x", "ascii")
-    document = {
-        "version": 1,
-        "name": "trial",
-        "aws": {"account_id": "123456789012", "endpoint_url": "http://127.0.0.1:1"},
-        "pulumi": {"backend_url": f"file://{tmp_path}", "passphrase_file": str(tmp_path / "passphrase")},
-        "registry": {"url": registry},
-        "tailnet": {"name": "example.com", "api_url": url},
-    }
-    file = tmp_path / "trial.yaml"
-    file.write_text(yaml.safe_dump(document), "utf-8")
+    file = write_profile(tmp_path, [a_spec("acme")], name="example.com", api_url=url)
     return CliRunner().invoke(app, ["tailnet", *arguments, "-e", str(file)])
 
 

@@ -7,14 +7,12 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs
 
 import pytest
 
-from mutx_infra.access import HostTarget
 from mutx_infra.adapters import tailscale_api
 from mutx_infra.adapters.tailscale_admission import TailscaleAdmission
 from mutx_infra.adapters.tailscale_api import ATTEMPTS, TailscaleApi
@@ -22,6 +20,7 @@ from mutx_infra.adapters.tailscale_login import login_of
 from mutx_infra.environment import Tailnet
 from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 from mutx_infra.tailnet.devices import Device, Key, LiveTailnet
+from tests.support.hosts import a_host
 from tests.support.registry import HandClock
 from tests.support.tailscale import Reply, Script, answering
 
@@ -42,14 +41,6 @@ A_KEY = {
     "expires": "2026-01-01T00:10:00Z", "revoked": "0001-01-01T00:00:00Z", "invalid": True,
     "capabilities": {"devices": {"create": {"reusable": False, "tags": ["tag:t-acme-agent"]}}},
 }  # fmt: skip
-
-
-def a_host(**fields: object) -> HostTarget:
-    given = {
-        "tenant": "acme", "account": "123456789012", "region": "eu-west-1", "key": "agent-1", "instance": "i-1",
-        "role": "agent", "private_ip": IPv4Address("10.0.1.4"), "on_tailnet": True, **fields,
-    }  # fmt: skip
-    return HostTarget.model_validate(given)
 
 
 def fine() -> dict[str, list[Reply]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 
 from mutx_infra.access import HostKey, HostTarget
 from mutx_infra.evidence import Bundle, Check, Control, judge
@@ -17,6 +18,15 @@ from tests.support.world import Listener
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CONTROL = Control(id="ssh-02", title="Passwords are refused", requirements=("HOST-1",), remedy="harden")
+
+
+def a_host(key: str = "agent-1", **fields: object) -> HostTarget:
+    """A host as a stack's outputs name it, with what a test cares about changed."""
+    given = {
+        "tenant": "acme", "account": "123456789012", "region": "eu-west-1", "key": key, "instance": "i-1",
+        "role": "agent", "private_ip": IPv4Address("10.0.1.4"), "on_tailnet": True, **fields,
+    }  # fmt: skip
+    return HostTarget.model_validate(given)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import ClassVar
 
 import pytest
@@ -14,19 +14,11 @@ from pydantic import SecretStr, ValidationError
 from mutx_infra.access import HostKey, HostTarget
 from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.joining import FixedTailnet, JoinDocument, Joining, JoinReport, TailnetPass
-from tests.support.hosts import MemoryKnownHosts
+from tests.support.hosts import MemoryKnownHosts, a_host
 from tests.support.registry import HandClock
 
 KEY = "ssh-ed25519 " + "A" * 68
 OTHER_KEY = "ssh-ed25519 " + "B" * 68
-
-
-def a_host(key: str = "agent-1", **fields: object) -> HostTarget:
-    given = {
-        "tenant": "acme", "account": "123456789012", "region": "eu-west-1", "key": key, "instance": "i-1",
-        "role": "agent", "private_ip": IPv4Address("10.0.1.4"), "on_tailnet": True, **fields,
-    }  # fmt: skip
-    return HostTarget.model_validate(given)
 
 
 def a_report(host: HostTarget, **fields: object) -> JoinReport:

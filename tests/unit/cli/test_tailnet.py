@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import Result
 from mutx_infra.cli.app import app
 from typer.testing import CliRunner
 
-from mutx_infra.adapters.sql_registry import SqlRegistry
 from mutx_infra.errors import MutxInfraError
-from tests.support.specs import a_spec, an_allocation
+from tests.support.profiles import write_profile
+from tests.support.specs import a_spec
 
 ANN, BOB, ALICE = "ann@acme.example", "bob@acme.example", "alice@mutx.dev"
-
-
-class Clock:
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
     """A profile of an environment with two tenants and an operator whose device must run Linux."""
-    registry = f"sqlite:///{tmp_path}/registry.db"
-    tenants = SqlRegistry(registry, Clock())
     specs = (a_spec("acme", administrators=[ANN], clients=[BOB]), a_spec("globex"))
-    for number, spec in enumerate(specs):
-        allocation = an_allocation(spec, f"10.0.{number}.0/24")
-        tenants.reserve(spec, lambda _, chosen=allocation: chosen)  # type: ignore[misc]
-    (tmp_path / "passphrase").write_text("x", "ascii")
-    document = {
-        "version": 1,
-        "name": "trial",
-        "aws": {"account_id": "123456789012", "endpoint_url": "http://127.0.0.1:1"},
-        "pulumi": {"backend_url": f"file://{tmp_path}", "passphrase_file": str(tmp_path / "passphrase")},
-        "registry": {"url": registry},
-        "tailnet": {"operators": [ALICE], "operator_posture": ["node:os == 'linux'"]},
-    }
-    file = tmp_path / "trial.yaml"
-    file.write_text(yaml.safe_dump(document), "utf-8")
-    return file
+    return write_profile(tmp_path, specs, operators=[ALICE], operator_posture=["node:os == 'linux'"])
 
 
 def ask(profile: Path, *arguments: str, stdin: str | None = None) -> Result:

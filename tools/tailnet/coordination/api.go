@@ -42,7 +42,6 @@ type client struct {
 	Issuer  string   `json:"issuer"`
 	Subject string   `json:"subject"`
 	Scopes  []string `json:"scopes"`
-	Tags    []string `json:"tags"`
 }
 
 type token struct {
