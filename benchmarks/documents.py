@@ -12,8 +12,8 @@ from mutx_infra.grants import (
     key_policy,
 )
 from mutx_infra.hosts import Purpose
-from mutx_infra.naming import join_script
 from mutx_infra.plan import TenantPlan
+from mutx_infra.way_out import user_data
 
 KEY = "KEY-PARAMETERS"
 """Stands for the ARN of the key of the parameters, which is known once it is made."""
@@ -30,7 +30,7 @@ def documents_of(plan: TenantPlan) -> dict[str, object]:
         "boundary": document(boundary_grants(plan, key_arn)),
         "host_trust": host_trust(),
         "hosts": {host.key: document(host_grants(plan, host, key_arn)) for host in plan.hosts},
-        "scripts": {host.key: join_script(plan.tenant, host.key) for host in plan.hosts},
+        "scripts": {host.key: user_data(plan, host) for host in plan.hosts},
         "flow_trust": flow_log_trust(plan),
         "flow_grant": document(flow_log_grants(plan)),
     }

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, NoReturn
 
 import typer
-from mutx_infra.cli import account, archive, doctor, history, hosts, platform, spec, tailnet, tenant
+from mutx_infra.cli import account, archive, doctor, history, hosts, platform, spec, tailnet, tenant, vault
 from mutx_infra.cli.output import emit, print_error
 from typer.exceptions import TyperException
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(tailnet.app, name="tailnet")
+app.add_typer(vault.app, name="vault")
 app.add_typer(account.app, name="account")
 app.add_typer(platform.app, name="platform")
 app.add_typer(history.app, name="history")

@@ -53,6 +53,8 @@ def confirm(seen: Preview) -> None:
     for key, value in plan_rows(seen.plan):
         _tell(f"  {key}: {value}")
     _tell(seen.changes.summary())
+    if seen.access is not None:
+        _tell(f"over the tailnet: {seen.access.summary()}")
     if _ask("Go on? [y/N]", default="n").lower() not in {"y", "yes"}:
         raise RefusedError(
             "not confirmed; nothing was made",

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli.output import Format, emit
+from mutx_infra.cli import history, leave
+from mutx_infra.cli.output import ConsoleReporter, Format, emit
+from mutx_infra.cli.policy_views import policy_json, policy_rows
+from mutx_infra.cli.tenant_views import changes_json
 
-from mutx_infra import bootstrap
+from mutx_infra import bootstrap, bootstrap_tailnet
+from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import CHANGES_PENDING, OutsideError, UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from mutx_infra.ports import TailnetReader
     from mutx_infra.tailnet.access import Findings, Reached, TailnetAccess
     from mutx_infra.tailnet.composition import Composed, Reason
-    from mutx_infra.tailnet.difference import PolicyChange
     from mutx_infra.tailnet.lints import Lint
     from mutx_infra.tailnet.policy import Grant, Policy
+    from mutx_infra.tailnet.writer import TailnetWriter
+    from mutx_infra.tailnet_ports import TailnetReader
 
 app = typer.Typer(no_args_is_help=True, help="Who reaches whom over the tailnet, and why.")
+leave.add_to(app)
 
 _STDIN = "-"
 PolicyOption = Annotated[
@@ -143,34 +147,87 @@ def check(
 @app.command(epilog="Example: mutx-infra tailnet preview")
 def preview(
     live: PolicyOption = None,
+    policy_only: Annotated[
+        bool, typer.Option("--policy-only", help="Leave the tailnet's settings out: no engine is needed.")
+    ] = False,
     environment: c.EnvironmentOption = None,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
 ) -> None:
-    """Show who would gain and who would lose which access, if the registry's policy replaced the live one.
+    """Show what `apply` would change: who gains and who loses which access, then the tailnet's settings.
 
     Exits 10 if anything would change.
     """
     out = c.make_output(as_json=as_json, output=output)
-    access, policy = _access(environment), _live(live)
+    access, policy, settings = _access(environment), _live(live), ChangeSet()
     if policy is None:
         policy = _read(_reader(environment).policy())
+        if not policy_only:
+            settings = _writer(environment).preview()
     change = access.change(policy)
+    is_empty = change.is_empty and settings.is_empty
     if out.format is Format.JSON:
-        out.data(_change_json(change))
-    elif not change.is_empty:
-        out.table(("change", "who or what", "access"), _change_rows(change))
-    if not change.is_empty:
+        out.data(
+            {**policy_json(change), "changes": not is_empty, "settings": changes_json(settings)["resources"]}
+        )
+    elif not is_empty:
+        out.table(("change", "who or what", "access"), [*policy_rows(change), *_settings_rows(settings)])
+    if not is_empty:
         raise typer.Exit(CHANGES_PENDING)
     out.say("nothing would change")
 
 
+@app.command(epilog="Example: mutx-infra tailnet apply")
+def apply(
+    overwrite: Annotated[
+        str,
+        typer.Option(
+            "--overwrite",
+            metavar="DIGEST",
+            help="Replace this policy, written elsewhere: its digest, as shown.",
+        ),
+    ] = "",
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+    quiet: c.QuietOption = False,
+    progress: c.ProgressOption = True,
+) -> None:
+    """Put the registry's policy in force, and bring the tailnet's settings up to the profile.
+
+    A policy that somebody else wrote is not overwritten: it is named with what would change. Tenants' commands do the
+    same by themselves; this one also mends settings.
+    """
+    out = c.make_output(as_json=as_json, output=output, quiet=quiet, progress=progress)
+    applied = _writer(environment).apply(ConsoleReporter(out), overwrite=overwrite)
+    if out.format is Format.JSON:
+        out.data({"policy_written": applied.wrote_policy, "changes": changes_json(applied.changes)})
+        return
+    out.say(f"the tailnet is as the registry has it: {applied.summary()}")
+
+
+@app.command("history", epilog="Example: mutx-infra tailnet history")
+def history_(
+    environment: c.EnvironmentOption = None,
+    output: c.OutputOption = Format.TABLE,
+    as_json: c.JsonOption = False,
+) -> None:
+    """List every change of the tailnet's policy and settings; exits 6 where somebody changed the history."""
+    from mutx_infra.tailnet.plan import TAILNET_ID  # noqa: PLC0415 - keeps the other commands quick
+
+    history.list_(TAILNET_ID, environment, output, as_json)
+
+
+def _writer(environment: str | None) -> TailnetWriter:
+    return bootstrap_tailnet.make_tailnet_writer(bootstrap.this_process(), c.current_settings(environment))
+
+
 def _reader(environment: str | None) -> TailnetReader:
-    return bootstrap.make_tailnet_reader(bootstrap.this_process(), c.current_settings(environment))
+    return bootstrap_tailnet.make_tailnet_reader(bootstrap.this_process(), c.current_settings(environment))
 
 
 def _access(environment: str | None) -> TailnetAccess:
-    return bootstrap.make_tailnet_access(c.current_settings(environment))
+    return bootstrap_tailnet.make_tailnet_access(c.current_settings(environment))
 
 
 def _live(file: str | None) -> Policy | None:
@@ -254,32 +311,8 @@ def _grant_json(grant: Grant, reason: Reason | None) -> dict[str, object]:
     }
 
 
-def _change_rows(change: PolicyChange) -> list[tuple[str, str, str]]:
-    rows = [
-        (word, access.source, access.opened)
-        for word, accesses in (("gains", change.gained), ("loses", change.lost))
-        for access in accesses
-    ]
-    rows += [
-        (word, member, group)
-        for word, pairs in (("joins", change.joined), ("leaves", change.left))
-        for group, member in pairs
-    ]
-    rows += [("other owners", tag, "tagOwners") for tag in change.owners]
-    rows += [("changes", section, "") for section in change.other]
-    return rows
-
-
-def _change_json(change: PolicyChange) -> dict[str, object]:
-    return {
-        "changes": not change.is_empty,
-        "gained": [asdict(access) for access in change.gained],
-        "lost": [asdict(access) for access in change.lost],
-        "joined": [{"group": group, "member": member} for group, member in change.joined],
-        "left": [{"group": group, "member": member} for group, member in change.left],
-        "tag_owners": list(change.owners),
-        "sections": list(change.other),
-    }
+def _settings_rows(settings: ChangeSet) -> list[tuple[str, str, str]]:
+    return [(str(each.operation), each.name, ", ".join(each.fields)) for each in settings.changes]
 
 
 def _finding_rows(findings: Findings) -> list[tuple[str, str, str]]:

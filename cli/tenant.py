@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from mutx_infra.cli import guide, history
 from mutx_infra.cli.host_progress import HostConsole
 from mutx_infra.cli.host_views import show_run
 from mutx_infra.cli.output import ConsoleReporter, Format, Output
+from mutx_infra.cli.policy_views import policy_rows
 from mutx_infra.cli.tenant_views import (
     allocation_rows,
     built_json,
@@ -28,13 +28,15 @@ from mutx_infra.cli.tenant_views import (
     status_rows,
     tombstone_rows,
 )
+from mutx_infra.cli.vault_views import read_given, show_handed
 
-from mutx_infra.building import with_hosts
-from mutx_infra.errors import CHANGES_PENDING, RefusedError, SpecError
+from mutx_infra.building import with_hosts, with_vault
+from mutx_infra.errors import CHANGES_PENDING, SpecError
 from mutx_infra.onboarding import Outcome
 from mutx_infra.prices import estimate
 from mutx_infra.records import RunKind
 from mutx_infra.tenant import PLATFORM_ID
+from mutx_infra.vault.attestation import ShredProof
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.spec_file import LoadedSpec
@@ -81,10 +83,12 @@ def preview_spec(
         out.table(("plan", ""), plan_rows(seen.plan))
         out.table(("a month, about", ""), estimate_rows(estimate(seen.plan, datetime.now(UTC).date())))
         out.table(("change", "resource", "type", "fields"), change_rows(seen.changes))
+        if seen.access is not None and not seen.access.is_empty:
+            out.table(("tailnet", "who", "access"), policy_rows(seen.access))
         for shortage in seen.shortages:
             out.say(f"missing: {shortage.text}; {shortage.remedy}")
         out.say(f"{seen.changes.summary()}; execute exactly this with `--plan {seen.plan.digest[:19]}`")
-    if not seen.changes.is_empty:
+    if not seen.is_empty:
         raise typer.Exit(CHANGES_PENDING)
 
 
@@ -304,6 +308,8 @@ def rollback(
     if not yes:
         for row in change_rows(seen.changes):
             out.say("  " + "  ".join(row).rstrip())
+        for row in policy_rows(seen.access) if seen.access else ():
+            out.say("  tailnet: " + "  ".join(row).rstrip())
         out.say(f"This brings {tenant} back to the spec of entry {to}: {seen.changes.summary()}.")
         _confirm(tenant, f"mutx-infra tenant rollback {tenant} --to {to} --yes")
     report = HostConsole(out)
@@ -319,6 +325,19 @@ def rollback(
 def destroy(
     tenant: c.TenantArgument,
     environment: c.EnvironmentOption = None,
+    shred_receipt: Annotated[
+        Path | None,
+        typer.Option(
+            "--shred-receipt", metavar="FILE", help="That the tenant shredded its Vault, as it signed it."
+        ),
+    ] = None,
+    unattested: Annotated[
+        bool,
+        typer.Option(
+            "--unattested",
+            help="Go on without that receipt once the notice has run; it stays in the history.",
+        ),
+    ] = False,
     yes: c.YesOption = False,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
@@ -335,7 +354,9 @@ def destroy(
             f"This deletes {tenant}: {record.allocation.block} in {record.allocation.region}, with all that is in it."
         )
         _confirm(tenant, f"mutx-infra tenant destroy {tenant} --yes")
-    done = onboarding.destroy(tenant, ConsoleReporter(out))
+    receipt = read_given(shred_receipt) if shred_receipt is not None else ""
+    done = onboarding.destroy(tenant, ConsoleReporter(out), ShredProof(receipt, unattested))
+    c.forget_vault(environment, tenant, receipt)
     if out.format is Format.JSON:
         out.data(destruction_json(tenant, done))
         return
@@ -372,7 +393,9 @@ def _finish(
     outcome: Outcome, environment: str | None, report: HostConsole, out: Output, *, hosts: bool = True
 ) -> None:
     """Have the hosts follow their stack, and show both."""
-    built = with_hosts(outcome, c.care_on_create(environment, report) if hosts else None, report)
+    care = c.care_on_create(environment, report) if hosts else None
+    built = with_vault(with_hosts(outcome, care, report), care, c.custody_on_create(environment), report)
+    outcome = built.outcome
     tenant = outcome.record.spec.id
     if out.format is Format.JSON:
         out.data(built_json(built))
@@ -380,6 +403,8 @@ def _finish(
         out.table(("tenant", tenant), [*allocation_rows(outcome.record)])
         if built.configured is not None:
             show_run(out, tenant, built.configured)
+        if built.handed is not None:
+            show_handed(out, built.handed)
     if built.failure is not None:
         raise built.failure
 
@@ -401,17 +426,7 @@ def _load(path: Path) -> LoadedSpec:
 
 def _confirm(tenant: str, command: str) -> None:
     """Have the operator type the tenant's name; refuse where nobody can."""
-    refused = RefusedError(
-        "not confirmed; nothing was done",
-        code="not-confirmed",
-        remedy=f"type the tenant's name, or run `{command}`",
-    )
-    if not sys.stdin.isatty():
-        raise refused
-    sys.stderr.write(f"Type {tenant} to go on: ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip() != tenant:
-        raise refused
+    c.require_typed(tenant, "to go on", c.not_confirmed(command))
 
 
 def _flat(value: object) -> str:

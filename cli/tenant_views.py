@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from mutx_infra.cli.policy_views import policy_json
+
 from mutx_infra.building import Built
 from mutx_infra.changes import ChangeSet
 from mutx_infra.hosts import HostPlan
@@ -99,6 +101,7 @@ def allocation_rows(record: TenantRecord) -> Rows:
         ("block", str(record.allocation.block)),
         ("plan", record.plan_digest or "-"),
         ("vpc", str(outputs.get("vpc_id", "-"))),
+        ("vault", _vault_of(record)),
     ]
     hosts = outputs.get("hosts")
     for name, host in sorted(hosts.items()) if isinstance(hosts, dict) else ():
@@ -115,6 +118,16 @@ def allocation_rows(record: TenantRecord) -> Rows:
     return rows
 
 
+def _vault_of(record: TenantRecord) -> str:
+    vault = record.vault
+    if vault is None:
+        return "not made yet" if record.spec.byok else "none: the spec has no byok"
+    if vault.handed_over_at is None:
+        return f"made {vault.made_at:%Y-%m-%d %H:%M} UTC, its tenant's claim is awaited"
+    asked = f"; shredding asked for on {vault.shred_asked_at:%Y-%m-%d}" if vault.shred_asked_at else ""
+    return f"its tenant's since {vault.handed_over_at:%Y-%m-%d %H:%M} UTC{asked}"
+
+
 def record_json(record: TenantRecord) -> dict[str, object]:
     """Return a tenant for programs."""
     return {
@@ -123,6 +136,7 @@ def record_json(record: TenantRecord) -> dict[str, object]:
         "spec": record.spec.model_dump(mode="json", exclude_none=True),
         "allocation": record.allocation.model_dump(mode="json"),
         "plan_digest": record.plan_digest,
+        "vault": record.vault.model_dump(mode="json") if record.vault else None,
         "outputs": record.outputs,
         "created_at": record.created_at.isoformat(),
         "updated_at": record.updated_at.isoformat(),
@@ -160,6 +174,7 @@ def built_json(built: Built) -> dict[str, object]:
         "changes": changes_json(built.outcome.changes),
         "facts_checked": built.outcome.facts_checked,
         "hosts": built.configured.model_dump(mode="json") if built.configured else None,
+        "vault_handover": built.handed.path if built.handed else None,
     }
 
 
@@ -178,6 +193,7 @@ def preview_json(preview: Preview) -> dict[str, object]:
         "changes": changes_json(preview.changes),
         "estimate": as_json(estimate(preview.plan, datetime.now(UTC).date())),
         "shortages": [shortage.model_dump(mode="json") for shortage in preview.shortages],
+        "access": None if preview.access is None else policy_json(preview.access),
     }
 
 
@@ -188,6 +204,7 @@ def status_json(
     return {
         "tenant": tenant,
         "state": str(record.state) if record else "destroyed",
+        "handed_over_at": record.handed_over_at.isoformat() if record and record.handed_over_at else None,
         "last_run": run.model_dump(mode="json") if run else None,
         "locked_by": lease.owner.model_dump(mode="json") if lease else None,
     }
@@ -196,6 +213,8 @@ def status_json(
 def status_rows(record: TenantRecord | None, run: RunRecord | None, lease: Lease | None) -> Rows:
     """Return where a tenant stands, for people."""
     rows: Rows = [("state", str(record.state) if record else "destroyed")]
+    if record is not None:
+        rows.append(("vault", _vault_of(record)))
     if run is not None:
         rows.append(
             ("last run", f"{run.kind} by {run.owner} at {run.started_at:%Y-%m-%d %H:%M:%S} UTC: {run.state}")

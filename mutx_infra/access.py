@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mutx_infra import naming
 from mutx_infra.errors import RefusedError
-from mutx_infra.flows import Carrier, Flow, Role
+from mutx_infra.flows import Carrier, Flow, Outside, Role
 
 CONVERGE_ACCOUNT = "mutx"
 CERTIFICATE_MINUTES = 30
@@ -118,6 +118,27 @@ def tailnet_roles(flows: Iterable[Flow]) -> frozenset[str]:
         for flow in flows
         if flow.carrier is Carrier.TAILNET and isinstance(flow.destination, Role)
     )
+
+
+def entered_roles(flows: Iterable[Flow], *, handed_over: bool) -> frozenset[Role]:
+    """Return the roles whose hosts the converge account enters: over the tailnet, or through hosts that it enters.
+
+    Args:
+        flows: the tenant's rows.
+        handed_over: True once the tenant has taken over, which closes the rows that were for building.
+    """
+    rows = [flow for flow in flows if SSH_PORT in flow.ports and isinstance(flow.destination, Role)]
+    still_open = [flow for flow in rows if not (handed_over and flow.before_hand_over_only)]
+    entered: set[Role] = set()
+    while True:
+        further = {
+            Role(flow.destination)
+            for flow in still_open
+            if flow.source is Outside.CONVERGE or (isinstance(flow.source, Role) and flow.source in entered)
+        }
+        if further <= entered:
+            return frozenset(entered)
+        entered |= further
 
 
 def tailnet_address(host: HostTarget, network: IPv4Network) -> IPv4Address:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 from mutx_infra.access import SshRoute
 from mutx_infra.archive import LogArchive
 from mutx_infra.chronicle import Chronicle
-from mutx_infra.environment import Environment, HostAccess, Tailnet
+from mutx_infra.environment import Environment, HostAccess
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.errors import SettingsError
 from mutx_infra.hardening import HostCare
 from mutx_infra.history import History
@@ -27,9 +29,10 @@ from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Keeping
 from mutx_infra.onboarding import Onboarding
 from mutx_infra.platform_state import PlatformState
-from mutx_infra.ports import ObjectStore, TailnetReader
-from mutx_infra.records import Owner
+from mutx_infra.ports import ObjectStore
+from mutx_infra.records import Owner, TenantRecord
 from mutx_infra.settings import Settings, resolve_settings
+from mutx_infra.vault.checks import VaultChecks, needs_token
 
 if TYPE_CHECKING:
     from mutx_infra.adapters.aws_session import AwsSession
@@ -37,7 +40,10 @@ if TYPE_CHECKING:
     from mutx_infra.adapters.sql_registry import SqlRegistry
     from mutx_infra.adapters.ssh_files import SshFileStore
     from mutx_infra.adapters.tailscale_api import TailscaleApi
-    from mutx_infra.tailnet.access import TailnetAccess
+    from mutx_infra.adapters.vault_files import VaultFiles
+    from mutx_infra.tailnet_ports import TailnetKeeper
+    from mutx_infra.vault.hosts import VaultTerms
+    from mutx_infra.vault.receipt import Receipt, ReceiptKind
 
 
 WAIVERS_FILE = "waivers.yml"
@@ -101,8 +107,11 @@ def load_environment(path: Path) -> Environment:
         ) from exc
 
 
-def make_onboarding(process: Process, settings: Settings) -> Onboarding:
-    """Wire the use cases to Pulumi, AWS and the SQL registry of the environment in force."""
+def make_onboarding(process: Process, settings: Settings, keeper: TailnetKeeper) -> Onboarding:
+    """Wire the use cases to Pulumi, AWS and the SQL registry of the environment in force.
+
+    `keeper` is asked where the environment names a tailnet.
+    """
     from mutx_infra.adapters.aws_cloud import AwsCloud  # noqa: PLC0415 - vendors load only for commands that need them
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
     from mutx_infra.adapters.process import current_owner, is_alive  # noqa: PLC0415
@@ -115,12 +124,12 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
     registry = SqlRegistry(environment.registry.url.get_secret_value(), clock)
     stacks = _stacks(process, settings, environment, session, owner)
     journal = SqlJournal(environment.registry.url.get_secret_value(), clock)
-    history = _history(environment, session, registry)
+    history = history_of(environment, session, registry)
     settle = timedelta(minutes=environment.archive.settle_minutes if environment.archive else 0)
     keeping = Keeping(history, _archive(environment, session), settle, clock)
     chronicle = Chronicle(history, stacks.state, clock)
     joins = environment.hosts is not None and environment.hosts.tailnet_network is None
-    tailnet = _tailscale(environment.tailnet, process) if joins and environment.tailnet.name else None
+    tailnet = tailscale_of(environment.tailnet, process) if joins and environment.tailnet.name else None
     return Onboarding(
         environment,
         registry,
@@ -132,7 +141,25 @@ def make_onboarding(process: Process, settings: Settings) -> Onboarding:
         chronicle,
         keeping,
         tailnet,
+        keeper if environment.tailnet.name else None,
+        vault_checks(),
     )
+
+
+def vault_checks() -> VaultChecks:
+    """Wire what looks at tenants' authorities and receipts; it loads when something is looked at."""
+
+    def check_authority(certificate: str) -> None:
+        from mutx_infra.adapters.x509_authority import check_authority as check  # noqa: PLC0415
+
+        check(certificate, datetime.now(UTC))
+
+    def check_receipt(text: str, admin_ca: str, tenant: str, kind: ReceiptKind) -> Receipt:
+        from mutx_infra.adapters.x509 import check_receipt as check  # noqa: PLC0415
+
+        return check(text, admin_ca, tenant, kind)
+
+    return VaultChecks(check_authority, check_receipt)
 
 
 def make_platform_state(process: Process, settings: Settings) -> PlatformState:
@@ -167,23 +194,14 @@ def _stacks(
     )
 
 
-def make_tailnet_access(settings: Settings) -> TailnetAccess:
-    """Wire questions about the tailnet to the registry of the environment in force."""
-    from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415
-    from mutx_infra.tailnet.access import TailnetAccess  # noqa: PLC0415 - one group of commands needs it
+def make_host_care(process: Process, settings: Settings, seal_token: Path | None = None) -> HostCare:
+    """Wire the use cases of hosts to ansible-runner and testinfra, in the environment in force.
 
-    environment = load_environment(settings.require_environment())
-    registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
-    return TailnetAccess(registry, environment.tailnet)
-
-
-def make_tailnet_reader(process: Process, settings: Settings) -> TailnetReader:
-    """Wire what reads a tailnet to Tailscale's API, for the environment in force."""
-    return _tailscale(load_environment(settings.require_environment()).tailnet, process)
-
-
-def make_host_care(process: Process, settings: Settings) -> HostCare:
-    """Wire the use cases of hosts to ansible-runner and testinfra, in the environment in force."""
+    Args:
+        process: this one.
+        settings: of this invocation.
+        seal_token: a file with the token for the key that seals a tenant's Vault, where its host is to be given it.
+    """
     from mutx_infra.adapters.ansible_hosts import AnsibleHosts  # noqa: PLC0415
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
     from mutx_infra.adapters.evidence_files import EvidenceFiles  # noqa: PLC0415
@@ -205,13 +223,47 @@ def make_host_care(process: Process, settings: Settings) -> HostCare:
         AnsibleHosts(ports.ssh, process.variables, settings.state, environment.name, clock.sleep),
         TestinfraAuditor(ports.ssh, process.variables),
         # A host's configuration is in no stack's state.
-        Chronicle(_history(environment, AwsSession(environment.aws), registry), lambda _: None, clock),
+        Chronicle(history_of(environment, AwsSession(environment.aws), registry), lambda _: None, clock),
         EvidenceFiles(settings.state / "evidence"),
         load_waivers(_waivers_file(settings)),
         clock,
         owner,
         is_alive,
+        partial(vault_terms, settings, environment, seal_token),
     )
+
+
+def vault_terms(
+    settings: Settings, environment: Environment, seal_token: Path | None, record: TenantRecord
+) -> VaultTerms | None:
+    """Return what a tenant's hosts are told of its Vault; None where it has none, or none can come up yet."""
+    byok = record.spec.byok
+    if byok is None or environment.vault is None:
+        return None
+    if seal_token is None and needs_token(record):
+        return None
+    from mutx_infra.adapters.vault_templates import policy_texts  # noqa: PLC0415
+    from mutx_infra.adapters.x509_platform import PlatformAuthority  # noqa: PLC0415
+    from mutx_infra.vault.hosts import VaultTerms  # noqa: PLC0415
+    from mutx_infra.vault.layout import make_layout  # noqa: PLC0415
+    from mutx_infra.vault.server import LOOPBACK  # noqa: PLC0415
+
+    tenant, files = record.spec.id, vault_files(settings, environment)
+    platform_ca = PlatformAuthority(environment.vault).certificate()
+    return VaultTerms(
+        make_layout(tenant, policy_texts(), byok.admin_ca, platform_ca, LOOPBACK),
+        byok.seal,
+        files.authorities(tenant),
+        files.certificates(tenant),
+        str(seal_token.absolute()) if seal_token else "",
+    )
+
+
+def vault_files(settings: Settings, environment: Environment) -> VaultFiles:
+    """Return where the platform keeps what it has of tenants' Vaults."""
+    from mutx_infra.adapters.vault_files import VaultFiles  # noqa: PLC0415
+
+    return VaultFiles(settings.state / "vault" / environment.name)
 
 
 def render_inventory(settings: Settings, inventory: Inventory) -> str:
@@ -232,7 +284,7 @@ def make_history(settings: Settings) -> History:
 
     environment = load_environment(settings.require_environment())
     registry = SqlRegistry(environment.registry.url.get_secret_value(), SystemClock())
-    history = _history(environment, AwsSession(environment.aws), registry)
+    history = history_of(environment, AwsSession(environment.aws), registry)
     if history is None:
         raise SettingsError(
             f"the environment {environment.name} keeps no history",
@@ -263,10 +315,22 @@ def make_host_ports(settings: Settings) -> HostPorts:
         SettingsError: its profile does not say how hosts are reached (code `hosts-missing`).
     """
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
-    from mutx_infra.adapters.ssh_files import SshFileStore  # noqa: PLC0415
     from mutx_infra.adapters.ssm_join import SsmMailbox  # noqa: PLC0415
 
     environment = load_environment(settings.require_environment())
+    access = require_host_access(environment)
+    ssh = ssh_files(settings, environment)
+    mailbox = SsmMailbox(AwsSession(environment.aws))
+    joining = Joining(mailbox, _admission(environment, access), ssh, ssh.authorities(), SystemClock())
+    return HostPorts(joining, ssh)
+
+
+def require_host_access(environment: Environment) -> HostAccess:
+    """Return how hosts are brought in and reached.
+
+    Raises:
+        SettingsError: the profile does not say (code `hosts-missing`).
+    """
     access = environment.hosts
     if access is None or (access.tailnet_network is None and environment.tailnet.name is None):
         raise SettingsError(
@@ -274,16 +338,20 @@ def make_host_ports(settings: Settings) -> HostPorts:
             code="hosts-missing",
             remedy="set `hosts.ca_key_file`, and `tailnet.name` or `hosts.tailnet_network`, in its profile",
         )
+    return access
+
+
+def ssh_files(settings: Settings, environment: Environment) -> SshFileStore:
+    """Wire SSH to files; nothing is read before a host is to be reached."""
+    from mutx_infra.adapters.ssh_files import SshFileStore  # noqa: PLC0415
+
+    access = require_host_access(environment)
     route = SshRoute(
         proxy_command=access.proxy_command,
         passes_descriptor=access.proxy_passes_descriptor,
         tailnet_network=access.tailnet_network,
     )
-    home = settings.state / "hosts" / environment.name
-    ssh = SshFileStore(home, Path(access.ca_key_file), route)
-    mailbox = SsmMailbox(AwsSession(environment.aws))
-    joining = Joining(mailbox, _admission(environment, access), ssh, ssh.authorities(), SystemClock())
-    return HostPorts(joining, ssh)
+    return SshFileStore(settings.state / "hosts" / environment.name, Path(access.ca_key_file), route)
 
 
 def _admission(environment: Environment, access: HostAccess) -> TailnetAdmission:
@@ -293,13 +361,15 @@ def _admission(environment: Environment, access: HostAccess) -> TailnetAdmission
     from mutx_infra.adapters.tailscale_admission import TailscaleAdmission  # noqa: PLC0415
 
     tailnet = environment.tailnet
-    return TailscaleAdmission(_tailscale(tailnet, this_process()), SystemClock(), tailnet.login_server)
+    return TailscaleAdmission(tailscale_of(tailnet, this_process()), SystemClock(), tailnet.login_server)
 
 
-def _tailscale(tailnet: Tailnet, process: Process) -> TailscaleApi:
+def tailscale_of(tailnet: Tailnet, process: Process) -> TailscaleApi:
+    """Wire what asks a tailnet to Tailscale's API."""
     from mutx_infra.adapters.tailscale_api import TailscaleApi  # noqa: PLC0415
+    from mutx_infra.adapters.tailscale_login import credentials_of  # noqa: PLC0415
 
-    return TailscaleApi(tailnet, process.variables)
+    return TailscaleApi(tailnet, credentials_of(tailnet, process.variables))
 
 
 def make_archive(settings: Settings) -> LogArchive:
@@ -321,7 +391,8 @@ def make_archive(settings: Settings) -> LogArchive:
     return archive
 
 
-def _history(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:
+def history_of(environment: Environment, session: AwsSession, registry: SqlRegistry) -> History | None:
+    """Wire the history of an environment; None where it keeps none."""
     if environment.history is None:
         return None
     return History(_store(session, environment.history.url, "history"), registry)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import MutxInfraError
@@ -22,6 +24,23 @@ class Written:
     changes: ChangeSet = field(default_factory=ChangeSet)
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an update is about.
+
+    Attributes:
+        id: the tenant's, or the tailnet's.
+        spec, allocation, plan: as JSON has them.
+        state: reads the state of its stack, None where it has none.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    allocation: dict[str, Any]
+    plan: dict[str, Any]
+    state: Callable[[], bytes | None]
+
+
 class Chronicle:
     """The history's writer.
 
@@ -36,13 +55,17 @@ class Chronicle:
     ) -> None:
         self._history, self._state_of, self._clock = history, state_of, clock
 
-    @contextmanager
     def writing(
         self, run: RunRecord, spec: TenantSpec, allocation: Allocation, plan: TenantPlan
-    ) -> Iterator[Written]:
+    ) -> AbstractContextManager[Written]:
+        """Write the entry of a tenant's update; see `writing_of`."""
+        return self.writing_of(run, self._tenant(spec, allocation, plan))
+
+    @contextmanager
+    def writing_of(self, run: RunRecord, subject: Subject) -> Iterator[Written]:
         """Check that the history can be kept before anything is done, and write the entry at the end.
 
-        A create that changed nothing and whose plan the last entry has is not written: nothing was configured.
+        An update that changed nothing and whose plan the last entry has is not written: nothing was configured.
         """
         if self._history is None:
             yield Written()
@@ -55,35 +78,47 @@ class Chronicle:
             known = exc if isinstance(exc, MutxInfraError) else None
             self._append(
                 run,
-                spec,
-                allocation,
-                plan,
+                subject,
                 written.changes,
                 outcome=Outcome.FAILED if known else Outcome.INTERRUPTED,
                 error=f"{known.code}: {known.message}" if known else "interrupted",
             )
             raise
-        if run.kind is RunKind.DESTROY or not written.changes.is_empty or self._is_news(spec.id, plan):
-            self._append(run, spec, allocation, plan, written.changes)
+        if (
+            run.kind is RunKind.DESTROY
+            or not written.changes.is_empty
+            or self._is_news(subject.id, run.plan_digest)
+        ):
+            self._append(run, subject, written.changes)
 
     def close_interrupted(self, last: RunRecord | None, record: TenantRecord, plan: TenantPlan) -> None:
-        """Write the entry of a run that died without a word: its successor finds it still open."""
-        if self._history is None or last is None or last.state != "running":
-            return
-        self._append(last, record.spec, record.allocation, plan, ChangeSet(), outcome=Outcome.INTERRUPTED)
+        """Write the entry of a tenant's run that died without a word: its successor finds it still open."""
+        self.close_interrupted_of(last, self._tenant(record.spec, record.allocation, plan))
 
-    def _is_news(self, tenant: str, plan: TenantPlan) -> bool:
+    def close_interrupted_of(self, last: RunRecord | None, subject: Subject) -> None:
+        """Write the entry of a run that died without a word."""
+        if self._history is not None and last is not None and last.state == "running":
+            self._append(last, subject, ChangeSet(), outcome=Outcome.INTERRUPTED)
+
+    def _tenant(self, spec: TenantSpec, allocation: Allocation, plan: TenantPlan) -> Subject:
+        return Subject(
+            spec.id,
+            spec.model_dump(mode="json", exclude_none=True),
+            allocation.model_dump(mode="json"),
+            plan.model_dump(mode="json"),
+            partial(self._state_of, plan),
+        )
+
+    def _is_news(self, whose: str, plan_digest: str) -> bool:
         """Say whether the last entry has another plan, or the last update did not end well."""
         assert self._history is not None  # noqa: S101 - asked only where there is one
-        last = self._history.last(tenant)
-        return last is None or (last.plan_digest, last.outcome) != (plan.digest, Outcome.DONE)
+        last = self._history.last(whose)
+        return last is None or (last.plan_digest, last.outcome) != (plan_digest, Outcome.DONE)
 
     def _append(
         self,
         run: RunRecord,
-        spec: TenantSpec,
-        allocation: Allocation,
-        plan: TenantPlan,
+        subject: Subject,
         changes: ChangeSet,
         *,
         outcome: Outcome = Outcome.DONE,
@@ -91,27 +126,28 @@ class Chronicle:
     ) -> None:
         assert self._history is not None  # noqa: S101 - asked only where there is one
         draft = Draft(
-            tenant=spec.id,
+            tenant=subject.id,
             kind=str(run.kind),
             by=str(run.owner),
             started_at=run.started_at,
             ended_at=self._clock.now(),
             outcome=outcome,
             error=error,
-            spec=spec.model_dump(mode="json", exclude_none=True),
-            allocation=allocation.model_dump(mode="json"),
+            spec=subject.spec,
+            allocation=subject.allocation,
             plan_digest=run.plan_digest,
             changes=changes,
         )
         if outcome is Outcome.DONE:
-            self._history.append(draft, plan, self._state_of(plan))
+            self._history.append(draft, subject.plan, subject.state())
             return
         # What went wrong is what the operator must hear of, not that the history cannot be written as well.
         with suppress(MutxInfraError):
-            self._history.append(draft, plan, self._state_if_any(plan))
+            self._history.append(draft, subject.plan, _state_if_any(subject))
 
-    def _state_if_any(self, plan: TenantPlan) -> bytes | None:
-        try:
-            return self._state_of(plan)
-        except MutxInfraError:
-            return None
+
+def _state_if_any(subject: Subject) -> bytes | None:
+    try:
+        return subject.state()
+    except MutxInfraError:
+        return None

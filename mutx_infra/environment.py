@@ -6,23 +6,21 @@ AWS or a local stand-in; what differs for loopback profiles is what is *allowed*
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_address
+from datetime import timedelta
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
-from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from mutx_infra.tenant import Email
+from mutx_infra.environment_part import Part, is_loopback_url
+from mutx_infra.environment_tailnet import Tailnet
 
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+SHRED_NOTICE_DAYS = 30
 StoreUrl = Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:///)")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TenantRole(_Part):
+class TenantRole(Part):
     """The role by which the tenants' accounts are entered; it has one name in all of them.
 
     Attributes:
@@ -33,7 +31,7 @@ class TenantRole(_Part):
     external_id: Annotated[str, Field(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")]
 
 
-class AwsEndpoint(_Part):
+class AwsEndpoint(Part):
     """How AWS is reached.
 
     Attributes:
@@ -55,7 +53,7 @@ class AwsEndpoint(_Part):
     credentials_file: str | None = None
 
 
-class PulumiBackend(_Part):
+class PulumiBackend(Part):
     """Where stack state lives and how its secrets are sealed.
 
     Attributes:
@@ -72,19 +70,19 @@ class PulumiBackend(_Part):
     attached_providers: dict[str, str] = Field(default_factory=dict)
 
 
-class RegistryStore(_Part):
+class RegistryStore(Part):
     """Where tenants, blocks, leases and the journal are kept; may hold a password, so it is a secret."""
 
     url: SecretStr
 
 
-class AddressPool(_Part):
+class AddressPool(Part):
     """The block that tenants' blocks are cut from."""
 
     network: Annotated[IPv4Network, Field(strict=False)] = IPv4Network("10.0.0.0/8")
 
 
-class HistoryStore(_Part):
+class HistoryStore(Part):
     """Where the history of configuration changes is kept.
 
     Attributes:
@@ -95,7 +93,7 @@ class HistoryStore(_Part):
     url: StoreUrl
 
 
-class ArchiveStore(_Part):
+class ArchiveStore(Part):
     """Where a tenant's logs are kept once the tenant is gone.
 
     Attributes:
@@ -109,7 +107,7 @@ class ArchiveStore(_Part):
     settle_minutes: Annotated[int, Field(ge=0, le=60)] = 10
 
 
-class HostAccess(_Part):
+class HostAccess(Part):
     """How hosts are brought in and reached by SSH.
 
     Attributes:
@@ -129,32 +127,22 @@ class HostAccess(_Part):
     on_create: bool = True
 
 
-class Tailnet(_Part):
-    """The tailnet, and who runs the platform, as its policy needs to know.
+class VaultAccess(Part):
+    """How the platform brings up tenants' Vaults and hands them over.
 
     Attributes:
-        name: the tailnet's id or organisation name; no request goes to another. None where none is asked.
-        api_url: of Tailscale's API; https, or a loopback address.
-        login_server: the coordination server that hosts join, None for the vendor's.
-        operators: the addresses that operators log in to the tailnet with.
-        operator_posture: terms that an operator's device must meet, in Tailscale's words, e.g. `node:os IN ['linux']`.
+        ca_key_file: private key of the X.509 authority that signs the platform's client certificates, of half an hour
+            each (mode 0600). Every Vault that is made trusts it for looking at its configuration, and for no more.
+        ca_file: that authority's certificate in PEM.
+        shred_notice_days: how long `tenant destroy` waits for a tenant that does not say that it shredded its Vault.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.@_-]{0,253}$")] | None = None
-    api_url: str = "https://api.tailscale.com"
-    login_server: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")] | None = None
-    operators: Annotated[tuple[Email, ...], Field(strict=False)] = ()
-    operator_posture: Annotated[tuple[str, ...], Field(strict=False)] = ()
-
-    @model_validator(mode="after")
-    def _secrets_travel_sealed(self) -> Tailnet:
-        is_local = self.api_url.startswith("http://") and is_loopback_url(self.api_url)
-        if not (is_local or self.api_url.startswith("https://")):
-            raise ValueError("api_url must be https unless it is a loopback address")
-        return self
+    ca_key_file: str
+    ca_file: str
+    shred_notice_days: Annotated[int, Field(ge=1, le=365)] = SHRED_NOTICE_DAYS
 
 
-class Environment(_Part):
+class Environment(Part):
     """One environment profile, as read from YAML.
 
     Raises:
@@ -170,6 +158,7 @@ class Environment(_Part):
     pool: AddressPool = AddressPool()
     history: HistoryStore | None = None
     hosts: HostAccess | None = None
+    vault: VaultAccess | None = None
     archive: ArchiveStore | None = None
     tailnet: Tailnet = Tailnet()
 
@@ -182,6 +171,11 @@ class Environment(_Part):
             and is_loopback_url(self.pulumi.backend_url)
             and is_loopback_url(self.registry.url.get_secret_value())
         )
+
+    @property
+    def shred_notice(self) -> timedelta:
+        """How long a destroy waits for a tenant's word."""
+        return timedelta(days=self.vault.shred_notice_days if self.vault else SHRED_NOTICE_DAYS)
 
     @model_validator(mode="after")
     def _other_accounts_need_a_role(self) -> Environment:
@@ -239,23 +233,3 @@ class Environment(_Part):
         if self.pulumi.secrets_provider == "passphrase" and self.pulumi.passphrase_file is None:
             raise ValueError("pulumi.passphrase_file is required with secrets_provider: passphrase")
         return self
-
-
-def is_loopback_url(url: str) -> bool:
-    """Say whether a URL stays on this machine: `file:`, `sqlite:`, a UNIX socket, a loopback host or endpoint.
-
-    Names other than `localhost` count as remote: what they resolve to is not this program's to decide.
-    """
-    parts = urlsplit(url)
-    if parts.scheme in {"file", "sqlite"} or parts.scheme.startswith("sqlite+"):
-        return True
-    if parts.scheme == "s3" and (endpoint := dict(parse_qsl(parts.query)).get("endpoint")):
-        return is_loopback_url(endpoint)
-    if not parts.hostname:
-        return "host=/" in parts.query
-    if parts.hostname == "localhost":
-        return True
-    try:
-        return ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return False

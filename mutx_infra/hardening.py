@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mutx_infra.access import entered_roles
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import OutsideError, RefusedError
-from mutx_infra.evidence import Bundle, Subject, Waiver, with_waivers
+from mutx_infra.evidence import Bundle, Check, Subject, Waiver, with_waivers
 from mutx_infra.host_records import Configured, HostOutcome, HostState
-from mutx_infra.inventory import Inventory, make_inventory
+from mutx_infra.inventory import Inventory, InventoryHost, make_inventory
 from mutx_infra.joining import Joining
 from mutx_infra.leases import Leases
 from mutx_infra.plan import TenantPlan, make_plan
@@ -23,13 +24,17 @@ from mutx_infra.ports import (
     HostReporter,
     Journal,
     Registry,
+    Reporter,
 )
 from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord
 from mutx_infra.runs import closing
+from mutx_infra.vault.hosts import VaultTerms
 
 JOIN_WITHIN_S = 300.0
 """An instance that was just started boots, gets its identity and joins within this time."""
 
+CLOSED = "nobody of the platform's enters this host since the tenant took over"
+"""Why a control is unknown."""
 HOST_KIND = "mutx:host:Host"
 """How the history calls a host whose configuration changed."""
 
@@ -68,6 +73,17 @@ class _Known:
     plan: TenantPlan
     inventory: Inventory
 
+    @property
+    def open(self) -> tuple[InventoryHost, ...]:
+        """The hosts that the converge account enters."""
+        entered = entered_roles(self.plan.flows, handed_over=self.record.is_handed_over)
+        return tuple(host for host in self.inventory.hosts if host.role in entered)
+
+    @property
+    def closed(self) -> tuple[InventoryHost, ...]:
+        """The others: hand-over closed them."""
+        return tuple(host for host in self.inventory.hosts if host not in self.open)
+
 
 class HostCare:
     """Use cases over the ports.
@@ -78,6 +94,7 @@ class HostCare:
         evidence: keeps what a look has shown.
         waivers: failures that are borne.
         is_alive: True or False for a process of this machine, None where it cannot be told.
+        terms: what a tenant's hosts are told of its Vault; None where it has none.
     """
 
     def __init__(
@@ -94,9 +111,10 @@ class HostCare:
         clock: Clock,
         owner: Owner,
         is_alive: Callable[[Owner], bool | None],
+        terms: Callable[[TenantRecord], VaultTerms | None] = lambda _: None,
     ) -> None:
         self._environment, self._registry, self._journal = environment, registry, journal
-        self._joining = joining
+        self._joining, self._terms = joining, terms
         self._configurer, self._auditor, self._chronicle = configurer, auditor, chronicle
         self._evidence, self._waivers, self._clock, self._owner = evidence, waivers, clock, owner
         self._leases = Leases(registry, configurer, owner, is_alive)
@@ -114,6 +132,8 @@ class HostCare:
     ) -> Configured:
         """Bring the hosts up to what the playbooks say; safe to run twice and to stop anywhere.
 
+        Hosts that hand-over closed to the platform are left out, and the report says so.
+
         Args:
             tenant: its id.
             report: told of each host and task.
@@ -122,10 +142,12 @@ class HostCare:
 
         Raises:
             HostsFailedError: some did not come through; the others did.
-            RefusedError: no such tenant or host; nothing failed the last time.
+            RefusedError: no such tenant or host; nothing failed the last time; no host can be entered any more
+                (`hosts-handed-over`).
         """
         with self._leases.hold(tenant, "harden", report):
-            known = self._known(tenant, (*hosts, *self._failed(tenant)) if failed_only else hosts)
+            named = (*hosts, *self._failed(tenant)) if failed_only else hosts
+            known = self._entered(self._known(tenant, named), report)
             run = self._journal.begin(tenant, RunKind.HARDEN, known.plan.digest, self._owner)
             with (
                 closing(self._journal, run),
@@ -154,7 +176,7 @@ class HostCare:
         Raises:
             HostsFailedError: some hosts could not be looked at.
         """
-        inventory = self.inventory(tenant, hosts)
+        inventory = self._entered(self._known(tenant, hosts), report).inventory
         done: list[str] = []
         with report.step("hosts", "compare hosts with the playbooks", done):
             configured = self._configurer.configure(inventory, report, check=True, diff=diff)
@@ -164,13 +186,16 @@ class HostCare:
         return configured
 
     def check(self, tenant: str, report: HostReporter, *, hosts: tuple[str, ...] = ()) -> Audit:
-        """Look at the hosts and keep what was seen; a failure that is waived is none, if its waiver has not expired."""
+        """Look at the hosts and keep what was seen; a failure that is waived is none, if its waiver has not expired.
+
+        Of hosts that nobody of the platform's enters any more, every control is unknown.
+        """
         known = self._known(tenant, hosts)
         done: list[str] = []
         with report.step("check", "look at the hosts", done):
             started_at = self._clock.now()
             roles = {host.name: str(host.role) for host in known.inventory.hosts}
-            checks = self._auditor.audit(known.inventory, report)
+            checks = self._look(known, report)
             bundle = Bundle(
                 subject=self._subject(known.plan),
                 tools=self._auditor.tools(),
@@ -191,6 +216,35 @@ class HostCare:
             new = self._joining.bring_in(needed, JOIN_WITHIN_S)
             done.append(f"{len(new)} of {len(needed)} host(s) joined now, the others before")
 
+    def _entered(self, known: _Known, report: Reporter) -> _Known:
+        """Return the same without the hosts that hand-over closed.
+
+        Raises:
+            RefusedError: none is left (code `hosts-handed-over`).
+        """
+        if not known.closed:
+            return known
+        left_out = ", ".join(host.name for host in known.closed)
+        if not known.open:
+            raise RefusedError(
+                f"hand-over closed the hosts of {known.plan.tenant} to the platform: {left_out}",
+                code="hosts-handed-over",
+                remedy="the tenant lets somebody in by a certificate of its own SSH authority, or keeps them up itself",
+            )
+        report.note(f"left out, since hand-over closed them to the platform: {left_out}")
+        kept = tuple(host.name for host in known.open)
+        return replace(known, inventory=known.inventory.only(kept))
+
+    def _look(self, known: _Known, report: HostReporter) -> tuple[Check, ...]:
+        checks: tuple[Check, ...] = ()
+        if known.open:
+            kept = tuple(host.name for host in known.open)
+            checks = self._auditor.audit(known.inventory.only(kept), report)
+        if known.closed:
+            closed = tuple(host.name for host in known.closed)
+            checks += self._auditor.unseen(known.inventory.only(closed), CLOSED)
+        return checks
+
     def _known(self, tenant: str, hosts: tuple[str, ...]) -> _Known:
         record = self._registry.tenant(tenant)
         if record is None:
@@ -200,7 +254,17 @@ class HostCare:
                 remedy="`mutx-infra tenant list` shows the tenants",
             )
         plan = make_plan(record.spec, record.allocation)
-        return _Known(record, plan, make_inventory(plan, record.outputs).only(hosts))
+        return _Known(
+            record,
+            plan,
+            make_inventory(
+                plan,
+                record.outputs,
+                handed_over=record.is_handed_over,
+                coordination=self._environment.tailnet.coordination,
+                vault=self._terms(record),
+            ).only(hosts),
+        )
 
     def _failed(self, tenant: str) -> tuple[str, ...]:
         """Return the hosts that the last hardening run did not finish."""

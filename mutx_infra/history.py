@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -21,7 +21,6 @@ from mutx_infra.buckets import SEVEN_YEARS_DAYS
 from mutx_infra.canonical import canonical_json
 from mutx_infra.changes import ChangeSet
 from mutx_infra.errors import OutsideError, RefusedError, VerificationError
-from mutx_infra.plan import TenantPlan
 from mutx_infra.ports import ChainHeads, ObjectStore
 from mutx_infra.records import ChainHead, Tombstone
 from mutx_infra.tenant import TenantSpec
@@ -44,7 +43,8 @@ class Draft(BaseModel):
     """One update, before it has its place in the chain.
 
     Attributes:
-        kind: `create`, `rollback`, `destroy` or `harden`.
+        tenant: whose it is; the tailnet, which is no tenant's, has a name of its own.
+        kind: `create`, `rollback`, `destroy`, `harden` or `tailnet`.
         by: user, host and pid of the process.
         error: the error's code and message where the update failed; no secret.
         spec, allocation: as they were, in the words of their time: a later program may know other fields.
@@ -104,16 +104,22 @@ class History:
             )
         return days
 
-    def append(self, draft: Draft, plan: TenantPlan, state: bytes | None) -> Entry:
+    def append(self, draft: Draft, plan: Mapping[str, Any], state: bytes | None) -> Entry:
         """Write one entry with its plan and state. Safe to repeat after a crash at any point of it.
+
+        Args:
+            draft: the update.
+            plan: as JSON has it.
+            state: of the stack afterwards; None where there is none.
 
         Raises:
             OutsideError: the store cannot be written.
             VerificationError: what stands at the chain's end does not belong there (code `history-broken`).
         """
         head = self._settled_head(draft.tenant)
-        plan_name = f"{draft.tenant}/plans/{plan.digest.removeprefix('sha256:')}.json"
-        self._put_same(plan_name, canonical_json(plan.model_dump(mode="json")))
+        planned = canonical_json(plan)
+        plan_name = f"{draft.tenant}/plans/{sha256(planned).hexdigest()}.json"
+        self._put_same(plan_name, planned)
         state_name = ""
         if state is not None:
             packed = gzip.compress(state, mtime=0)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from pydantic import BaseModel, ConfigDict
 
-from mutx_infra.access import TAILNET_INTERFACE
+from mutx_infra.access import TAILNET_INTERFACE, tailnet_roles
 from mutx_infra.firewall import ANYWHERE
 from mutx_infra.flows import LAYER_OF, Carrier, Flow, Outside, Role
 from mutx_infra.plan import TenantPlan
@@ -66,8 +66,14 @@ def incoming_rules(plan: TenantPlan, role: Role, *, handed_over: bool = False) -
     )
 
 
-def outgoing_rules(plan: TenantPlan, role: Role) -> tuple[HostRule, ...]:
-    """Return where hosts of a role may connect to: the flow table's rows, and what every EC2 instance needs."""
+def outgoing_rules(plan: TenantPlan, role: Role, coordination: Iterable[str] = ()) -> tuple[HostRule, ...]:
+    """Return where hosts of a role may connect to: the flow table's rows, and what every EC2 instance needs.
+
+    Args:
+        plan: whose flow table holds.
+        role: the hosts' role.
+        coordination: link-local addresses with ports at which hosts of the tailnet find its server; a sandbox has some.
+    """
     rows = (
         rule
         for flow in plan.flows
@@ -75,7 +81,7 @@ def outgoing_rules(plan: TenantPlan, role: Role) -> tuple[HostRule, ...]:
         for port in flow.ports
         for rule in _leaving(plan, flow, port)
     )
-    return _distinct((*_instance_services(plan), *rows))
+    return _distinct((*_instance_services(plan), *_coordination(plan, role, coordination), *rows))
 
 
 def program_rules(
@@ -126,6 +132,15 @@ def _instance_services(plan: TenantPlan) -> Iterator[HostRule]:
         port=80, protocol="tcp", peer=METADATA, reason="instance identity and credentials (IMDSv2)"
     )
     yield HostRule(port=67, protocol="udp", peer=ANYWHERE, reason="DHCP renews the host's own address")
+
+
+def _coordination(plan: TenantPlan, role: Role, places: Iterable[str]) -> Iterator[HostRule]:
+    """Yield the way of the tailnet's hosts to its server, in place of the one through the proxy."""
+    if role in tailnet_roles(plan.flows):
+        for place in places:
+            address, _, port = place.rpartition(":")
+            reason = "the tailnet's coordination and relay, link-local"
+            yield HostRule(port=int(port), protocol="tcp", peer=f"{address}/32", reason=reason)
 
 
 def _rule(flow: Flow, port: int, peer: str, interface: str | None = None) -> HostRule:

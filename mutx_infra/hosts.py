@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +16,9 @@ from mutx_infra.tenant import Tier
 IMAGE_PARAMETERS = {Role.GUARD: "/mutx/images/gpu"}
 BASE_IMAGE_PARAMETER = "/mutx/images/base"
 """SSM parameters that name the baked images; EC2 resolves them when an instance starts (EC2 guide, "resolve:ssm")."""
+
+FIRST_ADDRESS = 4
+"""AWS keeps the first four addresses of a subnet, and the last (VPC guide, "Subnet sizing")."""
 
 ROOT_DEVICE = "/dev/xvda"
 DATA_DEVICE = "/dev/sdf"
@@ -123,6 +128,7 @@ class HostPlan(BaseModel):
         image_parameter: SSM parameter that names its image.
         join_parameter: the one SSM parameter that it may read, write and delete.
         data_key: the key its data volume is under, None without one.
+        address: in its subnet, where others must know it before it is there; else AWS chooses.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -137,6 +143,7 @@ class HostPlan(BaseModel):
     data_gib: int
     data_key: Purpose | None
     join_parameter: str
+    address: IPv4Address | None = None
 
 
 class KeyPlan(BaseModel):
@@ -191,6 +198,21 @@ def host_plans(tenant: str, tier: Tier, zones: tuple[str, ...]) -> tuple[HostPla
         _host(tenant, role, number, zones[number % len(zones)], SHAPES[tier][role])
         for role in SHAPES[tier]
         for number in range(SHAPES[tier][role].count)
+    )
+
+
+def at_known_addresses(hosts: tuple[HostPlan, ...], subnets: Mapping[str, str]) -> tuple[HostPlan, ...]:
+    """Return the hosts with the addresses of mgmt, whose proxy all others must find: each the first of its subnet.
+
+    Args:
+        hosts: as planned.
+        subnets: CIDR by key.
+    """
+    return tuple(
+        host.model_copy(update={"address": IPv4Network(subnets[host.subnet])[FIRST_ADDRESS]})
+        if host.role is Role.MGMT
+        else host
+        for host in hosts
     )
 
 

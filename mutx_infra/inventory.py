@@ -6,13 +6,14 @@ work on the same hosts in a pipeline that has no toolkit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mutx_infra.access import CONVERGE_ACCOUNT, SSH_PORT, HostTarget, targets_of
+from mutx_infra.byok import TransitSeal
 from mutx_infra.errors import RefusedError
 from mutx_infra.flows import POSTGRESQL_PORT, Role
 from mutx_infra.host_firewall import (
@@ -24,9 +25,18 @@ from mutx_infra.host_firewall import (
 )
 from mutx_infra.naming import host_name
 from mutx_infra.plan import TenantPlan
+from mutx_infra.vault.agent import AgentPlan
+from mutx_infra.vault.hosts import VaultHost, VaultTerms, agent_plan, server_plan
+from mutx_infra.vault.places import AGENT_SECRETS
+from mutx_infra.vault.server import ServerPlan
+from mutx_infra.way_out import PROXY_PORT, ProxyClient, proxy_clients, way_out
 
 AGENT_UID = 960
 """Number of the account that agents run under; the host firewall knows their packets by it."""
+
+
+_PROVIDER_KEY = f"{AGENT_SECRETS}/{{{{ agent_runtime_provider | default('provider', true) | upper }}}}_KEY"
+"""The file of the provider that the agent was given: Ansible fills it in."""
 
 
 class InventoryHost(BaseModel):
@@ -35,10 +45,15 @@ class InventoryHost(BaseModel):
     Attributes:
         target: who it is and how SSH reaches it.
         forwards_to: addresses that SSH may be forwarded to from here, for the hosts that are reached through it.
+        way_out: the environment of programs that leave it; empty where they leave directly.
+        proxy_clients: where it is the way out: for whom, and to what.
         incoming: what it accepts.
         outgoing: where it may connect to.
         partners: the hosts that its own program exchanges packets with, addresses by name.
         program: where its own program may connect to.
+        vault_server: the node of the tenant's Vault that it runs; None where it runs none.
+        vault_agent: how it logs in to the tenant's Vault; None where it does not.
+        vault_terms: the tenant's terms, where it has to do with the Vault at all.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,10 +61,15 @@ class InventoryHost(BaseModel):
     target: HostTarget
     zone: str
     forwards_to: tuple[IPv4Address, ...] = ()
+    way_out: dict[str, str] = {}
+    proxy_clients: tuple[ProxyClient, ...] = ()
     incoming: tuple[HostRule, ...]
     outgoing: tuple[HostRule, ...]
     partners: dict[str, IPv4Address] = {}
     program: tuple[HostRule, ...] = ()
+    vault_server: ServerPlan | None = None
+    vault_agent: AgentPlan | None = None
+    vault_terms: VaultTerms | None = None
 
     @property
     def name(self) -> str:
@@ -113,8 +133,22 @@ class Inventory(BaseModel):
         return self.model_copy(update={"hosts": tuple(h for h in self.hosts if h.name in chosen)})
 
 
-def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over: bool = False) -> Inventory:
+def make_inventory(
+    plan: TenantPlan,
+    outputs: Mapping[str, Any],
+    *,
+    handed_over: bool = False,
+    coordination: Sequence[str] = (),
+    vault: VaultTerms | None = None,
+) -> Inventory:
     """Return the inventory of a tenant whose stack has these outputs.
+
+    Args:
+        plan: the tenant's.
+        outputs: of its stack.
+        handed_over: True once the tenant has taken over.
+        coordination: places at which hosts of the tailnet find its server; a sandbox has some.
+        vault: the tenant's terms for its Vault; None leaves hosts without one.
 
     Raises:
         RefusedError: the outputs lack a host of the plan (code `hosts-not-made`): the stack is older than the plan.
@@ -132,6 +166,7 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
         role: tuple(t.private_ip for t in targets if t.role == role)
         for role in {Role(t.role) for t in targets}
     }
+    seen = [VaultHost(t.name, t.key, Role(t.role), t.private_ip) for t in targets]
     return Inventory(
         tenant=plan.tenant,
         ways=tuple(targets),
@@ -140,16 +175,21 @@ def make_inventory(plan: TenantPlan, outputs: Mapping[str, Any], *, handed_over:
                 target=target,
                 zone=known[target.key].zone,
                 forwards_to=tuple(t.private_ip for t in targets if t.jump == target.key),
+                way_out=way_out(plan, Role(target.role)),
+                proxy_clients=proxy_clients(plan) if Role(target.role) is Role.MGMT else (),
                 incoming=incoming_rules(plan, Role(target.role), handed_over=handed_over),
-                outgoing=outgoing_rules(plan, Role(target.role)),
+                outgoing=outgoing_rules(plan, Role(target.role), coordination),
                 partners={
                     t.name: t.private_ip
                     for t in targets
                     if t.role in PROGRAM_PARTNERS.get(Role(target.role), ())
                 },
                 program=program_rules(plan, Role(target.role), addresses),
+                vault_server=server_plan(one, seen, vault) if vault else None,
+                vault_agent=agent_plan(one, seen, agent_group=AGENT_UID) if vault else None,
+                vault_terms=vault,
             )
-            for target in targets
+            for target, one in zip(targets, seen, strict=True)
         ),
     )
 
@@ -164,9 +204,44 @@ def variables_of(host: InventoryHost, tenant: str) -> dict[str, object]:
         "ufw_outgoing_policy": "deny",
         "ufw_outgoing_rules": [_outgoing(rule) for rule in host.outgoing],
         "sshd_allow_groups": [CONVERGE_ACCOUNT],
-        "sshd_permit_open": [f"{address}:{SSH_PORT}" for address in host.forwards_to],
+        "sshd_permit_open": [
+            *(f"{address}:{SSH_PORT}" for address in host.forwards_to),
+            # By which the platform looks at a new Vault, before it hands it over; SSH to that host ends with the claim.
+            *([f"127.0.0.1:{host.vault_server.api_port}"] if host.vault_server else []),
+        ],
+        **(_of_a_way_out(host) if host.proxy_clients else {}),
+        **(_by_the_way_out(host) if host.way_out else {}),
         **(_of_an_agent(host) if host.role is Role.AGENT else {}),
         **(_of_a_database(host) if host.role is Role.DATABASE else {}),
+        **(
+            _of_a_vault(host, host.vault_server, host.vault_terms)
+            if host.vault_server and host.vault_terms
+            else {}
+        ),
+        **(
+            _of_a_vault_client(host, host.vault_agent, host.vault_terms)
+            if host.vault_agent and host.vault_terms
+            else {}
+        ),
+    }
+
+
+def _of_a_way_out(host: InventoryHost) -> dict[str, object]:
+    """Say where the proxy listens, and for whom."""
+    return {
+        "squid_addresses": [str(host.target.private_ip)],
+        "squid_port": PROXY_PORT,
+        "squid_clients": [client.model_dump(mode="json") for client in host.proxy_clients],
+    }
+
+
+def _by_the_way_out(host: InventoryHost) -> dict[str, object]:
+    """Say by what packages come, and the tailnet's coordination."""
+    proxy = host.way_out["HTTPS_PROXY"]
+    return {
+        "base_apt_proxy": proxy,
+        **({"tailscale_environment": host.way_out} if host.target.on_tailnet else {}),
+        **({"gpu_node_http_proxy": proxy} if host.role is Role.GUARD else {}),
     }
 
 
@@ -177,6 +252,31 @@ def _of_a_database(host: InventoryHost) -> dict[str, object]:
         "postgresql_listen_addresses": [address],
         "postgresql_client_sources": [rule.peer for rule in host.incoming if rule.port == POSTGRESQL_PORT],
         "redis_listen_addresses": [address],
+    }
+
+
+def _of_a_vault(host: InventoryHost, server: ServerPlan, terms: VaultTerms) -> dict[str, object]:
+    """Return what the role `vault` is told, beside the configuration: an adapter renders that."""
+    seal = terms.seal
+    return {
+        "vault_names": [host.name, "localhost", str(host.target.private_ip), "127.0.0.1"],
+        "vault_url": server.api_address,
+        "vault_seal": seal.type,
+        "vault_seal_authority": (seal.ca or "") if isinstance(seal, TransitSeal) else "",
+        "vault_seal_token_file": terms.seal_token_file,
+        "vault_peer_authorities": [
+            text for name, text in sorted(terms.authorities.items()) if name != host.name
+        ],
+    }
+
+
+def _of_a_vault_client(host: InventoryHost, agent: AgentPlan, terms: VaultTerms) -> dict[str, object]:
+    """Return what the role `vault_agent` is told, beside the configuration: an adapter renders that."""
+    return {
+        "vault_agent_settings": agent.settings(),
+        "vault_agent_authorities": terms.known_by,
+        "vault_agent_certificate": terms.certificates.get(host.name, ""),
+        **({"agent_runtime_key_file": _PROVIDER_KEY} if host.role is Role.AGENT else {}),
     }
 
 

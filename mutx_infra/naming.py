@@ -6,7 +6,8 @@ prefix never share a name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 PROJECT = "mutx-tenant"
@@ -14,6 +15,9 @@ PROJECT = "mutx-tenant"
 
 PLATFORM_PROJECT = "mutx-platform"
 """The Pulumi project of the platform's stack."""
+
+TAILNET_PROJECT, TAILNET_STACK = "mutx-tailnet", "tailnet"
+"""The Pulumi project of the tailnet, and its one stack."""
 
 ARCHIVE_ROLE_CONFIG = "archiveRole"
 """Config key of the platform's project: the role by which the log archive's account is entered."""
@@ -28,6 +32,8 @@ ROLE_TAG = "mutx:role"
 HOST_TAG = "mutx:host"
 PURPOSE_TAG = "mutx:purpose"
 RETAINED_TAG = "mutx:retained-until"
+WAY_OUT_FILE = "/etc/mutx/way-out.env"
+"""On a host: the environment of programs that leave it, as systemd reads it."""
 """On what outlives its tenant: the day (ISO 8601) on which it goes."""
 
 _PLATFORM = "platform"
@@ -120,14 +126,33 @@ def join_unit(tenant: str, host: str) -> str:
     return f"mutx-join@{tenant}:{host}.service"
 
 
-def join_script(tenant: str, host: str) -> str:
-    """Return a host's user data: it starts `mutx-join` and holds no secret."""
-    return f"#!/bin/sh\nexec systemctl start --no-block '{join_unit(tenant, host)}'\n"
+def join_script(
+    tenant: str, host: str, environment: Mapping[str, str] | None = None, units: Sequence[str] = ()
+) -> str:
+    """Return a host's user data: it starts `mutx-join` and holds no secret.
+
+    Args:
+        tenant: whose host it is.
+        host: its key.
+        environment: by what programs leave the host, put into `WAY_OUT_FILE`; none where they leave directly.
+        units: further units that are started, then and at every boot.
+    """
+    lines = ["#!/bin/sh"]
+    if environment:
+        pairs = " ".join(f"'{name}={value}'" for name, value in environment.items())
+        lines.append(f"printf '%s\\n' {pairs} >{WAY_OUT_FILE}")
+    lines += [f"systemctl enable --now --no-block --quiet {unit}" for unit in units]
+    return "\n".join([*lines, f"exec systemctl start --no-block '{join_unit(tenant, host)}'", ""])
 
 
 def converge_principal(tenant: str) -> str:
     """Return what an SSH certificate must name to enter a tenant's hosts as the converge account."""
     return f"converge@{tenant}"
+
+
+def is_ssh_principal(name: str) -> bool:
+    """Say whether an operator's SSH certificate may name this: never root, nor what stands for several."""
+    return name != "root" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.@_-]{0,63}", name) is not None
 
 
 def role_arn(account: str, role: str, region: str) -> str:
@@ -190,6 +215,16 @@ def joining_tag(tenant: str, role: str) -> str:
 def tailnet_group(tenant: str, people: str) -> str:
     """Return the tailnet group of a tenant's people: `admins` or `clients`."""
     return f"group:t-{tenant}-{people}"
+
+
+def leave_posture(tenant: str) -> str:
+    """Return the posture of devices whose person has leave to enter a tenant's hosts, or the platform's."""
+    return f"posture:mutx-leave-{tenant}"
+
+
+def leave_attribute(tenant: str) -> str:
+    """Return the attribute that such a device has (50 characters with its prefix, letters, digits and `_`)."""
+    return f"custom:mutx_{bounded(tenant, 38).replace('-', '_')}"
 
 
 def partition(region: str) -> str:

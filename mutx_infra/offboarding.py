@@ -10,20 +10,31 @@ from functools import partial
 from mutx_infra.access import tailnet_roles
 from mutx_infra.accounts import Accounts
 from mutx_infra.archive import LogArchive, Manifest, life_of
-from mutx_infra.changes import ChangeSet
+from mutx_infra.changes import ChangeSet, Operation, ResourceChange
 from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import RefusedError, VerificationError
-from mutx_infra.flows import FLOWS
+from mutx_infra.flows import FLOWS, Role
 from mutx_infra.history import History
 from mutx_infra.hosts import KEY_DELETION_DAYS
 from mutx_infra.leases import Leases
-from mutx_infra.naming import joining_tag
+from mutx_infra.naming import host_name, joining_tag
 from mutx_infra.plan import TenantPlan, make_plan
-from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, Stacks, TailnetDevices, describe
-from mutx_infra.records import Owner, RunKind, RunRecord, StepState, TenantRecord, TenantState, Tombstone
-from mutx_infra.runs import closing, journaled_step
+from mutx_infra.ports import Clock, Cloud, Journal, Registry, Reporter, Stacks, describe
+from mutx_infra.records import (
+    VAULT_KIND,
+    Owner,
+    RunKind,
+    RunRecord,
+    StepState,
+    TenantRecord,
+    TenantState,
+    Tombstone,
+)
+from mutx_infra.runs import InsideStep, closing, journaled_step
+from mutx_infra.tailnet_ports import TailnetDevices, TailnetKeeper
 from mutx_infra.tenant import Tier
+from mutx_infra.vault.attestation import ReceiptCheck, ShredProof, attest, needs_proof
 
 QUIET = "quiet"
 """The step after whose end nothing of the tenant writes logs any more."""
@@ -72,17 +83,21 @@ class Offboarding:
         chronicle: Chronicle,
         keeping: Keeping,
         tailnet: TailnetDevices | None = None,
+        keeper: TailnetKeeper | None = None,
+        check_receipt: ReceiptCheck | None = None,
     ) -> None:
+        self._environment, self._check_receipt = environment, check_receipt
         self._accounts, self._registry, self._journal = Accounts(environment, cloud), registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner, self._leases, self._chronicle = owner, leases, chronicle
-        self._keeping, self._tailnet = keeping, tailnet
+        self._keeping, self._tailnet, self._keeper = keeping, tailnet, keeper
 
-    def destroy(self, record: TenantRecord, report: Reporter) -> Destruction:
+    def destroy(self, record: TenantRecord, report: Reporter, proof: ShredProof) -> Destruction:
         """Keep the tenant's logs, delete everything, prove that nothing but tombstones is left, free its block.
 
         Raises:
-            RefusedError: the tenant is the platform, or the archive does not keep logs for long enough.
+            RefusedError: the tenant is the platform, the archive does not keep logs for long enough, or the tenant's
+                Vault is its own and `proof` shows too little for it that it was shredded.
             VerificationError: something is left; the tenant stays registered.
         """
         tenant = record.spec.id
@@ -95,6 +110,7 @@ class Offboarding:
         plan = make_plan(record.spec, record.allocation)
         with self._leases.hold(tenant, "destroy", report):
             self._accounts.require(record.allocation.account)
+            record = self._attested(record, proof)
             if self._keeping.archive is not None:
                 self._keeping.archive.require_retention(
                     max(group.retention_days for group in plan.log_groups)
@@ -114,18 +130,36 @@ class Offboarding:
                 self._registry.remove(tenant)
             return Destruction(changes, tombstones, logs)
 
+    def _attested(self, record: TenantRecord, proof: ShredProof) -> TenantRecord:
+        """Take down what was shown for it that the tenant shredded its Vault, or since when nothing was."""
+        if not needs_proof(record):
+            return record
+        assert record.vault is not None  # noqa: S101 - as `needs_proof` says
+        assert self._check_receipt is not None  # noqa: S101 - wired wherever tenants have Vaults
+        tenant, now = record.spec.id, self._keeping.clock.now()
+        try:
+            vault = attest(record, proof, self._check_receipt, self._environment.shred_notice, now)
+        except RefusedError:
+            if record.vault.shred_asked_at is None:
+                self._registry.update(tenant, vault=record.vault.model_copy(update={"shred_asked_at": now}))
+            raise
+        return self._registry.update(tenant, vault=vault)
+
     def _delete(
         self, run: RunRecord, record: TenantRecord, plan: TenantPlan, report: Reporter
     ) -> tuple[ChangeSet, tuple[Manifest, ...] | None]:
+        attested = _attestation(record)
         with self._chronicle.writing(run, record.spec, record.allocation, plan) as written:
+            written.changes = ChangeSet(changes=attested)
             with self._step(run, "mark", "mark what outlives the tenant", report) as done:
                 self._mark(plan)
                 done.append(f"KMS keys go in {KEY_DELETION_DAYS} days")
             logs = None
             if self._keeping.archive is not None:
                 with self._step(run, QUIET, "delete what writes logs", report) as done:
-                    written.changes = self._stacks.end_writers(plan, report=report)
-                    done.append(written.changes.summary())
+                    ended = self._stacks.end_writers(plan, report=report)
+                    written.changes = ChangeSet(changes=(*attested, *ended.changes))
+                    done.append(ended.summary())
                 with self._step(run, "archive", "keep the logs", report) as done:
                     logs = self._keep_logs(self._keeping.archive, record, plan, report)
                     done.extend(f"{kept.group}: {kept.events} events" for kept in logs)
@@ -146,6 +180,9 @@ class Offboarding:
                     done.append(
                         f"{self._tailnet.remove(_tags(plan))} devices and keys of the tailnet deleted"
                     )
+            if self._keeper is not None:
+                with self._step(run, "policy", "take the tenant out of the tailnet's policy", report) as done:
+                    done.append(self._keeper.follow(InsideStep(report)))
             with self._step(run, "prove", "prove that nothing else is left", report) as done:
                 flaws = [str(one) for one in self._tombstones(plan) if one.flaw]
                 left = self._cloud.in_account(plan.account).residue(plan.tenant, plan.region)
@@ -212,6 +249,18 @@ class Offboarding:
         self, run: RunRecord, name: str, title: str, report: Reporter
     ) -> AbstractContextManager[list[str]]:
         return journaled_step(self._journal, run, name, title, report)
+
+
+def _attestation(record: TenantRecord) -> tuple[ResourceChange, ...]:
+    """Return what is known of the Vault's end in the terms of the history."""
+    if record.vault is None or not record.vault.attestation:
+        return ()
+    name = host_name(record.spec.id, str(Role.VAULT))
+    return (
+        ResourceChange(
+            operation=Operation.DELETE, kind=VAULT_KIND, name=name, fields=(record.vault.attestation,)
+        ),
+    )
 
 
 def _tags(plan: TenantPlan) -> tuple[str, ...]:

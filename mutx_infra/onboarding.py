@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 from mutx_infra.accounts import Accounts, check_archive_stays
 from mutx_infra.addressing import overlapping
@@ -21,17 +22,24 @@ from mutx_infra.errors import MutxInfraError, RefusedError, VerificationError
 from mutx_infra.leases import Leases
 from mutx_infra.offboarding import Destruction, Keeping, Offboarding
 from mutx_infra.plan import TenantPlan, check_allocation, make_plan
-from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks, TailnetDevices
-from mutx_infra.records import Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
-from mutx_infra.runs import closing, journaled_step
+from mutx_infra.ports import Cloud, Journal, Registry, Reporter, SpecFiles, Stacks
+from mutx_infra.records import STANDING, Lease, Owner, RunKind, RunRecord, TenantRecord, TenantState
+from mutx_infra.runs import InsideStep, closing, journaled_step
+from mutx_infra.tailnet_ports import TailnetDevices, TailnetKeeper
 from mutx_infra.tenant import TenantSpec
+from mutx_infra.vault.attestation import NO_PROOF, ShredProof
+from mutx_infra.vault.checks import NO_CHECKS, VaultChecks
 from mutx_infra.verification import compare, count_facts
+
+if TYPE_CHECKING:
+    from mutx_infra.tailnet.difference import PolicyChange
 
 SHORTEST_DIGEST = 8
 """Hex digits of a plan's digest that an operator must give at least."""
 
 STEPS = {
     "preflight": "check the account and the live networks",
+    "tailnet": "bring the tailnet's policy up to the registry",
     "stack": "bring network, keys and hosts up to the plan",
     "verify": "compare what is there with the plan",
 }
@@ -43,12 +51,19 @@ class Preview:
 
     Attributes:
         shortages: what the account or region lacks for a new tenant; `create` refuses until it is there.
+        access: what changes in the tailnet's policy; None where the profile names no tailnet.
     """
 
     plan: TenantPlan
     changes: ChangeSet
     is_new: bool
     shortages: tuple[Shortage, ...] = ()
+    access: PolicyChange | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True where `create` would change nothing."""
+        return self.changes.is_empty and (self.access is None or self.access.is_empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,8 @@ class Onboarding:
         chronicle: writes down what each update changed.
         keeping: what outlives tenants.
         tailnet: the hosts' devices; None where hosts have fixed addresses, or none.
+        keeper: keeps the tailnet's policy; None where the profile names no tailnet.
+        vaults: looks at what tenants bring for their Vaults, and at what they sign.
         is_alive: True or False for a process of this machine, None where it cannot be told.
     """
 
@@ -83,15 +100,28 @@ class Onboarding:
         chronicle: Chronicle,
         keeping: Keeping,
         tailnet: TailnetDevices | None = None,
+        keeper: TailnetKeeper | None = None,
+        vaults: VaultChecks = NO_CHECKS,
     ) -> None:
-        self._chronicle = chronicle
+        self._chronicle, self._keeper, self._vaults = chronicle, keeper, vaults
         self._environment, self._registry, self._journal = environment, registry, journal
         self._cloud, self._stacks = cloud, stacks
         self._owner = owner
         self._allocator, self._accounts = Allocator(environment, cloud), Accounts(environment, cloud)
         self._leases = Leases(registry, stacks, owner, is_alive)
         self._offboarding = Offboarding(
-            environment, registry, journal, cloud, stacks, owner, self._leases, chronicle, keeping, tailnet
+            environment,
+            registry,
+            journal,
+            cloud,
+            stacks,
+            owner,
+            self._leases,
+            chronicle,
+            keeping,
+            tailnet,
+            keeper,
+            vaults.receipt,
         )
 
     def preview(self, spec: TenantSpec, files: SpecFiles, *, refresh: bool) -> Preview:
@@ -99,12 +129,14 @@ class Onboarding:
         self._accounts.require(spec.account)
         self._accounts.require_archive(spec)
         record = self._registry.tenant(spec.id)
+        self._vaults.require(spec, record)
         plan = self.plan_for(spec, files)
         self._accounts.require(plan.account)
         missing: tuple[Shortage, ...] = ()
         if record is None:
             missing = tuple(shortages(plan, self._cloud.in_account(plan.account).capacity(plan)))
-        return Preview(plan, self._stacks.preview(plan, refresh=refresh), record is None, missing)
+        access = None if self._keeper is None else self._keeper.foresee(spec)
+        return Preview(plan, self._stacks.preview(plan, refresh=refresh), record is None, missing, access)
 
     def create(
         self,
@@ -135,6 +167,7 @@ class Onboarding:
             known = self._registry.tenant(spec.id)
             self._accounts.require(spec.account or (known.allocation.account if known else None))
             self._accounts.require_archive(spec)
+            self._vaults.require(spec, known)
             if known is not None and known.state is TenantState.DESTROYING:
                 raise RefusedError(
                     f"{spec.id} is being destroyed",
@@ -181,14 +214,14 @@ class Onboarding:
             plan = make_plan(record.spec, record.allocation)
             return self._execute(record.spec, plan, report, refresh=True)
 
-    def destroy(self, tenant: str, report: Reporter) -> Destruction:
+    def destroy(self, tenant: str, report: Reporter, proof: ShredProof = NO_PROOF) -> Destruction:
         """Delete everything of a tenant, prove that nothing but tombstones is left, then free its block.
 
         Raises:
-            RefusedError: the tenant is unknown, or is the platform.
+            RefusedError: the tenant is unknown, or is the platform; its Vault is its own, and its word is missing.
             VerificationError: something is left; the tenant stays registered.
         """
-        return self._offboarding.destroy(self.require(tenant), report)
+        return self._offboarding.destroy(self.require(tenant), report, proof)
 
     def plan_for(self, spec: TenantSpec, files: SpecFiles) -> TenantPlan:
         """Return the plan as of now, allocating nothing."""
@@ -252,10 +285,11 @@ class Onboarding:
         kind: RunKind = RunKind.CREATE,
     ) -> Outcome:
         was = self.require(spec.id)
+        self._vaults.tell(spec, report)
         # A run that died is never trusted: its successor looks at the world first.
-        must_refresh = refresh or was.state not in {TenantState.READY, TenantState.RESERVED}
+        must_refresh = refresh or was.state not in {*STANDING, TenantState.RESERVED}
         self._registry.update(
-            spec.id, spec=spec, state=was.state if was.state is TenantState.READY else TenantState.CREATING
+            spec.id, spec=spec, state=was.state if was.state in STANDING else TenantState.CREATING
         )
         self._chronicle.close_interrupted(self._journal.last_run(spec.id), was, plan)
         run = self._journal.begin(spec.id, kind, plan.digest, self._owner)
@@ -267,6 +301,10 @@ class Onboarding:
                 with journaled_step(self._journal, run, "preflight", STEPS["preflight"], report) as done:
                     self._check_block_is_free(plan)
                     done.append(f"{plan.block} is free in {plan.region}")
+                if self._keeper is not None:
+                    # Before any host: a key for a tag can be had only once the policy has the tag.
+                    with journaled_step(self._journal, run, "tailnet", STEPS["tailnet"], report) as done:
+                        done.append(self._keeper.follow(InsideStep(report)))
                 with journaled_step(self._journal, run, "stack", STEPS["stack"], report) as done:
                     changes = self._stacks.apply(plan, refresh=must_refresh, report=report, replace=replace)
                     written.changes = changes
@@ -278,9 +316,7 @@ class Onboarding:
             self._registry.update(spec.id, state=TenantState.FAILED)
             raise
         outputs = self._stacks.outputs(spec.id) or was.outputs
-        record = self._registry.update(
-            spec.id, state=TenantState.READY, plan_digest=plan.digest, outputs=outputs
-        )
+        record = self._registry.update(spec.id, state=was.standing, plan_digest=plan.digest, outputs=outputs)
         return Outcome(record, plan, changes, checked)
 
     def _require_capacity(self, plan: TenantPlan, *, is_new: bool) -> None:

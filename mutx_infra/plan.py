@@ -26,13 +26,14 @@ from mutx_infra.hosts import (
     KeyPlan,
     LogGroupPlan,
     Purpose,
+    at_known_addresses,
     host_plans,
     key_plans,
     log_group_plans,
 )
 from mutx_infra.tenant import TIERS, TenantSpec, Tier
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 class Allocation(BaseModel):
@@ -202,7 +203,9 @@ def make_plan(spec: TenantSpec, allocation: Allocation) -> TenantPlan:
         group_rules=firewall.group_rules(flows),
         acl_entries=firewall.acl_entries(flows, layout),
         endpoints=endpoints,
-        hosts=host_plans(spec.id, spec.tier, allocation.zones),
+        hosts=at_known_addresses(
+            host_plans(spec.id, spec.tier, allocation.zones), {subnet.key: subnet.cidr for subnet in subnets}
+        ),
         keys=key_plans(spec.id, spec.tier),
         log_groups=log_group_plans(spec.id),
         buckets=_buckets(spec, allocation) if spec.tier is Tier.PLATFORM else (),

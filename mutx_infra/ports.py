@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mutx_infra.capacity import Capacity
 from mutx_infra.changes import ChangeSet
@@ -25,12 +25,10 @@ from mutx_infra.records import (
     TenantRecord,
     TenantState,
     Tombstone,
+    VaultRecord,
 )
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.verification import TenantFacts
-
-if TYPE_CHECKING:
-    from mutx_infra.tailnet.devices import LiveTailnet
 
 SHOWN_RESIDUE = 10
 
@@ -79,6 +77,7 @@ class Registry(Protocol):
         spec: TenantSpec | None = None,
         plan_digest: str | None = None,
         outputs: dict[str, object] | None = None,
+        vault: VaultRecord | None = None,
     ) -> TenantRecord:
         """Change what is given and leave the rest.
 
@@ -326,6 +325,9 @@ class HostAuditor(Protocol):
     def audit(self, inventory: Inventory, report: HostReporter) -> tuple[Check, ...]:
         """Return a check for every control on every host; those of a host that does not answer are unknown."""
 
+    def unseen(self, inventory: Inventory, reason: str) -> tuple[Check, ...]:
+        """Return what `audit` would look at, each unknown for one reason, without asking a host."""
+
     def tools(self) -> dict[str, str]:
         """Return the versions of what was looked with."""
 
@@ -335,30 +337,6 @@ class EvidenceStore(Protocol):
 
     def keep(self, bundle: Bundle) -> str:
         """Write a bundle and return where it lies."""
-
-
-class TailnetDevices(Protocol):
-    """Devices and keys of a tailnet, by the tags that a tenant's hosts join with. Raises as `TailnetReader`."""
-
-    def left(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Return the devices that have one of the tags, and the keys that are good for one, as people read them."""
-
-    def remove(self, tags: Collection[str]) -> int:
-        """Delete those devices and revoke those keys; returns how many there were. May be repeated."""
-
-
-class TailnetReader(Protocol):
-    """Reads what is in force on a tailnet.
-
-    Adapters raise `RefusedError` where the credentials are missing, not accepted or not enough, and `OutsideError`
-    where the service fails or says what nobody understands.
-    """
-
-    def policy(self) -> str:
-        """Return the policy file, as JSON."""
-
-    def read(self) -> LiveTailnet:
-        """Return the policy, every device, and every key that the credentials may see."""
 
 
 class StateBackend(Protocol):

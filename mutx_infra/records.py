@@ -19,9 +19,15 @@ class TenantState(StrEnum):
     """A block is allocated; nothing exists in the cloud as far as this registry knows."""
     CREATING = "creating"
     READY = "ready"
-    """The live network was compared with the plan and agreed."""
+    """The live network was compared with the plan and agreed; a Vault that was made has been claimed by its tenant."""
+    AWAITING_CLAIM = "awaiting-claim"
+    """The same, and the tenant's Vault is made and handed over: the tenant has not proved yet that it claimed it."""
     FAILED = "failed"
     DESTROYING = "destroying"
+
+
+STANDING = frozenset({TenantState.READY, TenantState.AWAITING_CLAIM})
+"""The states of a tenant whose live network agreed with its plan."""
 
 
 class StepState(StrEnum):
@@ -39,10 +45,38 @@ class RunKind(StrEnum):
     ROLLBACK = "rollback"
     DESTROY = "destroy"
     HARDEN = "harden"
+    VAULT = "vault"
+    """The tenant's Vault is handed over, or its tenant's claim is taken down."""
+    TAILNET = "tailnet"
+    """Of no tenant: the tailnet is brought up to the registry."""
+    ACCESS = "access"
+    """Of no tenant: somebody is given leave, or loses it."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+VAULT_KIND = "mutx:vault:Vault"
+"""How the history calls a tenant's Vault."""
+
+
+class VaultRecord(_Record):
+    """A tenant's Vault from the day on which it was made, as far as the platform knows it.
+
+    Attributes:
+        cluster: the id that the Vault gave itself: another life of the same tenant has another one.
+        made_at: when it was looked at, complete and unclaimed.
+        handed_over_at: when the tenant's signed claim was checked; None while that is awaited.
+        shred_asked_at: when a destroy first asked for a receipt that nobody had; the notice runs from then on.
+        attestation: what was shown for it that it was shredded, once a destroy went on; "" before.
+    """
+
+    cluster: str
+    made_at: datetime
+    handed_over_at: datetime | None = None
+    shred_asked_at: datetime | None = None
+    attestation: str = ""
 
 
 class TenantRecord(_Record):
@@ -52,6 +86,7 @@ class TenantRecord(_Record):
         spec: the spec of the newest accepted run.
         plan_digest: digest of the plan that was last executed to its end, or None.
         outputs: the stack's outputs as last observed; never a secret.
+        vault: None before it is made.
     """
 
     spec: TenantSpec
@@ -59,8 +94,25 @@ class TenantRecord(_Record):
     state: TenantState
     plan_digest: str | None = None
     outputs: dict[str, object] = Field(default_factory=dict)
+    vault: VaultRecord | None = None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def handed_over_at(self) -> datetime | None:
+        """When the tenant's claim was checked; None before, and without a Vault."""
+        return self.vault.handed_over_at if self.vault is not None else None
+
+    @property
+    def is_handed_over(self) -> bool:
+        """True where the Vault is its tenant's, and the platform has no way into the tenant's hosts any more."""
+        return self.handed_over_at is not None
+
+    @property
+    def standing(self) -> TenantState:
+        """The state in which the tenant is once its live network agrees with its plan."""
+        awaits = self.vault is not None and not self.is_handed_over
+        return TenantState.AWAITING_CLAIM if awaits else TenantState.READY
 
 
 class Tombstone(_Record):

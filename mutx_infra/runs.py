@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.ports import Journal, Reporter
 from mutx_infra.records import RunRecord
+
+
+class InsideStep:
+    """A reporter for a use case that runs inside another one's step: its own steps are not shown, all else is."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+
+    def step(self, name: str, title: str, done: list[str]) -> AbstractContextManager[None]:
+        """Show nothing: the outer step is shown."""
+        del name, title, done
+        return nullcontext()
+
+    def resource(self, operation: str, kind: str, name: str, *, done: bool) -> None:
+        """Pass it on."""
+        self._report.resource(operation, kind, name, done=done)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._report.note(text)
 
 
 @contextmanager

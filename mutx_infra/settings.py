@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutx_infra.errors import SettingsError
-from mutx_infra.naming import PLATFORM_PROJECT, PROJECT
+from mutx_infra.naming import PLATFORM_PROJECT, PROJECT, TAILNET_PROJECT
 
 STATE_VARIABLE = "MUTX_INFRA_STATE"
 ENVIRONMENT_VARIABLE = "MUTX_INFRA_ENVIRONMENT"
 CACHE_VARIABLE = "MUTX_INFRA_CACHE"
 PROJECT_FILE = "Pulumi.yaml"
-PROJECT_DIRECTORIES = {PROJECT: ".", PLATFORM_PROJECT: "stacks/platform"}
+PROJECT_DIRECTORIES = {PROJECT: ".", PLATFORM_PROJECT: "stacks/platform", TAILNET_PROJECT: "stacks/tailnet"}
 """Where in a checkout each Pulumi project has its file; the tenants' is the checkout's own."""
 
 
@@ -100,11 +100,11 @@ def cache_directory(variables: Mapping[str, str]) -> Path:
 def find_project(directory: Path) -> Path | None:
     """Return the nearest ancestor of `directory` (itself included) that holds a checkout's Pulumi.yaml, or None.
 
-    The platform's own Pulumi.yaml, below `stacks/`, belongs to the checkout above it.
+    Those below `stacks/`, the platform's and the tailnet's, belong to the checkout above them.
     """
-    inner = Path(PROJECT_DIRECTORIES[PLATFORM_PROJECT])
+    inner = [Path(place).parts for name, place in PROJECT_DIRECTORIES.items() if name != PROJECT]
     for candidate in (directory, *directory.parents):
-        is_inner = candidate.parts[-len(inner.parts) :] == inner.parts
+        is_inner = any(candidate.parts[-len(parts) :] == parts for parts in inner)
         if (candidate / PROJECT_FILE).is_file() and not is_inner:
             return candidate
     return None

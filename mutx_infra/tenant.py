@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from mutx_infra.addressing import MAX_ZONES, check_block
+from mutx_infra.byok import Byok
 
 RESERVED_TAG_PREFIXES = ("aws:", "mutx:")
 RESERVED_TAGS = frozenset({"Name"})
@@ -212,6 +213,10 @@ class TenantSpec(BaseModel):
         default=None,
         description="The platform's alone: the account of its log archive. Default: the platform's own account.",
     )
+    byok: Byok | None = Field(
+        default=None,
+        description="What the tenant brings for its own Vault. Without it no Vault is brought up.",
+    )
 
     @property
     def zone_count(self) -> int:
@@ -285,6 +290,13 @@ class TenantSpec(BaseModel):
                 f"is for the tier {Tier.PLATFORM} alone: all tenants share the platform's log archive"
             )
         return archive
+
+    @field_validator("byok")
+    @classmethod
+    def _the_platform_brings_none(cls, byok: Byok | None, info: ValidationInfo) -> Byok | None:
+        if byok is not None and info.data.get("tier") is Tier.PLATFORM:
+            raise ValueError(f"is a tenant's: the Vault of the tier {Tier.PLATFORM} is the platform's own")
+        return byok
 
     @field_validator("cidr")
     @classmethod

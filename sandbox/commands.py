@@ -13,7 +13,7 @@ from mutx_infra.cli.output import Format, Output, emit
 from mutx_sandbox.machines.commands import app as hosts_app
 
 from mutx_infra.errors import RefusedError, SettingsError, UsageError
-from mutx_infra.naming import PLATFORM_PROJECT, PROJECT
+from mutx_infra.naming import PLATFORM_PROJECT, PROJECT, TAILNET_PROJECT
 from mutx_infra.settings import PROJECT_DIRECTORIES, find_project, state_directory
 
 if TYPE_CHECKING:
@@ -40,9 +40,18 @@ def up(
         bool,
         typer.Option(
             "--hosts",
-            help="Start a real machine for each tenant's host; `tenant create` hardens it (as root).",
+            help="Start a real machine for each tenant's host; it joins the tailnet, and `tenant create` hardens it "
+            "(as root).",
         ),
     ] = False,
+    tailnet: Annotated[
+        bool | None,
+        typer.Option(
+            "--tailnet/--no-tailnet",
+            help="Start a tailnet too; `tenant create` and `tailnet apply` write its policy (needs Go). "
+            "Default: with --hosts. Without it tailnet addresses are fixed, and all may reach all.",
+        ),
+    ] = None,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
     quiet: c.QuietOption = False,
@@ -59,11 +68,40 @@ def up(
     _check_faults(faults)
     sandbox = _sandbox()
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
-    record, remark = sandbox.up(faults)
+    has_tailnet = hosts if tailnet is None else tailnet
+    if has_tailnet:
+        _refuse_fixed_addresses(sandbox)
+    record, remark = sandbox.up(faults, _coordination() if has_tailnet else None)
     out.say(remark)
     if hosts:
         record = _let_machines_follow(sandbox, out)
     _show(sandbox, record, as_json=out.format is Format.JSON)
+
+
+def _refuse_fixed_addresses(sandbox: Sandbox) -> None:
+    """Machines that have come up with fixed addresses are not reached over a tailnet that is added later."""
+    from mutx_sandbox.machines.life import Machines  # noqa: PLC0415
+    from mutx_sandbox.machines.places import machines_folder  # noqa: PLC0415
+
+    record = sandbox.record()
+    if record is None or not record.is_up or record.has_tailnet:
+        return
+    if names := [
+        state.machine.name
+        for state in Machines(machines_folder(sandbox.folder)).states()
+        if state.machine.tailnet
+    ]:
+        raise RefusedError(
+            f"{', '.join(names)} came up with fixed tailnet addresses, and would not be reached any more",
+            code="sandbox-hosts-fixed",
+            remedy="run `mutx-infra sandbox hosts down` first, or give `--no-tailnet`",
+        )
+
+
+def _coordination() -> Path:
+    from mutx_sandbox.tailnet import coordination_program  # noqa: PLC0415
+
+    return coordination_program(c.current_settings().project)
 
 
 def _let_machines_follow(sandbox: Sandbox, out: Output) -> Record:
@@ -119,6 +157,7 @@ def project(
     platform: Annotated[
         bool, typer.Option("--platform", help="The platform's project instead of the tenants'.")
     ] = False,
+    tailnet: Annotated[bool, typer.Option("--tailnet", help="The tailnet's project.")] = False,
     output: c.OutputOption = Format.TABLE,
     as_json: c.JsonOption = False,
     quiet: c.QuietOption = False,
@@ -131,7 +170,8 @@ def project(
         raise SettingsError(
             "there is no Pulumi.yaml here", code="project-missing", remedy="run this in a checkout"
         )
-    place = PROJECT_DIRECTORIES[PLATFORM_PROJECT if platform else PROJECT]
+    name = TAILNET_PROJECT if tailnet else PLATFORM_PROJECT if platform else PROJECT
+    place = PROJECT_DIRECTORIES[name]
     written = write_project(checkout, directory, _sandbox(), place)
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
     if out.format is Format.JSON:

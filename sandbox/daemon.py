@@ -1,7 +1,8 @@
-"""The sandbox's life: two processes, what they are told, and the files that name them.
+"""The sandbox's life: its processes, what they are told, and the files that name them.
 
-moto keeps its cloud in memory. So a sandbox whose processes are gone has lost its cloud, and everything that
-describes that cloud (stack state, registry) is removed with it rather than left to contradict the next one.
+moto keeps its cloud in memory, and the coordination server its tailnet. So a sandbox whose processes are gone has lost
+both, and everything that describes them (stack state, registry) is removed with them rather than left to contradict the
+next one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from mutx_sandbox.accounts import ARCHIVE_ACCOUNT, EXTERNAL_ID, ROLE
 from mutx_sandbox.buckets import ARCHIVE_BUCKET, ARCHIVE_REGION, HISTORY_BUCKET, HISTORY_REGION
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.places import host_access, machines_folder
+from mutx_sandbox.private_files import write_private
 from mutx_sandbox.processes import module_command
+from mutx_sandbox.tailnet import SandboxTailnet
+from mutx_sandbox.vault import vault_access
 from pydantic import BaseModel, ConfigDict
 
 from mutx_infra.errors import OutsideError, RefusedError
@@ -33,8 +37,11 @@ from mutx_infra.settings import current_environment_pointer
 
 ACCOUNT_ID = "123456789012"
 """The account that moto answers with."""
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 PROVIDER = "aws_provider"
+COORDINATION, TAILNET_PROVIDER = "tailnet", "tailscale_provider"
+_REPLACEABLE = frozenset({PROVIDER, TAILNET_PROVIDER})
+"""Processes that keep nothing that their successors would lack."""
 
 _started_here: dict[int, subprocess.Popen[bytes]] = {}
 """Daemons that this very process started: whoever ends one of them must fetch its exit status."""
@@ -49,11 +56,17 @@ class SandboxProcess(BaseModel):
     pid: int
     started: int
     port: int
+    more_ports: tuple[int, ...] = ()
 
     @property
     def is_alive(self) -> bool:
         """True while this very process runs."""
         return _started(self.pid) == self.started
+
+    @property
+    def program(self) -> Path:
+        """The file that it runs; it is alive."""
+        return Path(f"/proc/{self.pid}/exe").readlink()
 
 
 class Record(BaseModel):
@@ -82,14 +95,30 @@ class Record(BaseModel):
     @property
     def endpoints(self) -> dict[str, str]:
         """Where the sandbox is reached, by name."""
-        return {
+        found = {
             "aws": f"http://127.0.0.1:{self.port_of('aws')}",
             "aws_provider": f"127.0.0.1:{self.port_of(PROVIDER)}",
         }
+        if self.has_tailnet:
+            found |= {
+                "tailscale_api": f"http://127.0.0.1:{self.port_of(COORDINATION)}",
+                "tailscale_login": f"http://127.0.0.1:{self.process(COORDINATION).more_ports[0]}",
+                "tailscale_provider": f"127.0.0.1:{self.port_of(TAILNET_PROVIDER)}",
+            }
+        return found
+
+    @property
+    def has_tailnet(self) -> bool:
+        """Whether there is a coordination server."""
+        return any(process.name == COORDINATION for process in self.processes)
+
+    def process(self, name: str) -> SandboxProcess:
+        """Return a process."""
+        return next(process for process in self.processes if process.name == name)
 
     def port_of(self, name: str) -> int:
         """Return a process's port."""
-        return next(process.port for process in self.processes if process.name == name)
+        return self.process(name).port
 
 
 class Sandbox:
@@ -101,6 +130,7 @@ class Sandbox:
         self.environment_file = self.folder / "environment.yaml"
         self.credentials_file = self.folder / "credentials"
         self.passphrase_file = self.folder / "passphrase"
+        self.tailnet = SandboxTailnet(self.folder)
         self.backend = self.folder / "pulumi"
         self._record_file = self.folder / "sandbox.json"
 
@@ -126,11 +156,12 @@ class Sandbox:
             )
         return record
 
-    def up(self, faults: Sequence[str] = ()) -> tuple[Record, str]:
+    def up(self, faults: Sequence[str] = (), coordination: Path | None = None) -> tuple[Record, str]:
         """Start what is not running; returns the record and what there is to say about it.
 
         Args:
             faults: rules for the provider's calls (`mutx_sandbox.aws.faults`), for a sandbox that is started.
+            coordination: the coordination server's program, for a sandbox with a tailnet.
 
         Raises:
             OutsideError: a process did not answer in time.
@@ -138,13 +169,15 @@ class Sandbox:
         with self._exclusive():
             before = self.record()
             if before is not None and before.is_up:
+                if coordination is not None and not before.has_tailnet:
+                    return self._written(self._with_tailnet(before, coordination)), "the tailnet was added"
                 current_environment_pointer(self._state).write_text(
                     f"{self.environment_file}\n", encoding="utf-8"
                 )
                 return before, "the sandbox is already up"
             remark = "the sandbox is up"
-            if before is not None and before.ended == (PROVIDER,):
-                return self._replace_provider(before, faults), (
+            if before is not None and before.ended and set(before.ended) <= _REPLACEABLE:
+                return self._replace_providers(before, faults), (
                     "the provider had died and was started again; the cloud is as it was"
                 )
             if before is not None:
@@ -154,7 +187,7 @@ class Sandbox:
                 )
                 self._end(before)
             self._wipe()
-            return self._start(faults), remark
+            return self._start(faults, coordination), remark
 
     def follow(self) -> Record:
         """Say in the profile that machines follow the tenants, so that `tenant create` hardens them.
@@ -186,11 +219,13 @@ class Sandbox:
             with _direct().open(urllib.request.Request(url, method="POST"), timeout=10):
                 self._wipe_state()
                 self.backend.mkdir(mode=0o700)
+                if record.has_tailnet:
+                    self._written(self._with_new_tailnet(record))
 
-    def _start(self, faults: Sequence[str]) -> Record:
+    def _start(self, faults: Sequence[str], coordination: Path | None) -> Record:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(self.passphrase_file, secrets.token_urlsafe(32))
-        _write_private(
+        write_private(self.passphrase_file, secrets.token_urlsafe(32))
+        write_private(
             self.credentials_file,
             "[default]\naws_access_key_id = AKIASANDBOX000000000\naws_secret_access_key = sandbox\n",
         )
@@ -205,20 +240,53 @@ class Sandbox:
             for process in started:
                 _end(process)
             raise
-        return self._written(
-            Record(
-                started_at=datetime.now(UTC),
-                boot_id=_boot_id(),
-                processes=tuple(started),
-                versions=_versions(),
-            )
+        made = Record(
+            started_at=datetime.now(UTC),
+            boot_id=_boot_id(),
+            processes=tuple(started),
+            versions=_versions(),
         )
+        if coordination is not None:
+            try:
+                made = self._with_tailnet(made, coordination)
+            except BaseException:
+                self._end(made)
+                raise
+        return self._written(made)
 
-    def _replace_provider(self, before: Record, faults: Sequence[str]) -> Record:
-        """Start a provider in the place of one that died: it keeps nothing that its successor would lack."""
-        others = [process for process in before.processes if process.name != PROVIDER]
-        provider = self._spawn_provider(before.port_of("aws"), faults)
-        return self._written(before.model_copy(update={"processes": (*others, provider)}))
+    def _with_tailnet(self, record: Record, coordination: Path) -> Record:
+        """Start the coordination server and the provider for it."""
+        server = self._spawn(COORDINATION, self.tailnet.server(coordination, self.credentials_file))
+        try:
+            provider = self._spawn_tailnet_provider(server.port)
+        except BaseException:
+            _end(server)
+            raise
+        return record.model_copy(update={"processes": (*record.processes, server, provider)})
+
+    def _with_new_tailnet(self, record: Record) -> Record:
+        """Start the tailnet anew: the server keeps it in memory."""
+        server, provider = record.process(COORDINATION), record.process(TAILNET_PROVIDER)
+        program = server.program
+        others = [process for process in record.processes if process not in (server, provider)]
+        _end(provider)
+        _end(server)
+        return self._with_tailnet(record.model_copy(update={"processes": tuple(others)}), program)
+
+    def _replace_providers(self, before: Record, faults: Sequence[str]) -> Record:
+        """Start providers in the places of those that died."""
+        processes = []
+        for process in before.processes:
+            if process.name not in before.ended:
+                processes.append(process)
+            elif process.name == PROVIDER:
+                processes.append(self._spawn_provider(before.port_of("aws"), faults))
+            else:
+                processes.append(self._spawn_tailnet_provider(before.port_of(COORDINATION)))
+        return self._written(before.model_copy(update={"processes": tuple(processes)}))
+
+    def _spawn_tailnet_provider(self, api_port: int) -> SandboxProcess:
+        return self._spawn(TAILNET_PROVIDER, self.tailnet.provider(api_port, self.credentials_file))
 
     def _spawn_provider(self, aws_port: int, faults: Sequence[str]) -> SandboxProcess:
         options = ["--end-without", str(self.credentials_file), "--endpoint", f"http://127.0.0.1:{aws_port}"]
@@ -229,7 +297,7 @@ class Sandbox:
     def _written(self, record: Record) -> Record:
         """Write down a sandbox that runs, and make it the current environment."""
         self._write_profile(record)
-        _write_private(self._record_file, record.model_dump_json(indent=2))
+        write_private(self._record_file, record.model_dump_json(indent=2))
         current_environment_pointer(self._state).write_text(f"{self.environment_file}\n", encoding="utf-8")
         return record
 
@@ -247,21 +315,30 @@ class Sandbox:
             "pulumi": {
                 "backend_url": self.backend.as_uri(),
                 "passphrase_file": str(self.passphrase_file),
-                "attached_providers": {"aws": f"127.0.0.1:{record.port_of(PROVIDER)}"},
+                "attached_providers": {
+                    "aws": record.endpoints["aws_provider"],
+                    **({"tailscale": record.endpoints["tailscale_provider"]} if record.has_tailnet else {}),
+                },
             },
             "history": {"url": f"s3://{HISTORY_BUCKET}?region={HISTORY_REGION}"},
-            "hosts": host_access(self.folder, follows=record.follows),
+            "hosts": host_access(self.folder, follows=record.follows, joins=record.has_tailnet),
+            "vault": vault_access(self.folder),
             "archive": {
                 "url": f"s3://{ARCHIVE_BUCKET}?region={ARCHIVE_REGION}",
                 "account": ARCHIVE_ACCOUNT,
                 "settle_minutes": 0,
             },
             "registry": {"url": f"sqlite:///{self.folder / 'registry.db'}"},
+            **({"tailnet": self._tailnet_profile(record)} if record.has_tailnet else {}),
         }
-        _write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))
+        write_private(self.environment_file, yaml.safe_dump(profile, sort_keys=False))
+
+    def _tailnet_profile(self, record: Record) -> dict[str, object]:
+        control, relay = record.process(COORDINATION).more_ports
+        return self.tailnet.profile(record.endpoints["tailscale_api"], control, relay)
 
     def _spawn(self, name: str, command: list[str]) -> SandboxProcess:
-        """Start a detached process and wait for the line with its port."""
+        """Start a detached process and wait for the line with its port, or its ports."""
         log = self.folder / f"{name}.log"
         out = self.folder / f"{name}.port"
         kept = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
@@ -275,9 +352,11 @@ class Sandbox:
             line = out.read_text(encoding="utf-8")
             if line.endswith("\n"):
                 _started_here[process.pid] = process
+                port, *more = map(int, line.split())
                 return SandboxProcess(
-                    name=name, pid=process.pid, started=_started(process.pid), port=int(line)
-                )
+                    name=name, pid=process.pid, started=_started(process.pid), port=port,
+                    more_ports=tuple(more),
+                )  # fmt: skip
             time.sleep(0.02)
         if process.poll() is None:
             process.kill()
@@ -304,7 +383,8 @@ class Sandbox:
     def _wipe_state(self) -> None:
         """Remove what describes a cloud that is empty now."""
         Machines(machines_folder(self.folder)).remove()
-        shutil.rmtree(self._state / "hosts" / "sandbox", ignore_errors=True)
+        for kept in ("hosts", "vault"):
+            shutil.rmtree(self._state / kept / "sandbox", ignore_errors=True)
         shutil.rmtree(self._state / "stacks" / "sandbox", ignore_errors=True)
         shutil.rmtree(self.backend, ignore_errors=True)
         for file in self.folder.glob("registry.db*"):
@@ -362,15 +442,6 @@ def _boot_id() -> str:
 def _direct() -> urllib.request.OpenerDirector:
     """Return an opener that asks no proxy: the address is on this machine."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as stream:
-        stream.write(text)
-    temporary.replace(path)
 
 
 def _tail(log: Path) -> str:

@@ -27,6 +27,8 @@ def correct_moto() -> None:
     _follow_endpoint_changes_in_routes()
     _default_endpoints_to_gateway()
     _start_instances_as_their_template_says()
+    _free_the_address_of_a_terminated_instance()
+    _report_addresses_in_use()
     _retag_launch_templates()
     _show_replaced_profiles()
     _sort_events_over_streams()
@@ -272,6 +274,39 @@ def _start_instances_as_their_template_says() -> None:
         return run(self, image_id, *args, **kwargs)
 
     _put(InstanceBackend, "run_instances", run_as_template_says)
+
+
+def _free_the_address_of_a_terminated_instance() -> None:
+    """AWS deletes the interface that came with an instance, and its address is free; moto keeps both."""
+    from moto.ec2.models.instances import Instance  # noqa: PLC0415
+
+    terminate = Instance.terminate
+
+    def terminate_and_free(self: Moto) -> Moto:
+        ended = terminate(self)
+        for nic in self.nics.values():
+            if nic.description == "Primary network interface" and nic.id in self.ec2_backend.enis:
+                self.ec2_backend.enis.pop(nic.id)
+                for address in nic.private_ip_addresses:
+                    nic.subnet.del_subnet_ip(address["PrivateIpAddress"])
+        return ended
+
+    _put(Instance, "terminate", terminate_and_free)
+
+
+def _report_addresses_in_use() -> None:
+    """AWS answers InvalidIPAddress.InUse where an address is taken; moto 500."""
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415
+    from moto.ec2.models.subnets import Subnet  # noqa: PLC0415
+
+    request = Subnet.request_ip
+
+    def request_free_ip(self: Moto, ip: str, instance: Moto) -> None:
+        if ip in self._subnet_ips:
+            raise EC2ClientError("InvalidIPAddress.InUse", f"Address {ip} is in use.")
+        request(self, ip, instance)
+
+    _put(Subnet, "request_ip", request_free_ip)
 
 
 def _image_named(backend: Moto, parameter: str) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mutx_sandbox.daemon import Record, Sandbox
+from mutx_sandbox.daemon import COORDINATION, PROVIDER, TAILNET_PROVIDER, Record, Sandbox
 from mutx_sandbox.processes import module_command
+from mutx_sandbox.tailnet import NAME as TAILNET_NAME
 
 from mutx_infra.errors import RefusedError
+from mutx_infra.naming import TAILNET_PROJECT
 from mutx_infra.settings import PROJECT_FILE
 
 _AWS_SERVICES = ("cloudwatch", "ec2", "iam", "kms", "logs", "s3", "ssm", "sts")
@@ -62,6 +64,8 @@ def write_project(repo: Path, out: Path, sandbox: Sandbox, project: str = ".") -
     directory = _link_directories(repo, out, Path(project))
     settings = yaml.safe_load((source / PROJECT_FILE).read_text(encoding="utf-8"))
     settings = project_settings(settings, source, out, record, sandbox.backend)
+    if settings["name"] == TAILNET_PROJECT:
+        settings["config"] |= _tailnet_config(record, sandbox)
     _write(directory / PROJECT_FILE, yaml.safe_dump(settings, sort_keys=False))
     for stack in sorted(source.glob("Pulumi.*.yaml")):
         shutil.copyfile(stack, directory / stack.name)
@@ -84,7 +88,7 @@ def project_settings(
         "main": str((source / settings.get("main", ".")).resolve()),
         "backend": {"url": backend.as_uri()},
         "plugins": {
-            "providers": [{"name": "aws", "path": str(plugins / "aws")}],
+            "providers": [{"name": name, "path": str(plugins / name)} for name in _providers(record)],
             "languages": [{"name": "python", "path": str(plugins / "python")}],
         },
         "config": {
@@ -95,6 +99,31 @@ def project_settings(
             "aws:skipRegionValidation": {"value": True},
             "aws:s3UsePathStyle": {"value": True},
         },
+    }
+
+
+def _providers(record: Record) -> dict[str, int]:
+    """Return the ports of the providers that run, by package."""
+    found = {"aws": record.port_of(PROVIDER)}
+    return {**found, "tailscale": record.port_of(TAILNET_PROVIDER)} if record.has_tailnet else found
+
+
+def _tailnet_config(record: Record, sandbox: Sandbox) -> dict[str, dict[str, str]]:
+    """Return the config of the tailnet's project.
+
+    Raises:
+        RefusedError: the sandbox has none (code `tailnet-not-named`).
+    """
+    if not record.has_tailnet:
+        raise RefusedError(
+            "this sandbox has no tailnet",
+            code="tailnet-not-named",
+            remedy="start it: `mutx-infra sandbox up --tailnet`",
+        )
+    return {
+        f"{TAILNET_PROJECT}:environment": {"value": str(sandbox.environment_file)},
+        "tailscale:tailnet": {"value": TAILNET_NAME},
+        "tailscale:baseUrl": {"value": record.endpoints["tailscale_api"]},
     }
 
 
@@ -142,6 +171,9 @@ def _write_launchers(out: Path, record: Record, sandbox: Sandbox) -> None:
         str(sandbox.credentials_file),
     )
     _write_launcher(out / ".plugins" / "aws" / "pulumi-resource-aws", provider)
+    if record.has_tailnet:
+        tailnet = sandbox.tailnet.provider(record.port_of(COORDINATION), None)
+        _write_launcher(out / ".plugins" / "tailscale" / "pulumi-resource-tailscale", tailnet)
     host = module_command("mutx_sandbox.language_host")
     _write_launcher(out / ".plugins" / "python" / "pulumi-language-python", host)
 
@@ -162,7 +194,7 @@ def _variables(out: Path, record: Record, sandbox: Sandbox) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": str(sandbox.credentials_file),
         "PULUMI_BACKEND_URL": sandbox.backend.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(sandbox.passphrase_file),
-        "PULUMI_DEBUG_PROVIDERS": f"aws:{record.port_of('aws_provider')}",
+        "PULUMI_DEBUG_PROVIDERS": ",".join(f"{name}:{port}" for name, port in _providers(record).items()),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_HOME": str(out / ".pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -28,7 +28,7 @@ MARKER_OF_DIRECTORY = {
     "compliance": "compliance",
 }
 
-LIMIT_OF_HOSTS_S = 900
+LIMIT_OF_HOSTS_S = 1200
 """A fixture that makes a tenant and hardens its hosts counts as part of the first test that asks for it."""
 
 ALIEN_PREFIXES = ("AWS_", "MUTX_", "PULUMI_", "TAILSCALE_", "TS_", "VAULT_", "BAO_", "ANSIBLE_")

@@ -45,6 +45,8 @@ def build_tree(root: Path, tree: Path) -> None:
         for entry in sorted((root / directory).iterdir()):
             if entry.name != "__pycache__":
                 (target / entry.name).symlink_to(entry)
+    # A benchmark starts the same servers as tests do.
+    (tree / "tests").symlink_to(root / "tests")
 
 
 def _run(command: list[str], directory: Path) -> int:

@@ -11,21 +11,32 @@ run() {
     "$@"
 }
 
+# What each tenant brings for its Vault: it plays in a folder of its own, and hands over a certificate.
+demo=.mutx/demo
+mkdir -p "$demo/tenants"
+for tenant in acme globex; do
+    printf '\n$ tools/demo_tenant.sh %s %s  # the tenant, on its own\n' "$tenant" "$demo/people/$tenant"
+    cp "tenants/$tenant.lock.yaml" "$demo/tenants/"
+    { cat "tenants/$tenant.yaml"; tools/demo_tenant.sh "$tenant" "$demo/people/$tenant"; } >"$demo/tenants/$tenant.yaml"
+done
+
 run mutx-infra sandbox up
 run mutx-infra platform create
-run mutx-infra tenant create -f tenants/acme.yaml
-run mutx-infra tenant create -f tenants/globex.yaml
+run mutx-infra tenant create -f "$demo/tenants/acme.yaml"
+run mutx-infra tenant create -f "$demo/tenants/globex.yaml"
 run mutx-infra tenant list
 run mutx-infra tenant show acme
 run mutx-infra tenant show globex
 run mutx-infra platform show
 run mutx-infra tenant history acme
+run mutx-infra tailnet show --tenant acme
+run mutx-infra tailnet reach tag:mutx-control-plane tag:t-acme-guard:8443
 
 cat <<'END'
 
 The sandbox is still up. Look round:
   .venv/bin/mutx-infra tenant outputs acme
-  .venv/bin/mutx-infra tenant preview -f tenants/acme.yaml
+  .venv/bin/mutx-infra tenant preview -f .mutx/demo/tenants/acme.yaml
   .venv/bin/mutx-infra sandbox status
 End it:
   .venv/bin/mutx-infra sandbox down

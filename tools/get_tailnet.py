@@ -1,7 +1,8 @@
 """Get the parts of a real tailnet for tests: tailscaled as its vendor has it, and a small coordination server.
 
 The vendor's packages cannot be had everywhere; its Go module can. The version is the one in tools/tailnet/go.mod; the
-result lies in the cache beside the Pulumi engine's, by version. `.venv/bin/python tools/get_tailnet.py` prints where.
+result lies in the cache beside the Pulumi engine's, by version. `.venv/bin/python tools/get_tailnet.py` prints where
+on standard output.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> int:
             say(render_error(error.code, error.message, error.detail, error.remedy))
             return error.exit_status
     say(f"tailscaled {tailscale_version()} and a coordination server: {home}")
+    sys.stdout.write(f"{home}\n")
     return 0
 
 

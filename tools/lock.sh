@@ -24,7 +24,9 @@ compile() {
 # Upgrades are asked for: `make lock UPGRADE=1`; otherwise only what pyproject.toml changed is resolved anew.
 compile ${UPGRADE:+--upgrade} --all-extras --constraints tools/constraints.txt --constraints .mutx/engine-version.txt \
     --output-file requirements.lock pyproject.toml services/*/pyproject.toml
-# What a host installs is what was tested: the same versions, without the toolkit's.
-compile ${UPGRADE:+--upgrade} --constraints requirements.lock --output-file services/reference_agent/requirements.lock \
-    services/reference_agent/pyproject.toml
+# What a host, or a tenant, installs is what was tested: the same versions, without the toolkit's.
+for service in reference_agent vault_verify; do
+    compile ${UPGRADE:+--upgrade} --constraints requirements.lock --output-file services/$service/requirements.lock \
+        services/$service/pyproject.toml
+done
 compile --output-file tools/uv.lock tools/uv.in

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from mutx_infra.cli.app import app
 
 from mutx_infra import addressing, firewall
 from mutx_infra.adapters.spec_file import LockFile, spec_skeleton
+from mutx_infra.byok import AwsKmsSeal, Byok, StaticSeal, TransitSeal
 from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, PLATFORM_FLOWS, Flow, roles_of
 from mutx_infra.hosts import ENDPOINT_SERVICES, PURPOSES, SHAPES, HostShape, log_group_plans
 from mutx_infra.naming import security_group_name
@@ -134,15 +135,15 @@ def _flow_table() -> Iterator[str]:
     yield "# Flow table"
     yield _MADE_FROM.format(source="`mutx_infra/flows.py` and `mutx_infra/firewall.py`")
     yield (
-        "Every permitted flow is one row, and nothing else opens a port. Security groups and network ACLs are "
-        "generated from the rows; *planned*: UFW rules, tailnet grants, Vault listeners. A change to a row is a "
-        "decision with a record: see [decision 0003](../decisions/0003-flow-table-additions.md)."
+        "Every permitted flow is one row, and nothing else opens a port. Security groups, network ACLs, the hosts' "
+        "own firewalls and the tailnet's grants are generated from the rows; *planned*: Vault listeners. A change to a "
+        "row is a decision with a record: see [decision 0003](../decisions/0003-flow-table-additions.md)."
     )
     yield _rows(FLOWS)
     yield (
-        "Rows over the tailnet make no security group rule and no ACL entry: the tailnet's own policy carries them "
-        "(*planned*). DNS, DHCP, instance metadata and time sync need no row, since neither security groups nor "
-        "network ACLs filter them."
+        "Rows over the tailnet make no security group rule and no ACL entry: the [tailnet's own "
+        "policy](../how-to/run-the-tailnet.md) carries them. DNS, DHCP, instance metadata and time sync need no row, "
+        "since neither security groups nor network ACLs filter them."
     )
     yield "## The platform's rows"
     yield "The platform's own network; it reaches tenants over the tailnet alone."
@@ -211,6 +212,11 @@ def _tenant_spec() -> Iterator[str]:
     yield _table(("field", "value", "default", "meaning"), _fields(Contact, definitions))
     yield "The archive (refused in a tenant's spec):"
     yield _table(("field", "value", "default", "meaning"), _fields(Archive, definitions))
+    yield "What the tenant brings for its Vault (refused in the platform's spec; fixed once the Vault is made):"
+    yield _table(("field", "value", "default", "meaning"), _fields(Byok, definitions))
+    for seal in (TransitSeal, AwsKmsSeal, StaticSeal):
+        yield f"A seal of type {_code(get_args(seal.model_fields['type'].annotation)[0])}:"
+        yield _table(("field", "value", "default", "meaning"), _fields(seal, definitions))
     yield "## Tiers"
     yield _table(
         ("tier", "zones", "NAT gateways", "default block", "smallest block"),
@@ -317,6 +323,8 @@ def _value(described: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         described = definitions[described["$ref"].rsplit("/", 1)[-1]]
     if "const" in described or "enum" in described:
         return ", ".join(_code(str(value)) for value in described.get("enum", [described.get("const")]))
+    if "oneOf" in described:
+        return f"one of the seals {', '.join(map(_code, described['discriminator']['mapping']))}, as below"
     example = f", e.g. {_code(described['examples'][0])}" if "examples" in described else ""
     if described["type"] == "array":
         inner = _value(described["items"], definitions).replace("contact,", "contacts,")

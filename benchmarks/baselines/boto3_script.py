@@ -353,7 +353,8 @@ def _hosts(
 ) -> Ids:
     templates: dict[str, str] = {}
     instances, volumes, profiles = [], [], []
-    for host in plan["hosts"]:
+    # What has an address of its own comes first.
+    for host in sorted(plan["hosts"], key=lambda host: host["address"] is None):
         role, name = host["role"], host["key"]
         if role not in templates:
             templates[role] = _template(aws, plan, host, groups[role], keys)
@@ -370,6 +371,7 @@ def _hosts(
             MaxCount=1,
             LaunchTemplate={"LaunchTemplateId": templates[role], "Version": "1"},
             SubnetId=subnets[host["subnet"]],
+            **({"PrivateIpAddress": host["address"]} if host["address"] else {}),
             IamInstanceProfile={"Name": identity},
             UserData=plan["documents"]["scripts"][name],
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],

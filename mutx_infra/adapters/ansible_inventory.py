@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 
 from mutx_infra.access import CONVERGE_ACCOUNT
-from mutx_infra.inventory import Inventory, variables_of
+from mutx_infra.adapters.vault_templates import render_agent, render_server
+from mutx_infra.inventory import Inventory, InventoryHost, variables_of
 
 PYTHON = "/usr/bin/python3"
 """Debian's and Ubuntu's; naming it spares a look at every host."""
@@ -24,7 +25,8 @@ def render_inventory(inventory: Inventory, ssh_config: Path) -> str:
     groups: dict[str, dict[str, dict[str, object]]] = {}
     for host in inventory.hosts:
         members = groups.setdefault(host.group, {"hosts": {}})["hosts"]
-        members[host.name] = {"ansible_host": host.name, **variables_of(host, inventory.tenant)}
+        told = {**variables_of(host, inventory.tenant), **_rendered(host)}
+        members[host.name] = {"ansible_host": host.name, **told}
     shared = {
         "ansible_user": CONVERGE_ACCOUNT,
         "ansible_become": True,
@@ -34,6 +36,19 @@ def render_inventory(inventory: Inventory, ssh_config: Path) -> str:
     }
     document = {"all": {"children": groups, "vars": shared}}
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _rendered(host: InventoryHost) -> dict[str, object]:
+    """Return the configurations that are templates of the toolkit's, not of a role."""
+    return {
+        **({"vault_server_config": literal(render_server(host.vault_server))} if host.vault_server else {}),
+        **({"vault_agent_config": literal(render_agent(host.vault_agent))} if host.vault_agent else {}),
+    }
+
+
+def literal(text: str) -> str:
+    """Write a text so that Ansible takes it as it stands: it renders what an inventory holds."""
+    return "{% raw %}" + text + "{% endraw %}"
 
 
 def _way(ssh_config: Path) -> str:

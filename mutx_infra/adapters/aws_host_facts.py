@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from mutx_infra import naming
@@ -23,6 +24,7 @@ from mutx_infra.host_facts import (
     statements,
 )
 from mutx_infra.plan import TenantPlan
+from mutx_infra.way_out import user_data
 
 Items = Sequence[Mapping[str, Any]]
 
@@ -145,7 +147,7 @@ def _flaws(
     instance: Mapping[str, Any],
     disks: Mapping[str, Mapping[str, Any]],
     keys: Mapping[str, str],
-    user_data: Mapping[str, str],
+    scripts: Mapping[str, str],
 ) -> Iterator[str]:
     if instance.get("PublicIpAddress"):
         yield f"the public address {instance['PublicIpAddress']}"
@@ -161,10 +163,13 @@ def _flaws(
         disk = disks.get(mapping["Ebs"]["VolumeId"], {})
         if keys.get(disk.get("KmsKeyId", "")) is None:
             yield f"{mapping['DeviceName']} under no key of the tenant"
-    encoded = user_data.get(instance["InstanceId"], "")
+    encoded = scripts.get(instance["InstanceId"], "")
     script = base64.b64decode(encoded).decode(errors="replace") if encoded else ""
-    if script != naming.join_script(plan.tenant, name):
+    planned = next((host for host in plan.hosts if host.key == name), None)
+    if planned is None or script != user_data(plan, planned):
         yield "other user data than the start of mutx-join"
+    if planned is not None and planned.address not in (None, IPv4Address(instance["PrivateIpAddress"])):
+        yield f"the address {instance['PrivateIpAddress']} instead of {planned.address}, where its proxy is looked for"
 
 
 def _volumes(plan: TenantPlan, seen: HostInventory, keys: Mapping[str, str]) -> Iterator[VolumeFact]:

@@ -11,13 +11,14 @@ from typing import Any
 from pulumi import automation as auto
 
 from mutx_infra.adapters.engine_command import SupervisedEngine
-from mutx_infra.adapters.engine_failure import failure_of
+from mutx_infra.adapters.engine_failure import failure_of, stake_of
 from mutx_infra.adapters.file_backend import without_sidecars
 from mutx_infra.adapters.pulumi_events import EventCollector, plain
 from mutx_infra.adapters.pulumi_recovery import parse_lock
 from mutx_infra.adapters.stack_settings import PASSPHRASE, write_yaml
 from mutx_infra.environment import PulumiBackend
 from mutx_infra.errors import OutsideError, SettingsError
+from mutx_infra.tenant import PLATFORM_ID
 
 
 class PulumiBackendStacks:
@@ -110,7 +111,7 @@ class PulumiBackendStacks:
             return self._engine.run(list(command), str(self._work_dir), variables).stdout
         except auto.CommandError as exc:
             if parse_lock(str(exc)):
-                raise failure_of(self._project, EventCollector(), exc) from exc
+                raise failure_of(stake_of(PLATFORM_ID), EventCollector(), exc) from exc
             errors = [line for line in str(exc).splitlines() if "error:" in line] or [str(exc)]
             raise OutsideError(
                 f"`pulumi {' '.join(command[:2])}` failed at {url}: {plain(errors[0])[:400]}",

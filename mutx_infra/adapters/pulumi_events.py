@@ -8,6 +8,7 @@ from pulumi.automation import EngineEvent
 from pulumi.automation.events import StepEventMetadata
 
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
+from mutx_infra.errors import OutsideError
 from mutx_infra.ports import ProgressWatcher
 
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -40,6 +41,7 @@ class EventCollector:
         self._watch = watch
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
+        self._is_whole = False
         self.errors: list[str] = []
         self.violations: list[str] = []
         self.outputs: dict[str, object] | None = None
@@ -57,10 +59,24 @@ class EventCollector:
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             diagnosis = event.diagnostic_event
             self._failed(diagnosis.urn, plain(diagnosis.message))
+        elif event.cancel_event:
+            # The last of every operation, whatever its end.
+            self._is_whole = True
 
     @property
     def changes(self) -> ChangeSet:
-        """The changes so far; components and providers, which cost nothing in the cloud, are left out."""
+        """What the operation has changed; components and providers, which cost nothing in the cloud, are left out.
+
+        Raises:
+            OutsideError: its events broke off: the SDK says nothing then, and no change would be claimed where there
+                are some (code `engine-account-lost`).
+        """
+        if not self._is_whole:
+            raise OutsideError(
+                "the engine has ended, but what it said of its changes did not get here to the end",
+                code="engine-account-lost",
+                remedy="run the same command again; what was changed is in the stack's state",
+            )
         changes = tuple(sorted(self._changes.values(), key=lambda change: (change.kind, change.name)))
         return ChangeSet(changes=changes, unchanged=len(self._same))
 

@@ -1,4 +1,4 @@
-"""The program of a stack as the Automation API runs it: inline, in a thread of this process."""
+"""The programs of stacks as the Automation API runs them: inline, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime import settings
 from pulumi.runtime.proto import engine_pb2
 
 from mutx_infra.naming import PLATFORM_PROJECT, project_of
 from mutx_infra.plan import TenantPlan
+
+if TYPE_CHECKING:
+    from mutx_infra.tailnet.plan import TailnetPlan
 
 
 @cache
@@ -47,6 +50,18 @@ def inline_program(plan: TenantPlan) -> Callable[[], None]:
             from mutx_infra.stacks.platform.program import build  # noqa: PLC0415
         else:
             from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415
+        build(plan)
+
+    return run
+
+
+def tailnet_program(plan: TailnetPlan) -> Callable[[], None]:
+    """Return the program of the tailnet."""
+
+    def run() -> None:
+        from mutx_infra.stacks.tailnet.program import build  # noqa: PLC0415 - few commands need the vendor's package
+
+        _drop_debug_log()
         build(plan)
 
     return run

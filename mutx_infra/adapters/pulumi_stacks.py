@@ -1,9 +1,4 @@
-"""The tenant stack, driven through Pulumi's Automation API with one engine process per operation.
-
-The program runs inline, in this process; the engine runs supervised (`engine_command`). Every stack has a work
-directory and a PULUMI_HOME of its own below the state directory. One operation at a time per process: the SDK
-keeps the running program's settings in process-wide state.
-"""
+"""The stacks of tenants and of the platform, by the Automation API: one engine process for each operation."""
 
 from __future__ import annotations
 
@@ -16,7 +11,6 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from pulumi import automation as auto
@@ -26,20 +20,20 @@ from mutx_infra.adapters.aws_lookup import AwsLookup
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.child_environment import child_environment
 from mutx_infra.adapters.engine_command import SupervisedEngine
-from mutx_infra.adapters.engine_failure import failure_of
-from mutx_infra.adapters.file_backend import StateFile, without_sidecars
-from mutx_infra.adapters.lean_stack import LeanStack
+from mutx_infra.adapters.engine_failure import stake_of
+from mutx_infra.adapters.engine_room import EngineRoom, StackProgram
+from mutx_infra.adapters.file_backend import StateFile
 from mutx_infra.adapters.provider_state import with_current_providers
 from mutx_infra.adapters.pulumi_backend import PulumiBackendStacks
 from mutx_infra.adapters.pulumi_engine import Engine
-from mutx_infra.adapters.pulumi_events import EventCollector, plain
+from mutx_infra.adapters.pulumi_events import EventCollector
 from mutx_infra.adapters.pulumi_program import inline_program, start_loading
-from mutx_infra.adapters.pulumi_recovery import StateLock, has_pending, parse_lock, recover
-from mutx_infra.adapters.stack_settings import restore_seal, stack_config, write_stack_settings, write_yaml
+from mutx_infra.adapters.pulumi_recovery import has_pending, recover
+from mutx_infra.adapters.stack_settings import stack_config
 from mutx_infra.adapters.supervised import GRACE_S, is_at_work
 from mutx_infra.changes import ChangeSet
 from mutx_infra.environment import Environment, PulumiBackend
-from mutx_infra.errors import LockedError, OutsideError, RefusedError
+from mutx_infra.errors import RefusedError
 from mutx_infra.naming import (
     is_parked_stack,
     project_of,
@@ -54,9 +48,6 @@ from mutx_infra.tenant import PLATFORM_ID
 LIMIT_S = 1800.0
 """One engine operation's time limit."""
 _WRITERS = {"aws:ec2/instance:Instance", "aws:ec2/flowLog:FlowLog"}
-_NO_STACK = "no stack named"
-_TORN_STATE = "failed to load checkpoint"
-_one_at_a_time = Lock()
 
 
 class PulumiStacks:
@@ -84,12 +75,12 @@ class PulumiStacks:
         is_running: Callable[[int], bool],
         sleep: Callable[[float], None],
     ) -> None:
-        self._environment, self._session, self._owner = environment, session, owner
+        self._environment, self._session, self._sleep = environment, session, sleep
         self._root = state / "stacks" / environment.name
-        self._is_running, self._sleep = is_running, sleep
         self._engine = SupervisedEngine(
             engine.path, engine.version, child_environment(variables, environment), limit_s=LIMIT_S
         )
+        self._room = EngineRoom(self._engine, environment.pulumi, self._root, owner, is_running)
         self._outputs: dict[str, dict[str, object]] = {}
 
     @contextmanager
@@ -101,7 +92,7 @@ class PulumiStacks:
     def preview(self, plan: TenantPlan, *, refresh: bool) -> ChangeSet:
         """Return what `apply` would change; a stack that does not exist yet is planned in a throw-away backend."""
         start_loading()
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             file = self._state_file(stack_name(plan.tenant))
             if file is not None and not file.may_exist():
                 self._require_not_moved(plan)
@@ -123,7 +114,7 @@ class PulumiStacks:
     ) -> ChangeSet:
         """Make the stack equal to the plan, first recovering what an earlier run left half-made."""
         start_loading()
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             packs = self._packs(stack, plan)
             must_refresh = self._prepare(stack, plan, report)
@@ -142,7 +133,7 @@ class PulumiStacks:
 
     def destroy(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         """Delete every resource of the stack, then the stack. Unknown stack: no effect."""
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
                 return ChangeSet()
@@ -155,7 +146,7 @@ class PulumiStacks:
 
     def end_writers(self, plan: TenantPlan, *, report: Reporter) -> ChangeSet:
         """Delete hosts and flow log with what hangs on them; the engine leaves the rest, their log groups among it."""
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             if self._deployment(stack) is None:
                 return ChangeSet()
@@ -179,13 +170,13 @@ class PulumiStacks:
 
     def state(self, plan: TenantPlan) -> bytes | None:
         """Return the stack's state as JSON, secrets sealed; None where there is no such stack."""
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             deployment = self._deployment(self._stack(plan.tenant, plan))
             return None if deployment is None else json.dumps(deployment, sort_keys=True).encode()
 
     def unlock(self, plan: TenantPlan) -> None:
         """Remove the state backend's lock, whoever holds it."""
-        with self._operation(plan.tenant):
+        with self._room.operation(plan.tenant):
             stack = self._stack(plan.tenant, plan)
             self._run(EventCollector(), plan.tenant, stack.cancel)
 
@@ -201,22 +192,17 @@ class PulumiStacks:
         deployment = self._deployment(stack)
         if deployment is None:
             self._require_not_moved(plan)
-            workspace = stack.workspace
-            self._run(EventCollector(), stack.name, lambda: workspace.create_stack(stack.name))
+            self._room.create(stack, stake_of(plan.tenant))
             return False
         current = with_current_providers(deployment, stack_config(self._environment, plan))
         if not has_pending(current):
             if current is not deployment:
-                self._import(stack, current)
+                self._room.load(stack, stake_of(plan.tenant), current)
             return False
         recovery = recover(current, self._lookups(plan), self._sleep)
         report.note(recovery.summary())
-        self._import(stack, recovery.deployment)
+        self._room.load(stack, stake_of(plan.tenant), recovery.deployment)
         return True
-
-    def _import(self, stack: auto.Stack, deployment: dict[str, Any]) -> None:
-        whole = auto.Deployment(version=3, deployment=deployment)
-        self._run(EventCollector(), stack.name, lambda: stack.import_stack(whole))
 
     def backend(self, place: PulumiBackend) -> PulumiBackendStacks:
         """Return the platform's stacks at a backend, worked on by the engine of these stacks and under their lease."""
@@ -281,34 +267,10 @@ class PulumiStacks:
             )  # fmt: skip
 
     def _deployment(self, stack: auto.Stack) -> dict[str, Any] | None:
-        """Return the stack's state, or None where the backend knows no such stack; its settings can then open it."""
-        deployment = self._read(stack)
-        if deployment is not None:
-            restore_seal(Path(stack.workspace.work_dir, f"Pulumi.{stack.name}.yaml"), deployment)
-        return deployment
-
-    def _read(self, stack: auto.Stack) -> dict[str, Any] | None:
-        """Return the stack's state, or None.
-
-        A `file:` backend is read directly: `pulumi stack export` costs 0.3 s.
-        """
-        file = self._state_file(stack.name)
-        if file is not None and not file.may_exist():
-            return None
-        if file is not None and (deployment := file.read()) is not None:
-            return deployment
-        try:
-            return _export(stack)
-        except auto.CommandError as exc:
-            if file is None or _TORN_STATE not in str(exc) or not file.mend():
-                raise failure_of(stack.name, EventCollector(), exc) from exc
-        try:
-            return _export(stack)
-        except auto.CommandError as exc:
-            raise failure_of(stack.name, EventCollector(), exc) from exc
+        return self._room.deployment(stack, stake_of(stack.name), self._state_file(stack.name))
 
     def _state_file(self, stack: str) -> StateFile | None:
-        return StateFile.of(self._environment.pulumi.backend_url, project_of(stack), stack)
+        return self._room.state_file(project_of(stack), stack)
 
     def _preview_absent(self, plan: TenantPlan) -> ChangeSet:
         with tempfile.TemporaryDirectory(prefix="mutx-preview-") as scratch:
@@ -334,76 +296,16 @@ class PulumiStacks:
     def _stack(
         self, tenant: str, plan: TenantPlan, *, root: Path | None = None, backend: str | None = None
     ) -> auto.Stack:
-        name = stack_name(tenant)
-        work_dir = (root or self._root) / name
-        home = work_dir / "home"
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        backend = without_sidecars(backend or self._environment.pulumi.backend_url)
-        write_yaml(
-            work_dir / "Pulumi.yaml",
-            {"name": project_of(tenant), "runtime": "python", "backend": {"url": backend}},
+        program = StackProgram(
+            stack_name(tenant),
+            project_of(tenant),
+            stack_config(self._environment, plan),
+            inline_program(plan),
         )
-        write_stack_settings(
-            work_dir / f"Pulumi.{name}.yaml", stack_config(self._environment, plan), self._environment.pulumi
-        )
-        provider = self._environment.pulumi.secrets_provider
-        workspace = auto.LocalWorkspace(
-            work_dir=str(work_dir),
-            pulumi_home=str(home),
-            program=inline_program(plan),
-            env_vars={"PULUMI_BACKEND_URL": backend},
-            secrets_provider=None if provider == "passphrase" else provider,
-            pulumi_command=self._engine,
-        )
-        return LeanStack(name, workspace)
-
-    @contextmanager
-    def _operation(self, tenant: str) -> Iterator[None]:
-        if not _one_at_a_time.acquire(blocking=False):
-            raise LockedError(
-                "this process already works on a stack",
-                code="stack-busy",
-                remedy=f"work on {tenant} from a process of its own; the Pulumi SDK runs one program per process",
-            )
-        try:
-            yield
-        finally:
-            _one_at_a_time.release()
+        return self._room.stack(program, root=root, backend=backend)
 
     def _run(self, collector: EventCollector, tenant: str, action: Callable[[], object]) -> None:
-        """Run one engine operation; a lock whose holder is dead is removed once, then the operation runs again."""
-        try:
-            action()
-        except auto.CommandError as exc:
-            lock = parse_lock(str(exc))
-            if lock is None or not lock.is_held_by_dead(self._owner, self._is_running):
-                raise failure_of(tenant, collector, exc) from exc
-            self._remove_lock(tenant, lock)
-            try:
-                action()
-            except auto.CommandError as again:
-                raise failure_of(tenant, collector, again) from again
-
-    def _remove_lock(self, tenant: str, lock: StateLock) -> None:
-        name = stack_name(tenant)
-        try:
-            self._engine.run(["cancel", "--yes", "--stack", name], str(self._root / name), {})
-        except auto.CommandError as exc:
-            raise OutsideError(
-                f"the state lock of {tenant}, left by {lock}, could not be removed",
-                code="stack-lock-stuck",
-                remedy=f"run `mutx-infra tenant unlock {tenant}`",
-                detail=plain(str(exc))[:400],
-            ) from exc
-
-
-def _export(stack: auto.Stack) -> dict[str, Any] | None:
-    try:
-        return dict(stack.export_stack().deployment or {})
-    except auto.CommandError as exc:
-        if _NO_STACK in str(exc):
-            return None
-        raise
+        self._room.run(collector, stake_of(tenant), action)
 
 
 def _urns_of(deployment: Mapping[str, Any] | None, kinds: Collection[str]) -> list[str]:

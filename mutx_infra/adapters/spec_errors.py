@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from mutx_infra.adapters.yaml_source import Location, YamlSource
+from mutx_infra.byok import AwsKmsSeal, Byok, StaticSeal, TransitSeal
 from mutx_infra.errors import SpecError
 from mutx_infra.tenant import MAX_TAGS, Archive, Contact, ContactRole, TenantSpec, Tier
 
@@ -51,7 +52,7 @@ def translate(source: YamlSource, exc: ValidationError) -> SpecError:
 
 
 def _problem(source: YamlSource, error: ErrorDetails) -> Problem:
-    location: Location = tuple(part for part in error["loc"] if part != "[key]")
+    location = _location(error["loc"])
     names = [part for part in location if isinstance(part, str)] or ["spec"]
     kind = "tags" if names[0] == "tags" else ".".join(names)
     say = _REASONS.get(error["type"], _as_it_is)
@@ -64,6 +65,13 @@ def _problem(source: YamlSource, error: ErrorDetails) -> Problem:
         code="spec-unknown-field" if error["type"] == "extra_forbidden" else code,
         remedy=_remedy(kind, error),
     )
+
+
+def _location(loc: tuple[str | int, ...]) -> Location:
+    """Return where it stands in the file: pydantic adds a mark to keys, and a seal's type to what is in the seal."""
+    if loc[:2] == ("byok", "seal"):
+        return (*loc[:2], *loc[3:])
+    return tuple(part for part in loc if part != "[key]")
 
 
 def _shown_field(location: Location) -> str:
@@ -86,6 +94,12 @@ _REASONS: dict[str, _Reason] = {
     "string_type": lambda e, _noun: f"is {_kind(e['input'])}, text is expected",
     "string_too_short": lambda e, _noun: f"has fewer than {_limit(e, 'min_length')} character(s)",
     "string_too_long": lambda e, _noun: f"has more than {_limit(e, 'max_length')} characters",
+    "literal_error": lambda e, _noun: f"is {_quoted(e['input'])}, expected is {_limit(e, 'expected')}",
+    "union_tag_not_found": lambda _e, _noun: "has no `type`",
+    "union_tag_invalid": lambda e, _noun: (
+        f"has the type {_quoted(_limit(e, 'tag'))}, expected is one of {_limit(e, 'expected_tags')}"
+    ),
+    "model_attributes_type": lambda e, _noun: f"is {_kind(e['input'])}, a mapping is expected",
     "enum": lambda e, _noun: f"is {_quoted(e['input'])}, expected is {_limit(e, 'expected')}",
     "tuple_type": lambda e, _noun: f"is {_kind(e['input'])}, a list is expected",
     "dict_type": lambda e, _noun: f"is {_kind(e['input'])}, a mapping is expected",
@@ -109,6 +123,10 @@ _NOUNS = {
     "contacts.email": "an e-mail address",
     "administrators": "an e-mail address",
     "clients": "an e-mail address",
+    "byok.seal.address": "the https:// address of a Vault",
+    "byok.seal.mount": "the path of a transit engine",
+    "byok.seal.key": "the name of a key",
+    "byok.seal.key_arn": "the ARN of a KMS key",
 }
 
 
@@ -159,7 +177,17 @@ def _owner(location: Location) -> tuple[str, type[BaseModel]]:
     """Return what a field stands in: in words, and its model."""
     if len(location) == 1:
         return "a tenant spec", TenantSpec
-    return ("the archive", Archive) if location[0] == "archive" else ("a contact", Contact)
+    if location[:2] == ("byok", "seal"):
+        return f"a seal of type {location[2]}", _SEALS[str(location[2])]
+    return _OWNERS[str(location[0])]
+
+
+_OWNERS: dict[str, tuple[str, type[BaseModel]]] = {
+    "archive": ("the archive", Archive),
+    "byok": ("what the tenant brings", Byok),
+    "contacts": ("a contact", Contact),
+}
+_SEALS: dict[str, type[BaseModel]] = {"transit": TransitSeal, "awskms": AwsKmsSeal, "static": StaticSeal}
 
 
 def _did_you_mean(given: str, known: object) -> str:
@@ -242,5 +270,22 @@ _BY_FIELD: dict[str, _Remedy] = {
     "contacts": lambda _: "write a list with `email:` in each entry, and `role:` and `name:` where you like",
     "contacts.email": lambda _: "write an address such as ops@example.com",
     "contacts.role": lambda given: _did_you_mean(str(given), ContactRole),
+    "byok": lambda _: (
+        "write `admin_ca:` and `seal:` below it, or leave it out: the tenant then has no Vault yet"
+    ),
+    "byok.admin_ca": lambda _: (
+        "write `admin_ca: |` and below it, indented, the certificate of the authority of the tenant's administrators"
+    ),
+    "byok.seal": lambda _: (
+        "write `type: transit` with `address:` and `key:`, `type: awskms` with `key_arn:`, or for trials `type: static`"
+    ),
+    "byok.seal.address": lambda _: (
+        "write where the tenant's own Vault is, such as https://vault.acme.example:8200"
+    ),
+    "byok.seal.mount": lambda _: "write the engine's path, such as transit, or leave `mount:` out",
+    "byok.seal.key": lambda _: "write the key's name in the tenant's transit engine",
+    "byok.seal.key_arn": lambda _: (
+        "write the ARN of the tenant's key, such as arn:aws:kms:eu-west-1:310987654321:key/1234abcd-…"
+    ),
     "contacts.name": lambda _: "write 1 to 120 visible characters, in any script, or leave `name:` out",
 }

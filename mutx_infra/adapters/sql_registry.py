@@ -17,7 +17,7 @@ from mutx_infra.adapters.sql_store import SqlStore
 from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.plan import Allocation
 from mutx_infra.ports import Clock
-from mutx_infra.records import ChainHead, Lease, Owner, TenantRecord, TenantState
+from mutx_infra.records import ChainHead, Lease, Owner, TenantRecord, TenantState, VaultRecord
 from mutx_infra.tenant import TenantSpec
 
 
@@ -76,6 +76,7 @@ class SqlRegistry:
         spec: TenantSpec | None = None,
         plan_digest: str | None = None,
         outputs: dict[str, object] | None = None,
+        vault: VaultRecord | None = None,
     ) -> TenantRecord:
         """Change what is given and leave the rest."""
         given: dict[str, object] = {
@@ -83,6 +84,7 @@ class SqlRegistry:
             "spec": None if spec is None else spec.model_dump_json(),
             "plan_digest": plan_digest,
             "outputs": None if outputs is None else json.dumps(outputs, sort_keys=True),
+            "vault": None if vault is None else vault.model_dump_json(),
         }
         values = {column: value for column, value in given.items() if value is not None}
 
@@ -240,6 +242,7 @@ def _row(record: TenantRecord) -> dict[str, object]:
         "state": str(record.state),
         "plan_digest": record.plan_digest,
         "outputs": json.dumps(record.outputs, sort_keys=True),
+        "vault": None if record.vault is None else record.vault.model_dump_json(),
         "created_at": record.created_at,
         "updated_at": record.updated_at,
     }
@@ -259,6 +262,7 @@ def _record(row: sa.Row[tuple[object, ...]]) -> TenantRecord:
             state=TenantState(stored["state"]),
             plan_digest=stored["plan_digest"],
             outputs=json.loads(stored["outputs"]),
+            vault=VaultRecord.model_validate_json(stored["vault"]) if stored["vault"] else None,
             created_at=stored["created_at"],
             updated_at=stored["updated_at"],
         )

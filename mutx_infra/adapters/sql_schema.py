@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 OVERLAP = "tenant_blocks_disjoint"
 """Name of the rule against overlaps; both databases put it into the error, which is how it is recognised."""
 
@@ -51,6 +51,7 @@ tenants = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("plan_digest", sa.String(80)),
     sa.Column("outputs", sa.Text, nullable=False),
+    sa.Column("vault", sa.Text),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.CheckConstraint("block_start >= 0 AND block_end <= 4294967295", name="tenant_block_is_ipv4"),
@@ -111,6 +112,8 @@ def upgrade(connection: sa.Connection, found: int) -> None:
     """Bring an older schema up to this version, in the caller's transaction."""
     if found < 2:  # noqa: PLR2004 - the version that brought the table
         chain_heads.create(connection)
+    if found < 3:  # noqa: PLR2004 - the version that brought the column
+        connection.exec_driver_sql("ALTER TABLE mutx_tenant ADD COLUMN vault TEXT")
     connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
-from mutx_infra.errors import RefusedError
+from mutx_infra.environment_tailnet import Tailnet
+from mutx_infra.errors import RefusedError, SettingsError
 
 CLIENT_ID = "TAILSCALE_OAUTH_CLIENT_ID"
 CLIENT_SECRET = "TAILSCALE_OAUTH_CLIENT_SECRET"  # noqa: S105 - the variable's name
 IDENTITY_TOKEN = "TAILSCALE_IDENTITY_TOKEN"  # noqa: S105
 API_KEY = "TAILSCALE_API_KEY"
+
+_VARIABLES = (CLIENT_ID, CLIENT_SECRET, IDENTITY_TOKEN, API_KEY)
 
 Post = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
 """Sends a form to a path below `/api/v2`, without credentials, and returns the answer."""
@@ -58,13 +62,32 @@ class Login:
         return SecretStr(found)
 
 
+def credentials_of(tailnet: Tailnet, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the credential for a tailnet, and no others; the profile's file comes before them.
+
+    Raises:
+        SettingsError: the file cannot be read (code `tailscale-key-file`).
+    """
+    if tailnet.api_key_file is None:
+        return {name: variables[name] for name in _VARIABLES if variables.get(name)}
+    try:
+        return {API_KEY: Path(tailnet.api_key_file).read_text(encoding="ascii").strip()}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(
+            f"the API token in {tailnet.api_key_file} cannot be read",
+            code="tailscale-key-file",
+            remedy="correct `tailnet.api_key_file` in the profile",
+            detail=str(exc),
+        ) from exc
+
+
 def login_of(variables: Mapping[str, str]) -> Login:
     """Return how to log in.
 
     Raises:
         RefusedError: nothing is there, or half of it (code `tailscale-credentials`).
     """
-    given = {name: variables.get(name, "") for name in (CLIENT_ID, CLIENT_SECRET, IDENTITY_TOKEN, API_KEY)}
+    given = {name: variables.get(name, "") for name in _VARIABLES}
     client = given[CLIENT_ID]
     if client and given[IDENTITY_TOKEN]:
         form = {"client_id": SecretStr(client), "jwt": SecretStr(given[IDENTITY_TOKEN])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,15 @@ class TestinfraAuditor:
 
     def audit(self, inventory: Inventory, report: HostReporter) -> tuple[Check, ...]:
         """Return a check for every control on every host, in the inventory's order."""
+        return self._each(inventory, lambda host: report.task(host.name, "look at every control", changed=0))
+
+    def unseen(self, inventory: Inventory, reason: str) -> tuple[Check, ...]:
+        """Return every control on every host as unknown; no host is asked."""
+        return self._each(inventory, lambda _: None, reason)
+
+    def _each(
+        self, inventory: Inventory, tell: Callable[[InventoryHost], None], unseen: str = ""
+    ) -> tuple[Check, ...]:
         ssh_config = self._ssh.prepare(inventory.tenant, inventory.ways).config
         with (
             tempfile.TemporaryDirectory(prefix="mutx-") as scratch,
@@ -55,19 +64,21 @@ class TestinfraAuditor:
             directory = Path(scratch)
             (directory / "hosts.json").write_text(render_inventory(inventory, ssh_config), encoding="utf-8")
             (directory / "ansible.cfg").write_text(_settings(directory), encoding="utf-8")
-            found = pool.map(lambda host: self._look(directory, host, report), inventory.hosts)
+            (directory / "pytest.ini").touch()
+            found = pool.map(lambda host: self._look(directory, host, tell, unseen), inventory.hosts)
             return tuple(check for checks in found for check in checks)
 
-    def _look(self, directory: Path, host: InventoryHost, report: HostReporter) -> list[Check]:
-        report.task(host.name, "look at every control", changed=0)
+    def _look(
+        self, directory: Path, host: InventoryHost, tell: Callable[[InventoryHost], None], unseen: str
+    ) -> list[Check]:
+        tell(host)
         evidence = directory / f"{host.name}.jsonl"
         command = [
             sys.executable, "-m", "pytest", "--pyargs", SUITE, "--quiet", "--no-header", "--tb=no",
             "-c", str(directory / "pytest.ini"), "--rootdir", str(directory), "-p", "no:cacheprovider",
             f"--hosts=ansible://{host.name}", f"--ansible-inventory={directory / 'hosts.json'}",
-            f"--evidence={evidence}",
+            f"--evidence={evidence}", *([f"--unseen={host.role}:{unseen}"] if unseen else []),
         ]  # fmt: skip
-        (directory / "pytest.ini").touch()
         ended = self._commands.run(command, str(directory), self._environment(directory))
         if ended.status not in _USABLE_STATUS or not evidence.is_file():
             raise _failure(host, ended)

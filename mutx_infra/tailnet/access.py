@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import OperatorAccess, Tailnet
 from mutx_infra.errors import UsageError
 from mutx_infra.ports import Registry
-from mutx_infra.records import TenantRecord
+from mutx_infra.records import TenantState
 from mutx_infra.tailnet.composition import Composed, Member, Platform, Reason, compose
 from mutx_infra.tailnet.devices import LiveTailnet, expected, judge_devices, judge_keys
 from mutx_infra.tailnet.difference import PolicyChange, compare
@@ -24,7 +24,7 @@ from mutx_infra.tailnet.policy import (
     selector_and_port,
     split_target,
 )
-from mutx_infra.tenant import PLATFORM_ID
+from mutx_infra.tenant import PLATFORM_ID, TenantSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,29 @@ class TailnetAccess:
         self._registry, self._tailnet = registry, tailnet
 
     def wanted(self) -> Composed:
-        """Return the policy that the registry asks for: every tenant in it, whatever its state."""
-        records = [record for record in self._registry.tenants() if record.spec.id != PLATFORM_ID]
-        platform = Platform(self._tailnet.operators, self._tailnet.operator_posture)
-        return compose([member_of(record) for record in records], platform)
+        """Return the policy that the registry asks for: every tenant in it that is not on its way out."""
+        return self._composed(self._members())
+
+    def foreseen(self, spec: TenantSpec) -> PolicyChange:
+        """Return what that policy would change once the registry has a spec: of a new tenant, or a known one's next."""
+        members = self._members()
+        after = [member for member in members if member.id != spec.id]
+        if spec.id != PLATFORM_ID:
+            handed_over = any(member.is_handed_over for member in members if member.id == spec.id)
+            after.append(_member(spec, is_handed_over=handed_over))
+        return compare(self._composed(members).policy, self._composed(after).policy)
+
+    def _members(self) -> list[Member]:
+        return [
+            _member(record.spec, is_handed_over=record.is_handed_over)
+            for record in self._registry.tenants()
+            if record.spec.id != PLATFORM_ID and record.state is not TenantState.DESTROYING
+        ]
+
+    def _composed(self, members: Sequence[Member]) -> Composed:
+        by_leave = self._tailnet.operator_access is OperatorAccess.BY_LEAVE
+        platform = Platform(self._tailnet.operators, self._tailnet.operator_posture, by_leave)
+        return compose(members, platform)
 
     def reach(
         self, question: Question, live: Policy | None = None, attributes: Mapping[str, object] | None = None
@@ -128,9 +147,8 @@ class TailnetAccess:
         return replace(self.findings(read_policy(live.policy)), of_devices=of_devices)
 
 
-def member_of(record: TenantRecord) -> Member:
-    """Return a tenant as the tailnet knows it."""
-    return Member(record.spec.id, record.spec.administrators, record.spec.clients)
+def _member(spec: TenantSpec, *, is_handed_over: bool) -> Member:
+    return Member(spec.id, spec.administrators, spec.clients, is_handed_over)
 
 
 def parse_question(source: str, target: str, protocol: str) -> Question:

@@ -19,6 +19,8 @@ from mutx_infra.naming import (
     CONVERGE_TAG,
     INFRA_TAG,
     OPERATORS_GROUP,
+    leave_attribute,
+    leave_posture,
     tailnet_group,
     tailnet_tag,
     tenant_tailnet_tag,
@@ -56,10 +58,22 @@ class Platform:
     Attributes:
         operators: e-mail addresses.
         posture: terms that an operator's device must meet; none asks for nothing.
+        by_leave: True where an operator reaches hosts only while a leave for that tenant lasts (`tailnet grant`).
     """
 
     operators: tuple[str, ...] = ()
     posture: tuple[str, ...] = ()
+    by_leave: bool = False
+
+    def posture_for(self, whose: str) -> str:
+        """Return the name of what an operator's device must meet to enter somebody's hosts; empty for nothing."""
+        if self.by_leave:
+            return leave_posture(whose)
+        return OPERATOR_POSTURE if self.posture else ""
+
+    def terms_for(self, whose: str) -> tuple[str, ...]:
+        """Return that posture's terms."""
+        return (*self.posture, f"{leave_attribute(whose)} == true") if self.by_leave else self.posture
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +109,19 @@ def compose(members: Sequence[Member], platform: Platform) -> Composed:
     The members' order does not matter; an id may be there once.
     """
     ordered = sorted(members, key=lambda member: member.id)
-    asked = (OPERATOR_POSTURE,) if platform.posture else ()
     rows: list[tuple[Member | None, Flow]] = [
         (None, flow) for flow in _tailnet(PLATFORM_FLOWS) if flow.source is not Outside.CLIENTS
     ]
     rows += [(member, flow) for member in ordered for flow in rows_of(member)]
-    grants = tuple(_grant(member, flow, asked) for member, flow in rows)
+    grants = tuple(_grant(member, flow, platform) for member, flow in rows)
     groups = _groups(ordered, platform)
     policy = Policy(
         groups=groups,
         tag_owners=_owners(ordered),
-        postures={OPERATOR_POSTURE: platform.posture} if platform.posture else {},
+        postures=_postures(rows, platform),
         grants=grants,
         ssh=tuple(_ssh(ordered)),
-        tests=(*_accepted(grants, groups), *_denied(ordered, groups)),
+        tests=(*_accepted(grants, groups), *_asking(rows, platform), *_denied(ordered, groups)),
         ssh_tests=tuple(_ssh_tests(ordered)),
     )
     return Composed(policy, tuple(Reason(member.id if member else "", flow) for member, flow in rows))
@@ -147,13 +160,23 @@ def _tailnet(flows: Sequence[Flow]) -> Iterator[Flow]:
     return (flow for flow in flows if flow.carrier is Carrier.TAILNET)
 
 
-def _grant(member: Member | None, flow: Flow, asked: tuple[str, ...]) -> Grant:
+def _grant(member: Member | None, flow: Flow, platform: Platform) -> Grant:
+    asked = platform.posture_for(_whose(member)) if flow.source is Outside.OPERATORS else ""
     return Grant(
         sources=(selector(flow.source, member),),
         destinations=(selector(flow.destination, member),),
         ip=tuple(f"{flow.protocol}:{port}" for port in flow.ports),
-        posture=asked if flow.source is Outside.OPERATORS else (),
+        posture=(asked,) if asked else (),
     )
+
+
+def _whose(member: Member | None) -> str:
+    return member.id if member is not None else PLATFORM_ID
+
+
+def _postures(rows: Sequence[tuple[Member | None, Flow]], platform: Platform) -> dict[str, tuple[str, ...]]:
+    asking = (_whose(member) for member, flow in rows if flow.source is Outside.OPERATORS)
+    return {name: platform.terms_for(whose) for whose in asking if (name := platform.posture_for(whose))}
 
 
 def _groups(members: Sequence[Member], platform: Platform) -> dict[str, tuple[str, ...]]:
@@ -183,6 +206,19 @@ def _accepted(grants: Sequence[Grant], groups: Mapping[str, tuple[str, ...]]) ->
         for entry in grant.ip:
             protocol, _, port = entry.partition(":")
             yield PolicyTest(source, accept=(f"{destination}:{port}",), protocol=protocol)
+
+
+def _asking(rows: Sequence[tuple[Member | None, Flow]], platform: Platform) -> Iterator[PolicyTest]:
+    """Yield, where operators need leave, that they have no way in without, and one with where that can be made up."""
+    if not (platform.by_leave and platform.operators):
+        return
+    for member, flow in rows:
+        if flow.source is Outside.OPERATORS:
+            targets = tuple(f"{selector(flow.destination, member)}:{port}" for port in flow.ports)
+            yield PolicyTest(OPERATORS_GROUP, deny=targets, protocol=str(flow.protocol))
+            if not platform.posture:
+                attributes = {leave_attribute(_whose(member)): True}
+                yield PolicyTest(OPERATORS_GROUP, targets, protocol=str(flow.protocol), attributes=attributes)
 
 
 def _denied(members: Sequence[Member], groups: Mapping[str, tuple[str, ...]]) -> Iterator[PolicyTest]:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.hosts import host_plans
 from mutx_infra.naming import CONVERGE_TAG, INFRA_TAG, host_name, joining_tag
-from mutx_infra.records import TenantRecord, TenantState
+from mutx_infra.records import STANDING, TenantRecord
 from mutx_infra.tailnet.composition import tailnet_roles
 from mutx_infra.tailnet.lints import Lint, tenant_of
 from mutx_infra.tenant import PLATFORM_ID
@@ -116,7 +116,7 @@ def expected(records: Iterable[TenantRecord], tailnet: Tailnet) -> Expected:
                 continue
             name = host_name(spec.id, host.key)
             hosts[name] = joining_tag(spec.id, host.role)
-            if record.state is TenantState.READY:
+            if record.state in STANDING:
                 ready.add(name)
     return Expected(hosts, frozenset(ready), frozenset(people))
 

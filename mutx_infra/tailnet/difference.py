@@ -52,6 +52,13 @@ class PolicyChange:
         """True where nothing changes."""
         return not (self.gained or self.lost or self.joined or self.left or self.owners or self.other)
 
+    def summary(self) -> str:
+        """Return one line for people."""
+        return (
+            f"{len(self.gained)} ways gained, {len(self.lost)} lost; {len(self.joined)} join a group, "
+            f"{len(self.left)} leave one"
+        )
+
 
 def compare(before: Policy, after: Policy) -> PolicyChange:
     """Return what a policy changes; the order of its entries is no change."""

@@ -14,20 +14,22 @@ from ipaddress import IPv4Address, IPv6Address
 
 from mutx_infra.tailnet.policy import (
     ANY,
+    DANGER_ALL,
     GROUP,
     INTERNET,
     MEMBER,
-    PROTOCOLS,
     SELF,
     TAG,
     TAGGED,
-    UNSAID,
+    TESTED_UNSAID,
+    USER_DOMAIN,
     Grant,
     Network,
     Policy,
     PolicyTest,
     PortRange,
     networks_of,
+    protocols_of,
     split_target,
 )
 from mutx_infra.tailnet.posture import meets
@@ -130,8 +132,8 @@ class Evaluator:
     def failed_tests(self) -> tuple[str, ...]:
         """Return what each test of the policy that does not hold says; none where all hold.
 
-        A test without a protocol is about TCP, UDP and ICMP: what it accepts must be open in one of them, what it
-        denies in none.
+        A test without a protocol is about TCP and UDP: what it accepts must be open in one of them, what it denies in
+        none. A destination is one place: a network, or a host's name for one, fails. So does a test that asks nothing.
         """
         return tuple(line for test in self.policy.tests for line in self._failures(test))
 
@@ -199,7 +201,7 @@ class Evaluator:
         return names
 
     def _selectors(self, who: Identity) -> Iterator[str]:
-        yield ANY
+        yield from (ANY, DANGER_ALL)
         yield from who.tags
         if who.tags:
             yield TAGGED
@@ -209,6 +211,7 @@ class Evaluator:
             yield from (MEMBER, SELF)
         if who.user:
             yield who.user
+            yield USER_DOMAIN + who.user.partition("@")[2]
             yield from self._groups_of.get(who.user, ())
 
     @cached_property
@@ -243,11 +246,18 @@ class Evaluator:
 
     def _failures(self, test: PolicyTest) -> Iterator[str]:
         source = self._party(self.identity(test.source, test.attributes))
-        protocols = (PROTOCOLS[test.protocol],) if test.protocol else UNSAID
+        protocols = protocols_of(test.protocol, test.place) if test.protocol else TESTED_UNSAID
+        if not (test.accept or test.deny):
+            yield f"{test.place or 'a test'}: nothing is accepted or denied"
         for targets, wanted in ((test.accept, True), (test.deny, False)):
             for target in targets:
                 selector, port = split_target(target, test.place)
-                destination = self._party(self.identity(selector))
+                if "/" in self.policy.hosts.get(selector, selector):
+                    yield f"{test.place or 'a test'}: {target} is a network, not one place"
+                    continue
+                # Another device of the same person.
+                whom = test.source if selector == SELF and "@" in test.source else selector
+                destination = self._party(self.identity(whom))
                 is_open = self._answer(source, destination, protocols, port).is_open
                 if is_open is not wanted:
                     said = "is reached" if is_open else "is not reached"

@@ -7,10 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mutx_infra.naming import CONVERGE_TAG, INFRA_TAG, OPERATORS_GROUP
-from mutx_infra.tailnet.policy import ANY, MEMBER, TAG, TAGGED, Grant, Policy, networks_of
+from mutx_infra.tailnet.policy import (
+    ANY,
+    DANGER_ALL,
+    MEMBER,
+    TAG,
+    TAGGED,
+    USER_DOMAIN,
+    Grant,
+    Policy,
+    networks_of,
+)
 
 _TENANT = re.compile(r"^(?:tag|group):t-(.+)-[a-z]+$")
-_WIDE = frozenset({ANY, TAGGED, MEMBER})
+_WIDE = frozenset({ANY, DANGER_ALL, TAGGED, MEMBER})
 _PLATFORM_TAG = "tag:mutx-"
 
 
@@ -49,7 +59,7 @@ def _of_grants(policy: Policy, known: Sequence[Grant]) -> Iterator[Lint]:
     for number, grant in enumerate(policy.grants):
         place = grant.place or f"grants[{number}]"
         for selector in (*grant.sources, *grant.destinations):
-            if selector in _WIDE:
+            if selector in _WIDE or selector.startswith(USER_DOMAIN):
                 yield Lint("grant-wide", place, f"{selector} means more than anybody has named")
             elif networks_of(policy, selector):
                 yield Lint("grant-by-address", place, f"{selector} is where somebody is, not who")

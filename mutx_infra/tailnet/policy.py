@@ -23,7 +23,12 @@ MEMBER, TAGGED, SELF, INTERNET = (
     "autogroup:self",
     "autogroup:internet",
 )
-_AUTOGROUPS = frozenset({MEMBER, TAGGED, SELF, INTERNET})
+DANGER_ALL = "autogroup:danger-all"
+"""Everybody, from outside the tailnet too."""
+USER_DOMAIN = "user:*@"
+"""What stands before a domain for every user of it."""
+_AUTOGROUPS = frozenset({MEMBER, TAGGED, SELF, INTERNET, DANGER_ALL})
+_EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 _KEPT = ("nodeAttrs", "autoApprovers", "derpMap", "disableIPv4", "randomizeClientPort", "OneCGNATRoute")
 _READ = ("groups", "hosts", "ipsets", "tagOwners", "postures", "grants", "acls", "ssh", "tests", "sshTests")
 PROTOCOLS = MappingProxyType(
@@ -33,6 +38,8 @@ PROTOCOLS = MappingProxyType(
 """Names that a policy may use for IP protocols, with IANA's numbers."""
 UNSAID = (6, 17, 1, 58)
 """TCP, UDP and ICMP: what a rule means that names no protocol."""
+TESTED_UNSAID = (6, 17)
+"""TCP or UDP: what a test means that names no protocol."""
 _WITH_PORTS = frozenset({6, 17, 132})
 _LAST_PORT = 65535
 
@@ -172,7 +179,7 @@ def read_policy(text: str) -> Policy:
     for section in document:
         if section not in _READ and section not in _KEPT:
             _unsupported(section)
-    acls = tuple(_of_acl(entry, f"acls[{n}]") for n, entry in enumerate(_list(document, "acls")))
+    acls = tuple(g for n, entry in enumerate(_list(document, "acls")) for g in _of_acl(entry, f"acls[{n}]"))
     policy = Policy(
         groups=_named(document, "groups", GROUP),
         tag_owners=_named(document, "tagOwners", TAG),
@@ -202,10 +209,41 @@ def check_grant(policy: Policy, grant: Grant) -> None:
                 _unsupported(f"{selector} in {grant.place}")
         elif not _is_defined(policy, selector):
             _refuse(grant.place, f"{selector} is not defined in the policy")
+    _check_meaning(grant)
     for posture in grant.posture:
         if posture not in policy.postures:
             _refuse(grant.place, f"{posture} is not defined in the policy")
     grant.ranges()
+
+
+def _check_meaning(grant: Grant) -> None:
+    """Refuse what every selector of it would allow and Tailscale does not."""
+    if SELF in grant.sources:
+        _refuse(grant.place, f"{SELF} is no source")
+    if SELF in grant.destinations:
+        # The older `acls` may say so for everybody, grants may not.
+        general = (MEMBER,) if grant.place.startswith("grants") else (MEMBER, ANY)
+        for source in grant.sources:
+            if not (source in general or source.startswith(GROUP) or "@" in source):
+                _refuse(grant.place, f"{SELF} is for users and groups, not for {source}")
+    if DANGER_ALL in grant.destinations:
+        _refuse(grant.place, f"{DANGER_ALL} is no destination")
+    if everywhere := _EVERYWHERE.intersection(grant.destinations):
+        _refuse(grant.place, f"{min(everywhere)} is no destination; {ANY} or {INTERNET} is")
+
+
+def protocols_of(name: str, place: str = "") -> tuple[int, ...]:
+    """Return the numbers that a protocol's name, or its number, stands for.
+
+    Raises:
+        RefusedError: there is no such protocol (`tailnet-policy-invalid`).
+    """
+    if name.isdecimal() and int(name) < 256:  # noqa: PLR2004 - a byte
+        return (int(name),)
+    if name not in PROTOCOLS:
+        _refuse(place, f"there is no protocol {name}")
+    # A policy says icmp for both families.
+    return (PROTOCOLS[name], PROTOCOLS["ipv6-icmp"]) if name == "icmp" else (PROTOCOLS[name],)
 
 
 def parse_ip(entry: str, place: str = "") -> PortRange:
@@ -215,14 +253,14 @@ def parse_ip(entry: str, place: str = "") -> PortRange:
         RefusedError: it is none of these (`tailnet-policy-invalid`).
     """
     name, colon, ports = entry.rpartition(":")
-    protocols = _protocols(name, place) if colon else UNSAID
+    protocols = protocols_of(name, place) if colon else UNSAID
     if ports == ANY:
         return PortRange(protocols)
     first, dash, last = ports.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
         _refuse(place, f"{entry!r} is no protocol and port")
     low, high = int(first), int(last or first)
-    if not low <= high <= _LAST_PORT:
+    if not 0 < low <= high <= _LAST_PORT:
         _refuse(place, f"{entry!r} is no range of ports")
     return PortRange(protocols, low, high)
 
@@ -258,15 +296,6 @@ def selector_and_port(target: str) -> tuple[str, int] | None:
     return selector.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _protocols(name: str, place: str) -> tuple[int, ...]:
-    if name.isdecimal() and int(name) < 256:  # noqa: PLR2004 - a byte
-        return (int(name),)
-    if name not in PROTOCOLS:
-        _refuse(place, f"there is no protocol {name}")
-    # A policy says icmp for both families.
-    return (PROTOCOLS[name], PROTOCOLS["ipv6-icmp"]) if name == "icmp" else (PROTOCOLS[name],)
-
-
 def _is_defined(policy: Policy, selector: str) -> bool:
     if selector == ANY:
         return True
@@ -280,6 +309,8 @@ def _grant(entry: object, place: str) -> Grant:
     fields = _fields(entry, place, {"src", "dst", "ip", "app", "srcPosture", "via"})
     if fields.get("via"):
         _unsupported(f"via in {place}")
+    if not (fields.get("ip") or fields.get("app")):
+        _refuse(place, "neither ip nor app says what is granted")
     return Grant(
         _texts(fields.get("src", []), f"{place}.src"),
         _texts(fields.get("dst", []), f"{place}.dst"),
@@ -289,27 +320,31 @@ def _grant(entry: object, place: str) -> Grant:
     )
 
 
-def _of_acl(entry: object, place: str) -> Grant:
-    """Read an entry of the older `acls`: one grant, since its destinations carry their ports."""
+def _of_acl(entry: object, place: str) -> Iterator[Grant]:
+    """Read an entry of the older `acls`, whose destinations carry their ports: a grant for each list of ports."""
     fields = _fields(entry, place, {"action", "src", "proto", "dst", "srcPosture"})
     if fields.get("action") != "accept":
         _refuse(place, "the only action is accept")
     protocol = str(fields.get("proto", ""))
-    targets = [target.rpartition(":") for target in _texts(fields.get("dst", []), f"{place}.dst")]
-    if len({ports for _, _, ports in targets}) > 1:
-        _unsupported(f"destinations with different ports in {place}")
-    ports = targets[0][2].split(",") if targets else []
-    return Grant(
-        _texts(fields.get("src", []), f"{place}.src"),
-        tuple(selector for selector, _, _ in targets),
-        tuple(f"{protocol}:{port}" if protocol else port for port in ports),
-        _texts(fields.get("srcPosture", []), f"{place}.srcPosture"),
-        place,
-    )
+    by_ports: dict[str, list[str]] = {}
+    for target in _texts(fields.get("dst", []), f"{place}.dst"):
+        selector, _, ports = target.rpartition(":")
+        by_ports.setdefault(ports, []).append(selector.removeprefix("[").removesuffix("]"))
+    for ports, selectors in by_ports.items():
+        yield Grant(
+            _texts(fields.get("src", []), f"{place}.src"),
+            tuple(selectors),
+            tuple(f"{protocol}:{port}" if protocol else port for port in ports.split(",")),
+            _texts(fields.get("srcPosture", []), f"{place}.srcPosture"),
+            place,
+        )
 
 
 def _test(entry: object, place: str) -> PolicyTest:
     fields = _fields(entry, place, {"src", "proto", "accept", "deny", "srcPostureAttrs"})
+    protocol = _text(fields.get("proto", ""), f"{place}.proto")
+    if protocol:
+        protocols_of(protocol, place)
     attributes = fields.get("srcPostureAttrs") or {}
     if not isinstance(attributes, dict):
         _refuse(f"{place}.srcPostureAttrs", "an object is wanted")
@@ -317,7 +352,7 @@ def _test(entry: object, place: str) -> PolicyTest:
         _text(fields.get("src"), f"{place}.src"),
         _texts(fields.get("accept") or [], f"{place}.accept"),
         _texts(fields.get("deny") or [], f"{place}.deny"),
-        _text(fields.get("proto", ""), f"{place}.proto"),
+        protocol,
         attributes,
         place,
     )

@@ -14,11 +14,18 @@ from typing import Any
 from mutx_infra.errors import RefusedError
 
 _TERM = re.compile(r"^\s*([\w:.-]+)\s+(IS SET|NOT SET|NOT IN|IN|==|!=|>=|<=|>|<)\s*(.*?)\s*$", re.DOTALL)
+
+
+def _equal(seen: object, wanted: object) -> bool:
+    """Say whether two values are one; a truth value is no number, whatever Python says."""
+    return isinstance(seen, bool) is isinstance(wanted, bool) and seen == wanted
+
+
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": lambda seen, wanted: seen is not None and seen == wanted,
-    "!=": lambda seen, wanted: seen != wanted,
-    "IN": lambda seen, wanted: seen is not None and seen in wanted,
-    "NOT IN": lambda seen, wanted: seen not in wanted,
+    "==": _equal,
+    "!=": lambda seen, wanted: not _equal(seen, wanted),
+    "IN": lambda seen, wanted: any(_equal(seen, each) for each in wanted),
+    "NOT IN": lambda seen, wanted: not any(_equal(seen, each) for each in wanted),
     ">=": lambda seen, wanted: seen is not None and _version(seen) >= _version(wanted),
     "<=": lambda seen, wanted: seen is not None and _version(seen) <= _version(wanted),
     ">": lambda seen, wanted: seen is not None and _version(seen) > _version(wanted),
@@ -56,9 +63,14 @@ def _value(written: str, term: str) -> Any:  # noqa: ANN401 - whatever JSON hold
     # Strings stand in single quotes.
     text = re.sub(r"'([^'\"]*)'", r'"\1"', written)
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError as exc:
         raise _unreadable(term) from exc
+    if not all(
+        isinstance(each, str | int | float) for each in (value if isinstance(value, list) else [value])
+    ):
+        raise _unreadable(term)
+    return value
 
 
 def _version(value: object) -> tuple[tuple[int, str], ...]:

@@ -18,8 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 from mutx_sandbox.aws.faults import Boundary
-from mutx_sandbox.aws.patience import Patience
 from mutx_sandbox.aws.shapes import fit
+from mutx_sandbox.bridge.failures import OperationError
+from mutx_sandbox.bridge.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ _THROTTLED = frozenset(
 )
 
 
-class AwsError(Exception):
+class AwsError(OperationError):
     """AWS refused a call, or could not be reached; carries the operation and the API's error code."""
 
     def __init__(self, operation: str, code: str, message: str) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from mutx_sandbox.aws.caller import UncertainError
 from mutx_sandbox.aws.lookup import candidates, describe_item, extended, identity, wait_for
 from mutx_sandbox.aws.shapes import fill, put, search, upper_camel
-from mutx_sandbox.aws.state import read_property, same
-from mutx_sandbox.aws.values import Properties, canonical
+from mutx_sandbox.aws.state import read_property
 from mutx_sandbox.aws.work import ResourceError, Work
+from mutx_sandbox.bridge.diff import same
+from mutx_sandbox.bridge.values import Properties, canonical
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mutx_sandbox.aws.resource import Describe, Output
+from mutx_sandbox.aws.resource import Describe
 from mutx_sandbox.aws.tags import REGION, TAGS
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.bridge.properties import Output
+from mutx_sandbox.bridge.values import Properties
 
 COMMON = {"region": REGION, "tags": TAGS}
 """Properties of every tagged EC2 type."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mutx_sandbox.aws.patience import Patience
 from mutx_sandbox.aws.sessions import Session
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.bridge.patience import Patience
+from mutx_sandbox.bridge.values import Properties
 
 
 @dataclass(frozen=True, slots=True)

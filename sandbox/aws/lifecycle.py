@@ -7,11 +7,13 @@ from dataclasses import replace
 from mutx_sandbox.aws.caller import AwsError
 from mutx_sandbox.aws.creation import make, settle
 from mutx_sandbox.aws.lookup import describe_item, extended, identity, wait_for
-from mutx_sandbox.aws.patience import StoppedError
 from mutx_sandbox.aws.resource import Step
-from mutx_sandbox.aws.state import INCOMPLETE, same, state_of
-from mutx_sandbox.aws.values import Properties
-from mutx_sandbox.aws.work import IncompleteError, ResourceError, Work
+from mutx_sandbox.aws.state import INCOMPLETE, state_of
+from mutx_sandbox.aws.work import ResourceError, Work
+from mutx_sandbox.bridge.diff import same
+from mutx_sandbox.bridge.failures import IncompleteError
+from mutx_sandbox.bridge.patience import StoppedError
+from mutx_sandbox.bridge.values import Properties
 
 _IN_USE = frozenset(
     {"DependencyViolation", "DeleteConflict", "ResourceInUse", "InvalidIPAddress.InUse", "VolumeInUse"}

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from mutx_sandbox.aws.caller import AwsError
 from mutx_sandbox.aws.resource import Wait
 from mutx_sandbox.aws.shapes import fill, search
-from mutx_sandbox.aws.state import read_property, same, state_of
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.aws.state import read_property, state_of
 from mutx_sandbox.aws.work import ResourceError, Work
+from mutx_sandbox.bridge.diff import same
+from mutx_sandbox.bridge.values import Properties, Value
 
 
 def describe_item(work: Work, keys: tuple[str, ...] = ()) -> Properties | None:

@@ -7,14 +7,12 @@ import secrets
 from dataclasses import dataclass
 
 from mutx_sandbox.aws.resource import Naming
-from mutx_sandbox.aws.values import Properties, has_unknown
+from mutx_sandbox.bridge.check import DEFAULTS
+from mutx_sandbox.bridge.values import Properties, has_unknown
 
 _DIGITS = 7
 _PREFIXED_DIGITS = 26
 """Terraform's suffix after a `namePrefix`: a timestamp and a counter, 26 digits."""
-
-DEFAULTS = "__defaults"
-"""Inputs that the provider filled in; kept with the inputs, as the official provider does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a resource type is described: its properties, the calls that serve it, and where its outputs come from.
+"""How a resource type of AWS is described: its properties, the calls that serve it, where its outputs come from.
 
 A `ResourceType` is data; `lifecycle` interprets it. The few places where Terraform's shape of a resource is not the
 API's are functions taking a `Work`.
@@ -8,66 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work
 
-from mutx_sandbox.aws.values import Properties, Value
-
-
-class Kind(Enum):
-    """What a property holds, and so how it is checked and compared."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    BOOLEAN = "boolean"
-    STRINGS = "set of strings"
-    MAP = "map of strings"
-    JSON = "JSON document"
-    OBJECT = "object"
-    OBJECTS = "list of objects"
-
-
-ZERO: Mapping[Kind, Value] = {Kind.STRING: "", Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRINGS: []}
-"""What the official provider reports for a computed output that AWS leaves out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Property:
-    """One input property.
-
-    Attributes:
-        kind: its type.
-        api: dotted member of the create request, "" for the property's own name in UpperCamel, None if the create
-            call cannot take it (an `Update` sets it afterwards).
-        item: JMESPath to it in the described item, "" for the same as `api`, None if AWS never gives it back.
-        required: a missing value fails `Check`.
-        replaces: a change needs a new resource.
-        computed: AWS chooses when the program says nothing, so that saying nothing is no difference.
-        default: what saying nothing means, filled in by `Check`.
-        normal: brings values that mean the same to one form (`tcp` and `6`).
-    """
-
-    kind: Kind = Kind.STRING
-    api: str | None = ""
-    item: str | None = ""
-    required: bool = False
-    replaces: bool = False
-    computed: bool = False
-    default: Value = None
-    normal: Callable[[Value], Value] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One computed property: a JMESPath into the described item, or a template such as an ARN's."""
-
-    item: str = ""
-    template: str = ""
-    kind: Kind = Kind.STRING
+from mutx_sandbox.bridge.properties import Described
+from mutx_sandbox.bridge.values import Properties, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +134,12 @@ class Naming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceType:
+class ResourceType(Described):
     """One resource type of the official provider, as far as this stand-in knows it."""
 
-    name: str
     service: str
-    properties: Mapping[str, Property]
     create: Create
     describe: Describe
-    outputs: Mapping[str, Output] = field(default_factory=dict)
     updates: tuple[Update, ...] = ()
     delete: tuple[Step, ...] = ()
     tagging: Tagging | None = None
@@ -210,30 +154,7 @@ class ResourceType:
     """Adds what needs calls of its own to a described item; the flag says that it was created just now."""
     ready: Wait | None = None
     deleted: Wait | None = None
-    validate: Callable[[Properties], list[tuple[str, str]]] | None = None
-    replaces_also: Callable[[Properties, Properties], frozenset[str]] | None = None
-    """Properties whose change replaces in this combination of old and new only."""
-    changing: frozenset[str] = frozenset()
-    """Outputs that an update in place changes, so that a preview cannot know them."""
     unique_by: tuple[str, ...] = ()
     """Properties that no two resources may share: a replacement that keeps them must delete the old one first."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Official properties that are refused, each with what to do instead."""
     delete_timeout_s: float = 300.0
     regional: bool = True
-
-
-string = partial(Property, kind=Kind.STRING)
-"""Describe a text property."""
-
-integer = partial(Property, kind=Kind.INTEGER)
-"""Describe a whole number."""
-
-boolean = partial(Property, kind=Kind.BOOLEAN)
-"""Describe a truth value."""
-
-strings = partial(Property, kind=Kind.STRINGS)
-"""Describe a set of strings: order means nothing."""
-
-document = partial(Property, kind=Kind.JSON)
-"""Describe a JSON document: compared by meaning; a program may pass an object instead of text."""

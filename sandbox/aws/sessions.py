@@ -1,21 +1,19 @@
-"""What one engine configured: region, endpoint, credentials, account. Kept by connection, so many share one port."""
+"""What one engine configured: region, endpoint, credentials, account."""
 
 from __future__ import annotations
 
 import configparser
-import json
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 
 from mutx_sandbox.aws.caller import Account, AwsError, Caller, Clients
 from mutx_sandbox.aws.ids import Made
-from mutx_sandbox.aws.patience import Patience
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.patience import Patience
+from mutx_sandbox.bridge.sessions import ConfigurationError, Sessions, structured, unknown_settings
+from mutx_sandbox.bridge.values import Properties
 
-_KEPT_SESSIONS = 4096
 _CONFIGURE_PATIENCE_S = 30.0
 _IDLE_KEYS = frozenset(
     {
@@ -48,14 +46,6 @@ _REFUSED = {
 }
 
 
-class ConfigurationError(ValueError):
-    """The provider's configuration cannot work here; `key` is the offending property."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"aws:{key}: {reason}")
-        self.key, self.reason = key, reason
-
-
 @dataclass(slots=True)
 class Session:
     """A configured provider.
@@ -73,6 +63,11 @@ class Session:
     default_tags: Mapping[str, str]
     made: Made
     cancelled: Event = field(default_factory=Event)
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """What the log says of it."""
+        return {"region": self.region, "account": self.account_id}
 
     @property
     def region(self) -> str:
@@ -102,44 +97,21 @@ class Defaults:
     region: str | None = None
 
 
-class Sessions:
-    """The sessions of all connected engines, by gRPC peer; the oldest are forgotten beyond 4,096."""
+class AwsSessions(Sessions[Session]):
+    """The sessions of all connected engines."""
 
     def __init__(self, clients: Clients, defaults: Defaults) -> None:
+        super().__init__()
         self._clients, self._defaults = clients, defaults
         self._made = Made()
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._lock = Lock()
 
-    def forget(self, peer: str) -> None:
-        """Drop what an earlier connection from the same port had configured."""
-        with self._lock:
-            self._sessions.pop(peer, None)
+    def check(self, config: Properties) -> list[tuple[str, str]]:
+        """Return what is wrong with a provider's configuration, by property; values are never part of it."""
+        refused = [(key, reason) for key, reason in _REFUSED.items() if structured(config, key)]
+        return refused + unknown_settings("aws", config, frozenset(_KEYS | set(_REFUSED)))
 
-    def get(self, peer: str) -> Session | None:
-        """Return the session of a connection, None if it was not configured."""
-        with self._lock:
-            session = self._sessions.get(peer)
-            if session is not None:
-                self._sessions.move_to_end(peer)
-            return session
-
-    def configure(self, peer: str, config: Properties) -> Session:
-        """Check a configuration against STS and keep it for the connection.
-
-        Raises:
-            ConfigurationError: it is incomplete, or names an account that is not allowed.
-        """
-        for key, reason in check_configuration(config):
-            raise ConfigurationError(key, reason)
-        session = self._make(config)
-        with self._lock:
-            self._sessions[peer] = session
-            while len(self._sessions) > _KEPT_SESSIONS:
-                self._sessions.popitem(last=False)
-        return session
-
-    def _make(self, config: Properties) -> Session:
+    def make(self, config: Properties) -> Session:
+        """Make a session, after asking STS who it is."""
         region = config.get("region") or self._defaults.region
         if not region:
             raise ConfigurationError("region", "missing; set it in the stack's config")
@@ -195,28 +167,6 @@ def _assumed(caller: Caller, role: Properties) -> Account:
     return Account(
         caller.account.endpoint, answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"]
     )
-
-
-def check_configuration(config: Properties) -> list[tuple[str, str]]:
-    """Return what is wrong with a provider's configuration, by property; values are never part of it."""
-    failures = [(key, reason) for key, reason in _REFUSED.items() if structured(config, key)]
-    failures += [
-        (key, "not supported by the sandbox's stand-in for the aws provider")
-        for key in sorted(set(config) - _KEYS - set(_REFUSED))
-        if not key.startswith("__") and config[key] not in (None, "")
-    ]
-    return failures
-
-
-def structured(config: Properties, key: str) -> Value:
-    """Return a config value that may have arrived as JSON text (the engine passes config as strings)."""
-    value = config.get(key)
-    if isinstance(value, str) and value[:1] in {"[", "{"}:
-        try:
-            return json.loads(value)
-        except ValueError as exc:
-            raise ConfigurationError(key, "is not valid JSON") from exc
-    return value
 
 
 def _flag(config: Properties, key: str) -> bool:

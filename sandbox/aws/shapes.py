@@ -10,12 +10,13 @@ from types import MappingProxyType
 
 import jmespath
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.failures import OperationError
+from mutx_sandbox.bridge.values import Properties, Value
 
 _REFERENCE = re.compile(r"\$(\w+)")
 
 
-class ShapeError(ValueError):
+class ShapeError(OperationError, ValueError):
     """A value does not fit the API's input shape; the message names where."""
 
 

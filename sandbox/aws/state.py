@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mutx_sandbox.aws.coercion import coerce
-from mutx_sandbox.aws.resource import ZERO, Kind, Property
 from mutx_sandbox.aws.shapes import fill, lower_camel, search, upper_camel
-from mutx_sandbox.aws.values import Properties, Value, canonical, is_empty
+from mutx_sandbox.bridge.coercion import coerce
+from mutx_sandbox.bridge.diff import same
+from mutx_sandbox.bridge.properties import ZERO, Kind
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work
@@ -49,27 +49,6 @@ def read_property(work: Work, name: str, item: Properties) -> Value:
     return coerce(described.kind, value)
 
 
-def same(described: Property, one: Value, other: Value) -> bool:
-    """Say whether two values of a property mean the same: sets without order, JSON by content, empty as absent."""
-    if is_empty(one) and is_empty(other):
-        return True
-    if one is None or other is None:
-        return False
-    if described.normal is not None:
-        one, other = described.normal(one), described.normal(other)
-    if described.kind is Kind.JSON:
-        return _document(one) == _document(other)
-    if described.kind is Kind.OBJECT and described.computed:
-        return _agree(one, other)
-    return canonical(one) == canonical(other)
-
-
-def _agree(one: Properties, other: Properties) -> bool:
-    """Say whether two objects agree in every member that both name: AWS adds the members that it chose."""
-    shared = set(one) & set(other)
-    return bool(shared) and all(canonical(one[name]) == canonical(other[name]) for name in shared)
-
-
 def _settle(work: Work, name: str, value: Value) -> Value:
     """Keep the program's spelling of a value that AWS spells differently but means the same."""
     described = work.type.properties[name]
@@ -96,10 +75,3 @@ def _read_tags(work: Work, item: Properties) -> Value:
     )
     own = {key: value for key, value in tags.items() if not key.startswith("aws:")}
     return own or ({} if "tags" in work.known else None)
-
-
-def _document(value: Value) -> str:
-    try:
-        return canonical(json.loads(value))
-    except (TypeError, ValueError):
-        return str(value)

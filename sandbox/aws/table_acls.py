@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.ids import acl_rule_id
-from mutx_sandbox.aws.resource import Call, Create, Describe, ResourceType, boolean, integer, string
+from mutx_sandbox.aws.resource import Call, Create, Describe, ResourceType
 from mutx_sandbox.aws.tags import REGION, ec2_tagging
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import boolean, integer, string
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

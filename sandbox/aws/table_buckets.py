@@ -6,25 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.caller import AwsError
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Kind,
-    Naming,
-    Output,
-    Property,
-    ResourceType,
-    Step,
-    Tagging,
-    Update,
-    boolean,
-    document,
-    string,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Step, Tagging, Update
 from mutx_sandbox.aws.shapes import to_api
 from mutx_sandbox.aws.tags import REGION, TAGS, pairs
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import Kind, Output, Property, boolean, document, string
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

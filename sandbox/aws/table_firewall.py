@@ -5,23 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Kind,
-    Naming,
-    Output,
-    Property,
-    ResourceType,
-    Update,
-    boolean,
-    integer,
-    string,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Update
 from mutx_sandbox.aws.shapes import upper_camel
 from mutx_sandbox.aws.tags import add_ec2_tags, ec2_tagging
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import Kind, Output, Property, boolean, integer, string
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -7,25 +7,11 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from mutx_sandbox.aws.ec2 import COMMON, arn, described
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Kind,
-    Naming,
-    Output,
-    Property,
-    ResourceType,
-    Update,
-    Wait,
-    boolean,
-    integer,
-    string,
-    strings,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Update, Wait
 from mutx_sandbox.aws.shapes import lower_camel, put, to_api
 from mutx_sandbox.aws.tags import REGION, ec2_tagging, pairs
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import Kind, Output, Property, boolean, integer, string, strings
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Kind,
-    Naming,
-    Output,
-    ResourceType,
-    Update,
-    boolean,
-    document,
-    integer,
-    string,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Update
 from mutx_sandbox.aws.tags import TAGS, call_tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.bridge.properties import Kind, Output, boolean, document, integer, string
+from mutx_sandbox.bridge.values import Properties
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.caller import AwsError
 from mutx_sandbox.aws.ec2 import COMMON
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Naming,
-    Output,
-    ResourceType,
-    Update,
-    boolean,
-    document,
-    integer,
-    string,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Update
 from mutx_sandbox.aws.tags import REGION, call_tagging
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import Output, boolean, document, integer, string
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, arn, described
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Naming,
-    ResourceType,
-    Tagging,
-    Update,
-    boolean,
-    integer,
-    string,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, Naming, ResourceType, Tagging, Update
 from mutx_sandbox.aws.tags import ec2_tagging
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.properties import boolean, integer, string
+from mutx_sandbox.bridge.values import Properties, Value
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
 from mutx_sandbox.aws.ids import route_id
-from mutx_sandbox.aws.resource import Call, Create, Describe, Output, ResourceType, Update, string
+from mutx_sandbox.aws.resource import Call, Create, Describe, ResourceType, Update
 from mutx_sandbox.aws.shapes import upper_camel
 from mutx_sandbox.aws.tags import REGION, ec2_tagging
-from mutx_sandbox.aws.values import Properties, has_unknown
+from mutx_sandbox.bridge.properties import Output, string
+from mutx_sandbox.bridge.values import Properties, has_unknown
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

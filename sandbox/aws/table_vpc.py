@@ -5,22 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mutx_sandbox.aws.ec2 import COMMON, OWNER, arn, described, filters
-from mutx_sandbox.aws.resource import (
-    Call,
-    Create,
-    Describe,
-    Kind,
-    Output,
-    ResourceType,
-    Update,
-    Wait,
-    boolean,
-    document,
-    string,
-    strings,
-)
+from mutx_sandbox.aws.resource import Call, Create, Describe, ResourceType, Update, Wait
 from mutx_sandbox.aws.tags import ec2_tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.bridge.properties import Kind, Output, boolean, document, string, strings
+from mutx_sandbox.bridge.values import Properties
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

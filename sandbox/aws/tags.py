@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from mutx_sandbox.aws.resource import Kind, Property, Tagging
-from mutx_sandbox.aws.values import Properties
+from mutx_sandbox.aws.resource import Tagging
+from mutx_sandbox.bridge.properties import Kind, Property
+from mutx_sandbox.bridge.values import Properties
 
 if TYPE_CHECKING:
     from mutx_sandbox.aws.work import Work

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mutx_sandbox.aws.patience import Patience
 from mutx_sandbox.aws.resource import Call, ResourceType, Step
 from mutx_sandbox.aws.sessions import Session
 from mutx_sandbox.aws.shapes import fill
-from mutx_sandbox.aws.values import Properties, Value
+from mutx_sandbox.bridge.failures import OperationError
+from mutx_sandbox.bridge.patience import Patience
+from mutx_sandbox.bridge.values import Properties, Value
 
 
-class IncompleteError(Exception):
-    """The resource exists, but a later step of its creation failed; `state` is what is known of it."""
-
-    def __init__(self, identifier: str, state: Properties, reason: str) -> None:
-        super().__init__(reason)
-        self.identifier, self.state, self.reason = identifier, state, reason
-
-
-class ResourceError(Exception):
+class ResourceError(OperationError):
     """AWS answered, but not with what the operation needs; the message says what it said."""
 
 

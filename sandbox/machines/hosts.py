@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mutx_sandbox.daemon import Sandbox
+from mutx_sandbox.daemon import COORDINATION, Sandbox
 from mutx_sandbox.machines.backends import BACKENDS, usable_backend
 from mutx_sandbox.machines.debian_kernel import ensure_kernel
 from mutx_sandbox.machines.instances import MOST_TRIAL_HOSTS, TrialHosts, tenant_machines
@@ -22,7 +22,9 @@ from mutx_sandbox.machines.places import authority_file, machines_folder
 from mutx_sandbox.machines.qemu import is_accelerated, kvm_is_offered
 from mutx_sandbox.machines.recipe import ensure_layer
 from mutx_sandbox.machines.rootfs import Image, ensure_rootfs
+from mutx_sandbox.machines.tailnet_layer import ensure_tailnet_layer
 from mutx_sandbox.machines.tools import BUILD, NETWORK, ensure_tools, needed_by, require_root
+from mutx_sandbox.machines.vault_layer import ensure_vault_layer
 
 from mutx_infra.access import HostTarget, SshFiles
 from mutx_infra.errors import OutsideError, RefusedError, UsageError
@@ -97,7 +99,12 @@ class SandboxHosts:
             backend = self._with_own_kernel(release)
         ensure_tools(needed_by([NETWORK, BUILD, BACKENDS[backend].needs]), self.say)
         usable_backend(backend)
-        layers = (ensure_layer(self.cache), ensure_rootfs(self.cache, self.say, Image(suite=release)))
+        programs = self._tailnet_programs()
+        baked = (ensure_tailnet_layer(self.cache, programs),) if programs is not None else ()
+        # A machine with a kernel of its own is for what only a kernel shows; the program would be half of its disk.
+        vault = ensure_vault_layer(self.cache) if backend is BackendName.NSPAWN else None
+        baked = (*baked, *((vault,) if vault else ()))
+        layers = (*baked, ensure_layer(self.cache), ensure_rootfs(self.cache, self.say, Image(suite=release)))
         if backend is not BackendName.QEMU:
             return MachineImage(backend, release, layers)
         kernel = ensure_kernel(self.cache, self.say, release)
@@ -123,12 +130,29 @@ class SandboxHosts:
         authority = authority_file(self.sandbox.folder)
         if not authority.exists():
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ssh authority", "-f", str(authority))
-        self.machines.start(self.sandbox.environment_file, self.sandbox.credentials_file, layers)
+        more: tuple[str, ...] = ()
+        if (programs := self._tailnet_programs()) is not None:
+            ports = self.sandbox.require_up().process(COORDINATION).more_ports
+            more = ("--tailnet", str(programs), "--tailnet-ports", *map(str, ports))
+        self.machines.start(self.sandbox.environment_file, self.sandbox.credentials_file, layers, more)
+
+    def _tailnet_programs(self) -> Path | None:
+        """Return where the programs of the sandbox's tailnet are; None where it has none."""
+        record = self.sandbox.record()
+        if record is None or not record.is_up or not record.has_tailnet:
+            return None
+        return record.process(COORDINATION).program.parent
 
     def up_trial(
         self, number: int, trial: TrialHosts, ports: HostPorts, image: MachineImage, memory_mib: int
     ) -> tuple[UpHost, ...]:
         """Have so many trial hosts; those that there are get the same image."""
+        if self._tailnet_programs() is not None:
+            raise RefusedError(
+                "trial hosts have no place in the policy of this sandbox's tailnet",
+                code="hosts-trial-tailnet",
+                remedy="for them start a sandbox by `sandbox up --no-tailnet`, or name a tenant: `--tenant acme`",
+            )
         if not 1 <= number <= MOST_TRIAL_HOSTS:
             raise UsageError(
                 f"{number} hosts: between 1 and {MOST_TRIAL_HOSTS} are possible",

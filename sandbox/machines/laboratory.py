@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from threading import RLock, Thread
+from types import MappingProxyType
 
 from mutx_sandbox.machines.backends import BACKENDS
+from mutx_sandbox.machines.coordination import ADDRESS, NETWORK, NODE, SUBNET, ConvergeNode
 from mutx_sandbox.machines.disk import Disk
 from mutx_sandbox.machines.forwarder import Connect, forward
 from mutx_sandbox.machines.groups import kill_group, memory_mib, remove_group
@@ -18,7 +20,7 @@ from mutx_sandbox.machines.kernel import inside
 from mutx_sandbox.machines.machine import METADATA_ADDRESS, RESTART_STATUS, Machine, MachineState
 from mutx_sandbox.machines.metadata import InstanceFacts, make_server
 from mutx_sandbox.machines.network import NAMESPACES, TAILNET, Networks
-from mutx_sandbox.machines.recipe import AWS_ADDRESS, AWS_PORT
+from mutx_sandbox.machines.recipe import AWS_ADDRESS, AWS_PORT, COORDINATION_ADDRESS
 
 from mutx_infra.errors import RefusedError
 
@@ -55,19 +57,31 @@ class Laboratory:
         group: the control group that machines get groups in.
         facts_of: gives what the cloud knows of a machine's instance.
         connect_aws: opens a connection to the sandbox's AWS, in this machine's own network.
+        converge: the toolkit's node, where machines join a coordination server; None where addresses are fixed.
+        coordination: what opens a connection to that server, by the port that machines ask.
     """
 
     def __init__(
-        self, folder: Path, layers: tuple[Path, ...], group: Path, facts_of: FactsOf, connect_aws: Connect
-    ) -> None:
+        self, folder: Path, layers: tuple[Path, ...], group: Path, facts_of: FactsOf, connect_aws: Connect,
+        converge: ConvergeNode | None = None, coordination: Mapping[int, Connect] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self._folder, self._layers, self._group = folder, layers, group
         self._facts_of, self._connect_aws = facts_of, connect_aws
+        self._converge, self._coordination = converge, coordination
         self._networks = Networks()
         self._runs: dict[str, _Run] = {}
         self._lock = RLock()
 
+    def start(self) -> None:
+        """Have what the toolkit needs to reach machines."""
+        if self._converge is not None:
+            self.visit(NODE, NETWORK, SUBNET, [ADDRESS])
+            self._converge.start()
+
     def add(self, machine: Machine, layers: tuple[Path, ...] = ()) -> bool:
         """Run a machine; False where it runs already. One whose instance or release is another gets a new disk."""
+        if self._converge is not None:
+            machine = machine.model_copy(update={"tailnet": False})  # tailscaled brings the interface
         with self._lock:
             known = self._runs.get(machine.name)
             if known is not None and known.machine == machine and known.is_running:
@@ -139,6 +153,8 @@ class Laboratory:
 
     def connect(self, address: str, port: int) -> socket.socket:
         """Connect to a machine as an operator does, from the tailnet."""
+        if self._converge is not None:
+            return self._converge.connect(address, port)
         return inside(
             NAMESPACES / TAILNET, lambda: socket.create_connection((address, port), _CONNECT_LIMIT_S)
         )
@@ -222,6 +238,9 @@ class Laboratory:
         Thread(target=server.serve_forever, daemon=True, name=f"metadata {vpc}").start()
         listening = self._listen(vpc, AWS_ADDRESS, AWS_PORT)
         Thread(target=forward, args=(listening, self._connect_aws), daemon=True, name=f"aws {vpc}").start()
+        for port, connect in self._coordination.items():
+            listening = self._listen(vpc, COORDINATION_ADDRESS, port)
+            Thread(target=forward, args=(listening, connect), daemon=True, name=f"{port} {vpc}").start()
 
     @staticmethod
     def _listen(vpc: str, address: str, port: int) -> socket.socket:

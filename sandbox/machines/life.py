@@ -38,13 +38,16 @@ class Machines:
         """The laboratory that runs, or None."""
         return read_record(self.folder)
 
-    def start(self, environment: Path, leash: Path, layers: tuple[Path, ...]) -> bool:
+    def start(
+        self, environment: Path, leash: Path, layers: tuple[Path, ...], more: tuple[str, ...] = ()
+    ) -> bool:
         """Have a laboratory; False where there is one already.
 
         Args:
             environment: the sandbox's profile.
             leash: a file without which the laboratory ends.
             layers: of the image, uppermost first.
+            more: options of `serve`.
 
         Raises:
             OutsideError: it did not come up (code `laboratory-start-failed`).
@@ -56,7 +59,7 @@ class Machines:
             left.unlink(missing_ok=True)
         command = module_command(
             "mutx_sandbox.machines.serve", "--folder", str(self.folder), "--environment", str(environment),
-            "--end-without", str(leash), *(text for layer in layers for text in ("--layer", str(layer))),
+            "--end-without", str(leash), *(text for layer in layers for text in ("--layer", str(layer))), *more,
         )  # fmt: skip
         log = self.folder / "laboratory.log"
         with log.open("ab") as errors:

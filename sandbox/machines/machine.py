@@ -7,7 +7,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from mutx_sandbox.machines.packages import SUITE
-from mutx_sandbox.machines.recipe import AWS_ADDRESS
+from mutx_sandbox.machines.recipe import AWS_ADDRESS, COORDINATION_ADDRESS
 from pydantic import BaseModel, ConfigDict
 
 METADATA_ADDRESS = "169.254.169.254"
@@ -139,7 +139,7 @@ def interface_lines(wire: Wire) -> list[str]:
     ]
 
 
-SERVICES = (METADATA_ADDRESS, AWS_ADDRESS)
+SERVICES = (METADATA_ADDRESS, AWS_ADDRESS, COORDINATION_ADDRESS)
 """What every network has beside its machines."""
 
 

@@ -25,8 +25,6 @@ SYSTEM = (
 """A system that starts; in a cloud its image has them before anything is baked."""
 PYTHON = ("python3", "python3-apt", "python3-yaml")
 """What Ansible's modules need."""
-TO_COME = ("squid-openssl",)
-"""For roles that are not here yet."""
 TRIAL = ("curl", "debsums", "lynis", "netcat-openbsd", "openssl", "strace", "tcpdump", "tmux")
 """What tests and people look about with."""
 
@@ -47,7 +45,7 @@ def role_packages(playbooks: Traversable | None = None) -> tuple[str, ...]:
 
 def packages() -> tuple[str, ...]:
     """Return everything that is baked, sorted."""
-    return tuple(sorted({*SYSTEM, *PYTHON, *TO_COME, *TRIAL, *role_packages()}))
+    return tuple(sorted({*SYSTEM, *PYTHON, *TRIAL, *role_packages()}))
 
 
 def require_suite(name: str) -> str:

@@ -22,8 +22,8 @@ def authority_file(sandbox: Path) -> Path:
     return sandbox / "ssh_authority"
 
 
-def host_access(sandbox: Path, *, follows: bool = False) -> dict[str, object]:
-    """Return the profile's part about hosts.
+def host_access(sandbox: Path, *, follows: bool = False, joins: bool = False) -> dict[str, object]:
+    """Return the profile's part about hosts; with `joins` they join a coordination server.
 
     Where no machines follow the tenants, `tenant create` has none to harden.
     The command runs with no module of anybody's (`-I -S`): SSH starts it for each connection.
@@ -33,6 +33,6 @@ def host_access(sandbox: Path, *, follows: bool = False) -> dict[str, object]:
         "ca_key_file": str(authority_file(sandbox)),
         "proxy_command": f"{shlex.join(words).replace('%', '%%')} %h %p",
         "proxy_passes_descriptor": True,
-        "tailnet_network": str(TAILNET_NETWORK),
+        **({} if joins else {"tailnet_network": str(TAILNET_NETWORK)}),
         "on_create": follows,
     }

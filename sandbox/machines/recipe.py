@@ -1,6 +1,6 @@
-"""What the image has beyond packages: the files of the role `mutx_join`, and what stands in for a cloud's own parts.
+"""What the image has beyond packages: what roles bake, and what stands in for a cloud's own parts.
 
-The role's files are the ones that `playbooks/image.yml` bakes, taken from the installed package. `mutx-user-data` does
+The roles' files are the ones that `playbooks/image.yml` bakes, taken from the installed package. `mutx-user-data` does
 what cloud-init does in a cloud's image: it runs the instance's user data once.
 """
 
@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import yaml
+from jinja2 import Environment, StrictUndefined
 from mutx_sandbox.machines.rootfs import ACCOUNT
 
 AWS_ADDRESS = "169.254.170.23"
 AWS_PORT = 80
 """Where hosts reach the sandbox's AWS; link-local, as the metadata service is."""
+COORDINATION_ADDRESS = "169.254.170.24"
+"""Where they reach the coordination server and its relay, where there is one."""
 
 _UNITS = "etc/systemd/system"
 _WANTS = f"{_UNITS}/multi-user.target.wants"
@@ -74,6 +78,11 @@ def _entries() -> Iterator[Entry]:
     yield Entry(f"{_UNITS}/mutx-user-data.service", _own("mutx-user-data.service"))
     for unit in ("mutx-host-key.service", "mutx-user-data.service"):
         yield Entry(f"{_WANTS}/{unit}", target=f"/{_UNITS}/{unit}")
+    yield Entry(
+        f"{_UNITS}/tailscaled.service.d/10-mutx-way-out.conf",
+        _of_a_role("tailscale", "files/10-mutx-way-out.conf"),
+    )
+    yield from _proxy()
     yield Entry("etc/ssh/sshd_config.d/20-mutx-image.conf", _of_the_role("20-mutx-image.conf"), _PRIVATE)
     yield Entry("etc/sudoers.d/10-mutx", f"{ACCOUNT} ALL=(ALL:ALL) NOPASSWD: ALL\n", _SUDOERS)
     yield Entry("etc/mutx/join.json", json.dumps({"aws_endpoint": f"http://{AWS_ADDRESS}:{AWS_PORT}"}) + "\n")
@@ -93,10 +102,28 @@ def _write(root: Path, entry: Entry) -> None:
     path.chmod(entry.mode)
 
 
+def _proxy() -> Iterator[Entry]:
+    """Yield what the role `squid` bakes: by its own templates and defaults."""
+    values = {
+        **yaml.safe_load(_of_a_role("squid", "defaults/main.yml")),
+        **yaml.safe_load(_of_a_role("squid", "vars/main/main.yml")),
+    }
+    values["squid_all_destinations"] = values["squid_destinations"]
+    rules = Environment(trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)  # noqa: S701 - no HTML
+    for place, template in (("squid_configuration", "mutx.conf.j2"), ("squid_drop_in", "drop-in.conf.j2")):
+        path, text = (
+            rules.from_string(source).render(values)
+            for source in (values[place], _of_a_role("squid", f"templates/{template}"))
+        )
+        yield Entry(path.removeprefix("/"), text)
+
+
 def _of_the_role(name: str) -> str:
-    return (files("mutx_infra.playbooks") / "roles" / "mutx_join" / "files" / name).read_text(
-        encoding="utf-8"
-    )
+    return _of_a_role("mutx_join", f"files/{name}")
+
+
+def _of_a_role(role: str, name: str) -> str:
+    return (files("mutx_infra.playbooks") / "roles" / role / name).read_text(encoding="utf-8")
 
 
 def _own(name: str) -> str:

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--layer", type=Path, action="append", required=True, help="of the image, uppermost first"
     )
+    parser.add_argument("--tailnet", type=Path, metavar="DIRECTORY", help="programs of the tailnet to join")
+    parser.add_argument("--tailnet-ports", type=int, nargs=2, metavar=("CONTROL", "DERP"), default=(0, 0))
     options = parser.parse_args(arguments)
     folder: Path = options.folder
     stop = Event()
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unshare(CLONE_NEWPID)
     inner = os.fork()
     if inner == 0:
-        _become_first_process(folder, options.environment, tuple(options.layer))
+        _become_first_process(folder, options)
     record = LabRecord(keeper=current_owner(), inner=inner)
     record_file(folder).write_text(record.model_dump_json(indent=2), encoding="utf-8")
     _wait(inner, options.end_without, stop)
@@ -67,7 +69,7 @@ def _wait(inner: int, leash: Path, stop: Event) -> None:
         stop.wait(_LOOK_EVERY_S)
 
 
-def _become_first_process(folder: Path, environment: Path, layers: tuple[Path, ...]) -> None:
+def _become_first_process(folder: Path, options: argparse.Namespace) -> None:
     """Set up what only the machines see, start what runs them, and reap; never returns."""
     status = 1
     try:
@@ -81,7 +83,7 @@ def _become_first_process(folder: Path, environment: Path, layers: tuple[Path, .
         mount_unified()
         worker = os.fork()
         if worker == 0:
-            status = _work(folder, environment, layers)
+            status = _work(folder, options)
             return
         while True:
             with suppress(ChildProcessError):
@@ -93,15 +95,20 @@ def _become_first_process(folder: Path, environment: Path, layers: tuple[Path, .
         _leave(status)
 
 
-def _work(folder: Path, environment: Path, layers: tuple[Path, ...]) -> int:
+def _work(folder: Path, options: argparse.Namespace) -> int:
     """Serve requests until the end."""
     from mutx_sandbox.machines.control import serve_requests  # noqa: PLC0415 - after the fork, before any thread
+    from mutx_sandbox.machines.coordination import CoordinationPorts  # noqa: PLC0415
     from mutx_sandbox.machines.following import Follower, registered  # noqa: PLC0415
-    from mutx_sandbox.machines.wiring import make_laboratory  # noqa: PLC0415
+    from mutx_sandbox.machines.wiring import TailnetParts, make_laboratory  # noqa: PLC0415
 
     group = MOUNT / group_name(folder)
     group.mkdir(exist_ok=True)
-    laboratory = make_laboratory(folder, environment, layers, group)
+    environment: Path = options.environment
+    ports = CoordinationPorts(*options.tailnet_ports)
+    tailnet = TailnetParts(options.tailnet, ports) if options.tailnet else None
+    laboratory = make_laboratory(folder, environment, tuple(options.layer), group, tailnet)
+    laboratory.start()
     serve_requests(laboratory, Follower(laboratory, lambda: registered(environment)), socket_file(folder))
     return 0
 

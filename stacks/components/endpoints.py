@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -15,12 +15,19 @@ from mutx_infra.plan import TenantPlan
 
 @dataclass(frozen=True, slots=True)
 class ServiceEndpointsArgs:
-    """The plan, the VPC, its subnets by key, and the security group `sg-endpoint`; None where the plan has none."""
+    """What the endpoints belong to.
+
+    Attributes:
+        subnet_ids: by key.
+        group_id: the security group `sg-endpoint`; None where the plan has none.
+        after: what takes an address of the subnets first.
+    """
 
     plan: TenantPlan
     vpc_id: pulumi.Input[str]
     subnet_ids: Mapping[str, pulumi.Input[str]]
     group_id: pulumi.Input[str] | None
+    after: Sequence[pulumi.Resource] = ()
 
 
 class ServiceEndpoints(pulumi.ComponentResource):
@@ -46,7 +53,7 @@ class ServiceEndpoints(pulumi.ComponentResource):
                 private_dns_enabled=True,
                 policy=endpoint_policy(plan, endpoint.service),
                 tags=plan.tags_of(endpoint.key),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
             ).id
             for endpoint in plan.endpoints
         }

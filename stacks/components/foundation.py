@@ -53,18 +53,22 @@ def build_foundation(
     network = TenantNetwork(name, TenantNetworkArgs(plan))
     firewall = TenantFirewall(name, TenantFirewallArgs(plan, network.vpc_id, network.s3_prefix_list_id))
     LayerAcls(name, LayerAclsArgs(plan, network.vpc_id, network.subnet_ids))
-    endpoints = ServiceEndpoints(
-        name,
-        ServiceEndpointsArgs(
-            plan, network.vpc_id, network.subnet_ids, firewall.group_ids.get(str(Role.ENDPOINT))
-        ),
-    )
     keys = TenantKeys(name, TenantKeysArgs(plan, providers or {}))
     boundary = Boundary(name, BoundaryArgs(plan, keys.arns))
     logs = TenantLogs(name, TenantLogsArgs(plan, keys.arns))
     FlowLogs(name, FlowLogsArgs(plan, network.vpc_id, logs.arns[FLOW_LOGS_KEY], boundary.arn))
     hosts = TenantHosts(
         name, TenantHostsArgs(plan, network.subnet_ids, firewall.group_ids, keys.arns, boundary.arn)
+    )
+    endpoints = ServiceEndpoints(
+        name,
+        ServiceEndpointsArgs(
+            plan,
+            network.vpc_id,
+            network.subnet_ids,
+            firewall.group_ids.get(str(Role.ENDPOINT)),
+            after=hosts.first,
+        ),
     )
     for key, value in {
         "account": plan.account,

@@ -16,11 +16,11 @@ from mutx_infra.naming import (
     boundary_name,
     host_identity,
     iam_path,
-    join_script,
     launch_template_name,
     resource_name,
 )
 from mutx_infra.plan import TenantPlan
+from mutx_infra.way_out import user_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,11 @@ class TenantHosts(pulumi.ComponentResource):
 
     A host has no public address, no key pair and no way in but `mutx-join`, which its user data starts. Instances
     can be replaced; data lies on volumes of its own, which are protected and are attached to the new instance.
+    mgmt comes first, at an address that all others know: before anything else takes one of its subnet.
 
     Attributes:
         hosts: by key: instance id, private address, role, zone.
+        first: what must be there before anything else that takes an address.
     """
 
     def __init__(self, name: str, args: TenantHostsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -83,7 +85,9 @@ class TenantHosts(pulumi.ComponentResource):
         self._own = pulumi.ResourceOptions(parent=self)
         roles = {host.role: host for host in self._plan.hosts}
         self._templates = {role: self._make_template(host) for role, host in roles.items()}
-        self.hosts = {host.key: self._make_host(host) for host in self._plan.hosts}
+        self.first: list[aws.ec2.Instance] = []
+        by_need = sorted(self._plan.hosts, key=lambda host: host.address is None)
+        self.hosts = {host.key: self._make_host(host) for host in by_need}
         self.register_outputs({"hosts": self.hosts})
 
     def _make_template(self, host: HostPlan) -> aws.ec2.LaunchTemplate:
@@ -131,10 +135,18 @@ class TenantHosts(pulumi.ComponentResource):
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
             subnet_id=self._args.subnet_ids[host.subnet],
             iam_instance_profile=self._make_identity(host),
-            user_data=join_script(self._plan.tenant, host.key),
+            private_ip=str(host.address) if host.address else None,
+            user_data=user_data(self._plan, host),
             tags=tags,
-            opts=self._own,
+            # An address has one host at a time: the old one is gone before the new one comes.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(self.first),
+                delete_before_replace=host.address is not None or None,
+            ),
         )
+        if host.address is not None:
+            self.first.append(instance)
         if host.data_key is not None:
             self._make_data_volume(host, host.data_key, instance)
         return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
-from mutx_infra.compliance.plugin import NotApplicableError
+from mutx_infra.compliance.plugin import require_role
 
 Host: TypeAlias = Any
 """testinfra's `Host`, whose modules are made at run time."""
@@ -67,19 +67,12 @@ def role(variables: dict[str, Any]) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def _suite_for_its_roles_only(request: pytest.FixtureRequest, role: str) -> None:
     """Before what a suite asks once of every host, which another role's hosts could not answer."""
-    _require_role(request.node.get_closest_marker("roles"), role)
+    require_role(request.node.get_closest_marker("roles"), role)
 
 
 @pytest.fixture(autouse=True)
 def _for_its_roles_only(request: pytest.FixtureRequest, role: str) -> None:
-    _require_role(request.node.get_closest_marker("roles"), role)
-
-
-def _require_role(marker: pytest.Mark | None, role: str) -> None:
-    if marker is not None and role not in marker.args:
-        raise NotApplicableError(
-            f"the host is {role or 'of no known role'}, the control is for {', '.join(marker.args)}"
-        )
+    require_role(request.node.get_closest_marker("roles"), role)
 
 
 @pytest.fixture(scope="module")

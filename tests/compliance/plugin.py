@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="append a verdict for each control and host, one JSON object a line",
     )
+    parser.getgroup("mutx").addoption(
+        "--unseen",
+        metavar="ROLE:REASON",
+        help="ask no host: every control that is for hosts of this role is unknown, for this reason",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,6 +63,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("compliance")
     if item.get_closest_marker("control") is None:
         raise pytest.UsageError(f'{item.nodeid} names no control: mark it `@pytest.mark.control("…")`')
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End a test before its fixtures ask the host, where nobody enters it."""
+    unseen = str(item.config.getoption("unseen", default=None) or "")
+    if not unseen or not item.path.is_relative_to(SUITE):
+        return
+    role, _, reason = unseen.partition(":")
+    require_role(item.get_closest_marker("roles"), role)
+    raise UnseenError(reason)
+
+
+def require_role(marker: pytest.Mark | None, role: str) -> None:
+    """End a test of a control that is for other roles' hosts."""
+    if marker is not None and role not in marker.args:
+        raise NotApplicableError(
+            f"the host is {role or 'of no known role'}, the control is for {', '.join(marker.args)}"
+        )
+
+
+class UnseenError(Exception):
+    """Nobody looks at the host; the text says why."""
 
 
 class NotApplicableError(Exception):
@@ -159,4 +187,8 @@ def _reason(error: BaseException | None) -> str:
     if error is None:
         return "the test looked at nothing"
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return first[:300] if isinstance(error, NotApplicableError) else f"{type(error).__name__}: {first[:300]}"
+    return (
+        first[:300]
+        if isinstance(error, (NotApplicableError, UnseenError))
+        else f"{type(error).__name__}: {first[:300]}"
+    )

@@ -27,8 +27,8 @@ CONFINED = {
     "PrivateUsers": "yes",
     "MemoryDenyWriteExecute": "yes",
     "RestrictSUIDSGID": "yes",
-    "IPAddressDeny": "::/0 0.0.0.0/0",
 }
+ANYBODY = {"0.0.0.0/0", "::/0"}
 LOOPBACK = {"127.0.0.0/8", "::1/128"}
 
 
@@ -41,7 +41,7 @@ def _where_an_agent_is(host: Host, observe: Look) -> None:
 @pytest.fixture(scope="module")
 def shown(host: Host) -> dict[str, str]:
     """The unit as systemd has it in force, drop-ins of others included."""
-    names = ",".join([*CONFINED, "IPAddressAllow", "ConditionResult"])
+    names = ",".join([*CONFINED, "IPAddressDeny", "IPAddressAllow", "ConditionResult"])
     text = host.check_output(f"systemctl show {UNIT} --property={names}")
     return dict(line.partition("=")[::2] for line in text.splitlines())
 
@@ -76,11 +76,14 @@ def test_its_release_is_whole_and_root_s_alone(host: Host, observe: Look) -> Non
 def test_its_unit_confines_it_to_its_partners(
     shown: dict[str, str], variables: dict[str, Any], observe: Look
 ) -> None:
-    wanted: dict[str, object] = dict(CONFINED)
+    # systemd keeps networks as a set, and shows them in another order after another boot.
+    networks = {name: sorted(shown.get(name, "").split()) for name in ("IPAddressDeny", "IPAddressAllow")}
     seen: dict[str, object] = {name: shown.get(name, "") for name in CONFINED}
+    seen["IPAddressDeny"] = networks["IPAddressDeny"]
+    wanted: dict[str, object] = {**CONFINED, "IPAddressDeny": sorted(ANYBODY)}
     if "agent_runtime_peers" in variables:
+        seen["IPAddressAllow"] = networks["IPAddressAllow"]
         wanted["IPAddressAllow"] = sorted({*LOOPBACK, *variables["agent_runtime_peers"]})
-        seen["IPAddressAllow"] = sorted(set(shown.get("IPAddressAllow", "").split()))
 
     observe(seen, wanted=wanted)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from mutx_infra.compliance.conftest import Host, Unit
@@ -21,6 +23,7 @@ UNWANTED = {
     "cups",
     "vsftpd",
 }
+HTTPS_MIRRORS = ("deb.debian.org", "security.debian.org", "cdn-aws.deb.debian.org")
 MASKED = ("ctrl-alt-del.target", "rpcbind.service", "rpcbind.socket")
 KERNEL = {
     "fs.protected_hardlinks": "1",
@@ -94,6 +97,18 @@ def test_updates_journal_and_accounts_are_configured(host: Host, observe: Look) 
             "open to others": [],
         },
     )  # fmt: skip
+
+
+@pytest.mark.control("base-10")
+def test_packages_come_by_https(host: Host, variables: dict[str, Any], observe: Look) -> None:
+    plain = f"grep -rhoE '^[^#]*http://({'|'.join(HTTPS_MIRRORS)})' /etc/apt"
+    seen = {
+        "proxy": re.findall(r'"(.*)"', host.check_output("apt-config dump Acquire::https::Proxy")),
+        "by plain HTTP": sorted(set(host.run(plain).stdout.split("\n")) - {""}),
+    }
+    proxy = str(variables.get("base_apt_proxy", ""))
+
+    observe(seen, wanted={"proxy": [proxy] if proxy else [], "by plain HTTP": []})
 
 
 @pytest.mark.control("base-05")

@@ -24,7 +24,7 @@ from mutx_infra.addressing import PoolExhaustedError
 from mutx_infra.errors import LockedError, OutsideError, RefusedError, SettingsError
 from mutx_infra.plan import Allocation
 from mutx_infra.ports import Registry
-from mutx_infra.records import ChainHead, TenantState
+from mutx_infra.records import ChainHead, TenantState, VaultRecord
 from tests.contracts.conftest import Store
 from tests.support import reserve_many
 from tests.support.registry import HandClock
@@ -172,6 +172,23 @@ class TestTenants:
         )
         assert updated.outputs == {"vpc": "vpc-1", "subnets": ["a", "b"]}
         assert (updated.updated_at - updated.created_at).total_seconds() == 5
+
+    def test_what_is_known_of_a_vault_is_kept_and_says_whose_it_is(
+        self, registry: Registry, clock: HandClock
+    ) -> None:
+        _reserve(registry)
+        made = VaultRecord(cluster="c1", made_at=clock.now())
+        awaited = registry.update("acme", vault=made)
+        clock.sleep(5)
+
+        claimed = registry.update("acme", vault=made.model_copy(update={"handed_over_at": clock.now()}))
+        later = registry.update("acme", state=TenantState.CREATING)
+
+        assert (awaited.vault, awaited.is_handed_over) == (made, False)
+        assert awaited.standing is TenantState.AWAITING_CLAIM
+        assert (claimed.is_handed_over, claimed.standing) == (True, TenantState.READY)
+        assert later.vault == claimed.vault
+        assert registry.tenant("acme") == later
 
     def test_an_update_of_an_unknown_tenant_is_refused(self, registry: Registry) -> None:
         with pytest.raises(RefusedError) as refused:
@@ -375,13 +392,16 @@ class TestDatabase:
         first = SqlRegistry(url, clock)
         first.reserve(a_spec(), first_fit(a_spec()))
         first.store.write(sql_schema.chain_heads.drop)
+        first.store.write(lambda c: c.exec_driver_sql("ALTER TABLE mutx_tenant DROP COLUMN vault"))
         older = sql_schema.schema_version.update().values(version=1)
         first.store.write(lambda connection: connection.execute(older))
         first.store.close()
 
         upgraded = SqlRegistry(url, clock)
 
-        assert upgraded.tenant("acme") is not None
+        record = upgraded.tenant("acme")
+        assert record is not None
+        assert record.vault is None
         assert upgraded.chain_head("acme") is None
         found = sa.select(sa.func.max(sql_schema.schema_version.c.version))
         assert upgraded.store.read(lambda c: c.execute(found).scalar()) == sql_schema.SCHEMA_VERSION

@@ -86,7 +86,7 @@ def test_a_policy_changed_by_hand_is_named(tmp_path: Path, policy: str) -> None:
 
 def test_a_preview_asks_for_the_policy_alone(tmp_path: Path, policy: str) -> None:
     with answering({"/api/v2/tailnet/example.com/acl": [Reply(body=policy)]}) as script:
-        done = ask(tmp_path, script.url, "preview", "--json")
+        done = ask(tmp_path, script.url, "preview", "--policy-only", "--json")
 
     assert (done.exit_code, json.loads(done.stdout)["changes"]) == (0, False)
     assert script.paths() == ["/api/v2/tailnet/example.com/acl"]

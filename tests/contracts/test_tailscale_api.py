@@ -13,11 +13,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from mutx_infra.adapters import tailscale_api
+from mutx_infra.adapters import tailscale_client
 from mutx_infra.adapters.tailscale_admission import TailscaleAdmission
-from mutx_infra.adapters.tailscale_api import ATTEMPTS, TailscaleApi
+from mutx_infra.adapters.tailscale_api import TailscaleApi
+from mutx_infra.adapters.tailscale_client import ATTEMPTS
 from mutx_infra.adapters.tailscale_login import login_of
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 from mutx_infra.tailnet.devices import Device, Key, LiveTailnet
 from tests.support.hosts import a_host
@@ -63,7 +64,7 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tailscale_api, "_PAUSE_S", 0)
+    monkeypatch.setattr(tailscale_client, "_PAUSE_S", 0)
 
 
 def read(script: Script, variables: Mapping[str, str] = API_TOKEN) -> LiveTailnet:
@@ -132,7 +133,7 @@ class TestLogin:
         api.policy()
         once = script.paths().count(TOKEN)
         real = time.monotonic
-        monkeypatch.setattr(tailscale_api.time, "monotonic", lambda: real() + 55 * 60)
+        monkeypatch.setattr(tailscale_client.time, "monotonic", lambda: real() + 55 * 60)
         api.policy()
 
         assert (once, script.paths().count(TOKEN)) == (1, 2)
@@ -245,7 +246,7 @@ class TestFailures:
         assert "/elsewhere" not in script.paths()
 
     def test_silence_has_an_end(self, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tailscale_api, "READ_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(tailscale_client, "READ_TIMEOUT_S", 0.05)
         script.replies[ACL] = [Reply(after_s=0.3)]
 
         assert failure(script).code == "tailscale-unreachable"

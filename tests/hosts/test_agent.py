@@ -38,6 +38,7 @@ GUARD_ADDRESS, STRANGER_ADDRESS = "10.63.255.210", "10.63.255.211"
 MOST_EXPOSED = 2.5
 """What `systemd-analyze security` may rate the unit at most; 10 is worst."""
 RUN = {"input": "What is 6 * 7?"}
+ONLY_THE_AGENT = ("--start-at-task", "Run the tenant's agent")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def installed(hosts: Hosts, around: Surroundings, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("playbook")
     wheel = build_wheel(folder)
     playbook = Playbook(hosts, ("trial-1",), folder, around.variables(wheel, GUARD_ADDRESS))
-    check = playbook.run("--check")
+    check = playbook.run("--check", *ONLY_THE_AGENT)
     assert hosts.answer("trial-1", "ls /opt; getent passwd mutx-agent || true") == ""
     first = playbook.run()
     waiting = hosts.answer("trial-1", "systemctl show mutx-agent -p ActiveState,ConditionResult")
@@ -227,7 +228,7 @@ def test_an_install_that_is_killed_leaves_the_agent_and_the_next_one_is_whole_an
         },
     )
     outcomes: list[Outcome] = []
-    running = Thread(target=lambda: outcomes.append(newer.run()))
+    running = Thread(target=lambda: outcomes.append(newer.run(*ONLY_THE_AGENT)))
     running.start()
     # pip and the module above it; the brackets keep this shell out of what is found.
     hosts.answer(
@@ -241,18 +242,18 @@ def test_an_install_that_is_killed_leaves_the_agent_and_the_next_one_is_whole_an
     assert (current(hosts), main_pid(hosts)) == (first, pid)
     assert around.ask("/v1/runs", RUN, certificate=around.guard_certificate)[0] == 200
 
-    assert newer.run().status == 0
+    assert newer.run(*ONLY_THE_AGENT).status == 0
     second, new_pid = current(hosts), main_pid(hosts)
     assert "-0.1.1-" in second
     assert new_pid != pid
     assert around.ask("/v1/runs", RUN, certificate=around.guard_certificate)[0] == 200
 
-    refused = newer.run(agent_runtime_release="mutx_reference_agent-9.9-none")
+    refused = newer.run(*ONLY_THE_AGENT, agent_runtime_release="mutx_reference_agent-9.9-none")
     assert "[agent-release-missing]" in refused.said()
     assert first in refused.said()
     assert (current(hosts), main_pid(hosts)) == (second, new_pid)
 
-    assert newer.run(agent_runtime_release=first).status == 0
+    assert newer.run(*ONLY_THE_AGENT, agent_runtime_release=first).status == 0
     assert current(hosts) == first
     assert main_pid(hosts) not in {0, new_pid}
     assert around.ask("/v1/runs", RUN, certificate=around.guard_certificate)[0] == 200

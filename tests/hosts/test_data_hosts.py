@@ -361,6 +361,7 @@ NOT_A_RUN_S = "psql -c 'DROP ROLE IF EXISTS eve'; systemctl start mutx-backup-po
 """What no run may mend: a role that somebody made, a backup that was not."""
 
 
+@pytest.mark.full
 def test_what_somebody_broke_by_hand_fails_and_a_run_mends_it(
     app: Client, converged: Converged, hosts: Hosts
 ) -> None:

@@ -27,8 +27,8 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 @pytest.fixture(scope="module")
 def playbook(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Playbook:
     rules = [{**SSH_RULE, "source": "100.64.0.0/10"}]
-    told = {"mutx_role": "trial", "ansible_become": True, "ufw_incoming_rules": rules}
-    return Playbook(hosts, ("trial-1",), tmp_path_factory.mktemp("playbook"), told)
+    told = {"mutx_role": "mgmt", "ansible_become": True, "ufw_incoming_rules": rules}
+    return Playbook(hosts, ("trial-1",), tmp_path_factory.mktemp("playbook"), told, group="mgmt")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,9 @@ def test_the_key_exchange_that_only_this_release_has_comes_first(hosts: Hosts, f
 
 
 def test_no_unit_is_left_failed(hosts: Hosts, first: Outcome) -> None:
-    """The unit that loads the audit rules is this release's own."""
+    """The unit that loads the audit rules is this release's own, and its squid is a version later."""
     assert hosts.answer("trial-1", "systemctl --failed --plain --no-legend") == ""
+    assert hosts.answer("trial-1", "systemctl is-active squid") == "active"
     assert "audit-rules.service.d/10-mutx.conf" in hosts.answer(
         "trial-1", "systemctl cat audit-rules.service"
     )

@@ -15,19 +15,20 @@ import pytest
 from mutx_sandbox.machines.instances import TRIAL, TrialHosts
 from mutx_sandbox.machines.kernel import inside
 from mutx_sandbox.machines.machine import BackendName
+from mutx_sandbox.machines.tailnet_layer import bake
 
 from mutx_infra.access import HostTarget
 from mutx_infra.adapters.aws_session import AwsSession
 from mutx_infra.adapters.tailscale_admission import TailscaleAdmission
 from mutx_infra.adapters.tailscale_api import TailscaleApi
 from mutx_infra.bootstrap import SystemClock, load_environment, make_host_ports
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.joining import TailnetPass
 from mutx_infra.settings import resolve_settings
 from tests.support.machines import NSENTER, SSH, Answer, Hosts, processes_with
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
 from tests.support.suites import verdicts
-from tests.support.tailnet import API, API_KEY, Coordination, Node, bake, coordination, node, tailnet_programs
+from tests.support.tailnet import API, API_KEY, Coordination, Node, coordination, node, tailnet_programs
 
 SERVER, OPERATOR, SECOND = "10.63.255.250", "10.63.255.240", "10.63.255.241"
 NAME = "trial-3"
@@ -170,6 +171,7 @@ def hardened(joined: Joined, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return playbook, playbook.run("--check", "--diff"), playbook.run()
 
 
+EVERYTHING = {"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}
 IN_FORCE = {"ts-01", "ts-02", "ts-03", "ts-04", "ts-05"}
 
 
@@ -237,6 +239,33 @@ def test_the_firewall_decides_what_comes_over_the_tailnet(
     assert joined.knock(22) is Answer.OPEN
     assert joined.knock(9999) is Answer.SILENCE
     assert "ts-" not in joined.answer("sudo iptables -S; sudo ip6tables -S")
+
+
+def test_what_policy_or_firewall_denies_stays_silent_whatever_starts_last(
+    joined: Joined, hardened: tuple[Playbook, Outcome, Outcome]
+) -> None:
+    """The firewall opens 22 and not 9999, where somebody listens; the policy opens one, then both."""
+    devices = joined.server.ask("GET", "tailnet/-/devices")["devices"]
+    (tag,) = next(device["tags"] for device in devices if device["hostname"] == NAME)
+
+    def grant(*ports: int) -> None:
+        opened = {"src": ["autogroup:member"], "dst": [tag], "ip": [f"tcp:{port}" for port in ports]}
+        joined.server.ask("POST", "tailnet/-/acl", {"tagOwners": {tag: []}, "grants": [opened]})
+
+    try:
+        grant(9999)
+        eventually(lambda: joined.knock(22), Answer.SILENCE)
+        assert joined.knock(9999) is Answer.SILENCE
+        grant(22, 9999)
+        eventually(lambda: joined.knock(22), Answer.OPEN)
+        assert joined.knock(9999) is Answer.SILENCE
+        for last in ("ufw reload", "systemctl restart ufw", "systemctl restart tailscaled"):
+            joined.ssh(f"sudo {last}")
+            eventually(lambda: joined.ssh("true").returncode, 0, within_s=30)
+            assert joined.knock(9999) is Answer.SILENCE, last
+    finally:
+        joined.server.ask("POST", "tailnet/-/acl", EVERYTHING)
+        eventually(lambda: joined.ssh("true").returncode, 0, within_s=30)
 
 
 def test_settings_changed_by_hand_are_mended(

@@ -105,6 +105,39 @@ def test_the_tailnet_leads_to_tailnet_addresses_only(hosts: Hosts) -> None:
     assert [peer.knock(four, 22), peer.knock(six, 22)] == [Answer.NO_WAY, Answer.NO_WAY]
 
 
+@pytest.mark.parametrize("option", ["--tailnet", "--hosts"])
+def test_hosts_with_fixed_addresses_are_not_cut_off_by_a_tailnet_that_comes_later(
+    hosts: Hosts, option: str
+) -> None:
+    done = hosts.checkout.run("sandbox", "up", option, expect=4)
+
+    assert "error[sandbox-hosts-fixed]: trial-1, trial-2 came up with fixed" in done.stderr
+    assert hosts.ssh("trial-1", "true").returncode == 0
+
+
+def test_a_host_is_told_its_way_out_before_it_joins_and_mgmt_is_that_way_from_its_first_boot(
+    hosts: Hosts, acme: Any
+) -> None:
+    nowhere = "203.0.113.9 controlplane.tailscale.com"
+    hosts.answer(
+        "acme-mgmt-1",
+        f"echo '{nowhere}' | sudo tee -a /etc/hosts && sudo systemctl reload squid",
+        tenant="acme",
+    )
+    proxy = acme["acme-mgmt-1"]["private_ip"]
+    asked = f"curl -s -o /dev/null -m 10 -w '%{{http_connect}}' -x http://{proxy}:3128 https://"
+
+    told = hosts.answer("acme-database-1", "cat /etc/mutx/way-out.env", tenant="acme")
+    answers = [
+        hosts.ssh("acme-database-1", f"{asked}{name}/", tenant="acme").stdout
+        for name in ("example.com", "controlplane.tailscale.com")
+    ]
+
+    assert told.split("\n")[0] == f"HTTPS_PROXY=http://{proxy}:3128"
+    # The second name is let through, and its address has no way to it.
+    assert answers == ["403", "503"]
+
+
 def test_a_tenants_network_is_reached_from_no_other(hosts: Hosts, neighbour: Visitor, acme: Any) -> None:
     database = acme["acme-database-1"]
 

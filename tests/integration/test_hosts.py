@@ -45,13 +45,21 @@ def test_every_host_runs_as_planned_and_none_can_be_reached_from_outside(
     assert all(volume["Encrypted"] and volume["KmsKeyId"].startswith("arn:") for volume in volumes)
 
 
-def test_user_data_holds_nothing_but_the_start_of_joining(checkout: Checkout, acme: Any) -> None:
+def test_user_data_holds_nothing_but_the_way_out_and_the_start_of_joining(
+    checkout: Checkout, acme: Any
+) -> None:
     answer = checkout.aws("ec2").describe_instance_attribute(
         InstanceId=instance_of(acme, "vault-1"), Attribute="userData"
     )
 
     script = base64.b64decode(answer["UserData"]["Value"]).decode()
-    assert script == "#!/bin/sh\nexec systemctl start --no-block 'mutx-join@acme:vault-1.service'\n"
+    proxy = acme["outputs"]["hosts"]["mgmt-1"]["private_ip"]
+    assert script.split("\n") == [
+        "#!/bin/sh",
+        f"printf '%s\\n' 'HTTPS_PROXY=http://{proxy}:3128' 'NO_PROXY=169.254.0.0/16' >/etc/mutx/way-out.env",
+        "exec systemctl start --no-block 'mutx-join@acme:vault-1.service'",
+        "",
+    ]
 
 
 def test_weakened_metadata_is_found(checkout: Checkout, acme: Any) -> None:
@@ -104,6 +112,21 @@ def test_a_host_that_somebody_terminated_is_made_again_and_gets_its_data_back(
 
     (now,) = ec2.describe_volumes(VolumeIds=[volume["VolumeId"]])["Volumes"]
     assert [a["InstanceId"] for a in now["Attachments"]] == [instance_of(repaired, "database-1")]
+    assert_each_exists_once(checkout, "acme")
+
+
+def test_the_host_that_all_others_leave_by_is_made_again_where_they_look_for_it(
+    checkout: Checkout, acme: Any
+) -> None:
+    ec2 = checkout.aws("ec2")
+    ec2.terminate_instances(InstanceIds=[instance_of(acme, "mgmt-1")])
+
+    repaired = create(checkout, "acme")
+
+    before, now = (found["outputs"]["hosts"] for found in (acme, repaired))
+    assert now["mgmt-1"]["instance_id"] != before["mgmt-1"]["instance_id"]
+    assert now["mgmt-1"]["private_ip"] == before["mgmt-1"]["private_ip"]
+    assert now["agent-1"] == before["agent-1"]
     assert_each_exists_once(checkout, "acme")
 
 

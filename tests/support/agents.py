@@ -126,10 +126,10 @@ def guard_certificate(tenant: Authority) -> Path:
     return tenant.issue(GUARD)
 
 
-def put(hosts: Hosts, name: str, path: str, content: bytes, options: str) -> None:
+def put(hosts: Hosts, name: str, path: str, content: bytes, options: str, tenant: str = "trial") -> None:
     """Put a file on a host."""
     text = base64.b64encode(content).decode()
-    hosts.answer(name, f"echo {text} | base64 -d | sudo install {options} /dev/stdin {path}")
+    hosts.answer(name, f"echo {text} | base64 -d | sudo install {options} /dev/stdin {path}", tenant)
 
 
 def server_side(authority: Authority, name: str, client_ca: Path | None = None) -> ssl.SSLContext:

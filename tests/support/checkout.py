@@ -120,6 +120,7 @@ def _client(endpoint: str, service: str, region: str, keys: Keys) -> Any:
 def make_checkout(root: Path) -> Checkout:
     (root / "tenants").mkdir(parents=True)
     shutil.copy(ROOT / "Pulumi.yaml", root)
+    (root / "tools").symlink_to(ROOT / "tools")
     return Checkout(root)
 
 

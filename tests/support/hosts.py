@@ -131,6 +131,15 @@ class MemoryAuditor:
             for host in inventory.hosts
         )
 
+    def unseen(self, inventory: Inventory, reason: str) -> tuple[Check, ...]:
+        return tuple(
+            judge(
+                CONTROL, host.name, seen="", wanted="", is_met=None, started_at=NOON, ended_at=NOON,
+                reason=reason,
+            )
+            for host in inventory.hosts
+        )  # fmt: skip
+
     def tools(self) -> dict[str, str]:
         return {"memory": "1"}
 

@@ -14,8 +14,11 @@ from typing import Any
 from mutx_sandbox.machines.kernel import inside
 from mutx_sandbox.machines.life import Machines
 from mutx_sandbox.machines.machine import MachineState
+from mutx_sandbox.machines.places import authority_file
 from mutx_sandbox.machines.tools import which
 
+from mutx_infra.access import SshRoute
+from mutx_infra.adapters.ssh_files import SshFileStore
 from tests.support.checkout import Checkout
 
 NSENTER, SSH, SSH_KEYGEN = (which(name) or name for name in ("nsenter", "ssh", "ssh-keygen"))
@@ -88,8 +91,12 @@ class Hosts:
         return {**printed, "hosts": {host["name"]: host for host in printed["hosts"]}}
 
     def files(self, tenant: str = "trial") -> Path:
-        """The directory of a tenant's SSH files."""
-        return self.checkout.root / ".mutx/hosts/sandbox" / tenant
+        """A tenant's SSH files, with a certificate that is good for a while: a tier takes longer than one lasts."""
+        home = self.checkout.root / ".mutx/hosts/sandbox"
+        if (home / tenant).exists():
+            authority = authority_file(self.checkout.root / ".mutx/sandbox")
+            SshFileStore(home, authority, SshRoute()).ensure_certificate(tenant)
+        return home / tenant
 
     def ssh(
         self, name: str, command: str, *options: str, tenant: str = "trial"

@@ -11,19 +11,26 @@ from mutx_infra.tailnet.evaluation import Identity
 from mutx_infra.tailnet.policy import Policy, read_policy
 
 TAGS = ("tag:a", "tag:b", "tag:c")
-USERS = ("ann@x.example", "bob@x.example", "eve@x.example")
+USERS = ("ann@x.example", "bob@x.example", "eve@y.example")
 GROUPS = {"group:one": [USERS[0]], "group:two": [USERS[0], USERS[1]], "group:none": []}
 NETS = ("100.64.0.0/29", "100.64.0.9", "home")
 HOSTS = {"home": "100.64.0.16/30"}
-SELECTORS = ("*", "autogroup:member", "autogroup:tagged", *TAGS, *USERS, *GROUPS, *NETS)
+SELECTORS = ("*", "autogroup:member", "autogroup:tagged", "user:*@x.example", *TAGS, *USERS, *GROUPS, *NETS)
 ENTRIES = ("*", "443", "80-90", "tcp:443", "udp:53", "tcp:*", "icmp:*", "47:*")
 
-grants = st.fixed_dictionaries(
-    {
-        "src": st.lists(st.sampled_from(SELECTORS), min_size=1, max_size=3),
-        "dst": st.lists(st.sampled_from([*SELECTORS, "autogroup:self"]), min_size=1, max_size=3),
-        "ip": st.lists(st.sampled_from(ENTRIES), min_size=1, max_size=2),
-    }
+SELF = "autogroup:self"
+OF_PEOPLE = ("autogroup:member", "user:*@x.example", *USERS, *GROUPS)
+"""What may reach its own devices."""
+
+
+def _some(selectors: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(selectors), min_size=1, max_size=3)
+
+
+_openings = st.lists(st.sampled_from(ENTRIES), min_size=1, max_size=2)
+grants = st.one_of(
+    st.fixed_dictionaries({"src": _some(SELECTORS), "dst": _some(SELECTORS), "ip": _openings}),
+    st.fixed_dictionaries({"src": _some(OF_PEOPLE), "dst": _some((*SELECTORS, SELF)), "ip": _openings}),
 )
 nodes = st.builds(
     lambda tags, user, last: Identity(

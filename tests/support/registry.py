@@ -21,6 +21,7 @@ from mutx_infra.records import (
     StepState,
     TenantRecord,
     TenantState,
+    VaultRecord,
 )
 from mutx_infra.tenant import TenantSpec
 
@@ -85,8 +86,11 @@ class MemoryRegistry:
         spec: TenantSpec | None = None,
         plan_digest: str | None = None,
         outputs: dict[str, object] | None = None,
+        vault: VaultRecord | None = None,
     ) -> TenantRecord:
-        given = {"state": state, "spec": spec, "plan_digest": plan_digest, "outputs": outputs}
+        given = {
+            "state": state, "spec": spec, "plan_digest": plan_digest, "outputs": outputs, "vault": vault,
+        }  # fmt: skip
         with self._lock:
             if tenant not in self._tenants:
                 raise RefusedError(

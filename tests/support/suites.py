@@ -36,4 +36,7 @@ def verdicts(playbook: Playbook, *suites: str) -> dict[str, str]:
         )  # fmt: skip
         assert evidence.exists(), done.stdout + done.stderr
         rows = [json.loads(line) for line in evidence.read_text("utf-8").splitlines()]
+    for row in rows:
+        if row["verdict"] == "fail":
+            print(row)  # noqa: T201 - shown where the test fails
     return {row["control"]: row["verdict"] for row in rows}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,20 @@ def running(*command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 def coordination(hosts: Hosts, programs: Path, folder: Path, address: str) -> Iterator[Coordination]:
     """Run the server at an address of the trial hosts' network."""
     place = hosts.visitor("coordination", "trial", "10.63.255.0/24", f"{address}/24")
+    with coordination_at(place, programs, folder, address) as server:
+        yield server
+
+
+@contextmanager
+def coordination_at(
+    place: Visitor, programs: Path, folder: Path, address: str, *options: str
+) -> Iterator[Coordination]:
+    """Run the server where a visitor is."""
     credentials = folder / "credentials.json"
     credentials.write_text(json.dumps({"api_key": API_KEY}))
     command = (
         NSENTER, f"--net={place.place}", str(programs / "coordination"), "-address", address,
-        "-credentials", str(credentials),
+        "-credentials", str(credentials), *options,
     )  # fmt: skip
     log = folder / "coordination.log"
     with running(*command, log=log):
@@ -137,25 +147,32 @@ def tailnet_programs() -> Path:
     return ensure_tailnet(with_home(os.environ))
 
 
-def bake(programs: Path, root: Path) -> None:
-    """Put into a root file system what an image with tailscale has."""
-    for name, target in (
-        ("tailscaled", "usr/sbin/tailscaled"),
-        ("tailscaled", "usr/bin/tailscale"),
-        ("tailscaled.service", "usr/lib/systemd/system/tailscaled.service"),
-        ("tailscaled.defaults", "etc/default/tailscaled"),
-    ):
-        place = root / target
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        place.write_bytes((programs / name).read_bytes())
-        place.chmod(0o755 if "bin/" in target else 0o644)
-    wants = root / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(parents=True, exist_ok=True, mode=0o755)
-    (wants / "tailscaled.service").symlink_to("/usr/lib/systemd/system/tailscaled.service")
-
-
 def _await(is_ready: Any, log: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while not is_ready():
         assert time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
         time.sleep(0.1)
+
+
+@contextmanager
+def serving_api(folder: Path, credentials: Mapping[str, object]) -> Iterator[str]:
+    """Run a coordination server that knows these credentials; yields its API's address once it listens."""
+    (folder / "credentials.json").write_text(json.dumps(credentials), "utf-8")
+    control, api = _free_ports()
+    command = (
+        str(tailnet_programs() / "coordination"), "-port", str(control), "-api-port", str(api),
+        "-credentials", str(folder / "credentials.json"),
+    )  # fmt: skip
+    with running(*command, log=folder / "log"):
+        _await(lambda: _listens(api), folder / "log")
+        yield f"http://127.0.0.1:{api}"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as knocking:
+        return knocking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]

@@ -35,6 +35,7 @@ class Asked:
     path: str
     authorization: str
     body: str
+    condition: str = ""
 
 
 @dataclass
@@ -63,7 +64,8 @@ def answering(replies: dict[str, list[Reply]]) -> Iterator[Script]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            script.asked.append(Asked(self.command, self.path, self.headers.get("Authorization", ""), body))
+            headers = (self.headers.get("Authorization", ""), body, self.headers.get("If-Match", ""))
+            script.asked.append(Asked(self.command, self.path, *headers))
             reply = script.next(self.path)
             time.sleep(reply.after_s)
             content = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
@@ -76,7 +78,7 @@ def answering(replies: dict[str, list[Reply]]) -> Iterator[Script]:
             except OSError:  # the client had no patience
                 self.close_connection = True
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the base class calls them so
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the base class calls them so
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - as in the base class
             del format, arguments

@@ -22,7 +22,9 @@ from mutx_infra.onboarding import Onboarding
 from mutx_infra.plan import Allocation, TenantPlan
 from mutx_infra.ports import Reporter
 from mutx_infra.records import LogEvent, Owner, StoredObject, Tombstone
+from mutx_infra.tailnet_ports import TailnetKeeper
 from mutx_infra.tenant import TenantSpec
+from mutx_infra.vault.checks import VaultChecks
 from mutx_infra.verification import TenantFacts, expected_facts
 from tests.support.registry import HandClock, MemoryJournal, MemoryRegistry
 from tests.support.specs import ACCOUNT, an_owner
@@ -308,6 +310,8 @@ class World:
     archived: MemoryObjects = field(default_factory=lambda: MemoryObjects(days=YEAR_DAYS))
     keeps_logs: bool = True
     tailnet: MemoryTailnet | None = None
+    keeper: TailnetKeeper | None = None
+    vaults: VaultChecks = field(default_factory=VaultChecks)
 
     def __post_init__(self) -> None:
         self.registry, self.journal = MemoryRegistry(self.clock), MemoryJournal(self.clock)
@@ -321,7 +325,7 @@ class World:
         return Onboarding(
             self.environment, self.registry, self.journal, self.cloud, self.stacks,
             owner or an_owner(), self._is_alive, Chronicle(self.history, self.stacks.state, self.clock), keeping,
-            self.tailnet,
+            self.tailnet, self.keeper, self.vaults,
         )  # fmt: skip
 
     def _is_alive(self, owner: Owner) -> bool | None:

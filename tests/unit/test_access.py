@@ -13,6 +13,7 @@ from mutx_infra.access import (
     HostTarget,
     SshFiles,
     SshRoute,
+    entered_roles,
     parse_known_hosts,
     render_known_hosts,
     render_ssh_config,
@@ -22,7 +23,7 @@ from mutx_infra.access import (
     targets_of,
 )
 from mutx_infra.errors import RefusedError
-from mutx_infra.flows import FLOWS, PLATFORM_FLOWS
+from mutx_infra.flows import FLOWS, PLATFORM_FLOWS, Carrier, Flow, Outside, Protocol, Role
 
 TAILNET = IPv4Network("100.64.0.0/10")
 FILES = SshFiles(
@@ -139,3 +140,27 @@ def test_known_hosts_come_back_as_they_were_written() -> None:
     keys = {f"acme-{n}": HostKey(instance=f"i-{n}", public=f"ssh-ed25519 AAAA{n}") for n in range(3)}
 
     assert parse_known_hosts(render_known_hosts(keys)) == keys
+
+
+class TestHandOver:
+    def test_before_it_every_host_is_entered(self) -> None:
+        entered = entered_roles(FLOWS, handed_over=False)
+
+        assert entered == {Role.AGENT, Role.DATABASE, Role.GUARD, Role.MGMT, Role.VAULT}
+
+    def test_after_it_none_is_not_even_by_a_row_that_stays(self) -> None:
+        """A row leads from mgmt to databases, but nobody enters mgmt any more."""
+        assert entered_roles(FLOWS, handed_over=True) == frozenset()
+
+    def test_what_stays_open_leads_on_to_what_stays_open(self) -> None:
+        def row(source: Role | Outside, destination: Role, *, until: bool = False) -> Flow:
+            return Flow(source, destination, Protocol.TCP, (22,), Carrier.VPC, "a test", until)
+
+        flows = (
+            row(Outside.CONVERGE, Role.MGMT),
+            row(Role.MGMT, Role.DATABASE),
+            row(Role.MGMT, Role.VAULT, until=True),
+            row(Outside.OPERATORS, Role.GUARD),
+        )
+
+        assert entered_roles(flows, handed_over=True) == {Role.MGMT, Role.DATABASE}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 from pydantic import ValidationError
 
-from mutx_infra.environment import Environment, is_loopback_url
+from mutx_infra.environment import Environment
+from mutx_infra.environment_part import is_loopback_url
 
 PRODUCTION: dict[str, object] = {
     "name": "production",
@@ -79,6 +80,18 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         "tenant_role is required with archive.account",
     ),
     "archive that waits for a day": (_with(PRODUCTION, "archive", settle_minutes=1440), "settle_minutes"),
+    "hosts that go round the proxy": (
+        {**PRODUCTION, "tailnet": {"coordination": ["169.254.170.24:3478"]}},
+        "coordination is for a tailnet on loopback",
+    ),
+    "coordination that is routed": (
+        {**LOCAL, "tailnet": {"api_url": "http://127.0.0.1:1", "coordination": ["10.0.0.1:3478"]}},
+        "coordination",
+    ),
+    "a tailnet's token in a file with Tailscale itself": (
+        {**PRODUCTION, "tailnet": {"api_key_file": "/var/token"}},
+        "api_key_file is for a tailnet on loopback",
+    ),
     "no account": ({**PRODUCTION, "aws": {}}, "account_id"),
     "short account": (_with(PRODUCTION, "aws", account_id="1234"), "account_id"),
     "account as a number": (_with(PRODUCTION, "aws", account_id=123456789012), "account_id"),

@@ -8,9 +8,10 @@ import pytest
 
 from mutx_infra.errors import LockedError, OutsideError, RefusedError
 from mutx_infra.evidence import Verdict, Waiver
-from mutx_infra.hardening import HostsFailedError
+from mutx_infra.hardening import CLOSED, HostsFailedError
 from mutx_infra.host_records import HostState
 from mutx_infra.records import RunKind, StepState
+from tests.support.byok import a_vault
 from tests.support.specs import a_plan, an_owner
 from tests.support.yard import Yard
 
@@ -185,3 +186,38 @@ def test_waivers_are_applied_by_host_and_role_until_they_expire(yard: Yard) -> N
     assert checks["acme-guard-1"].verdict is Verdict.WAIVED
     assert checks["acme-vault-1"].verdict is Verdict.FAIL
     assert "expired" in checks["acme-vault-1"].reason
+
+
+class TestHandedOver:
+    """A tenant that has claimed its Vault: nobody of the platform's enters its hosts."""
+
+    @pytest.fixture
+    def claimed(self, yard: Yard) -> Yard:
+        yard.harden()
+        yard.world.registry.update("acme", vault=a_vault(handed_over_at=yard.world.clock.now()))
+        return yard
+
+    @pytest.mark.parametrize("verb", ["harden", "preview"])
+    def test_its_hosts_are_left_alone_and_named(self, claimed: Yard, verb: str) -> None:
+        runs = len(claimed.hosts.runs)
+
+        with pytest.raises(
+            RefusedError, match="closed the hosts of acme to the platform: acme-agent-1"
+        ) as refused:
+            getattr(claimed.care(), verb)("acme", claimed.listener)
+
+        assert refused.value.code == "hosts-handed-over"
+        assert len(claimed.hosts.runs) == runs
+
+    def test_what_nobody_sees_is_unknown_and_no_pass(self, claimed: Yard) -> None:
+        audit = claimed.care().check("acme", claimed.listener)
+
+        assert audit.bundle.counts == {Verdict.UNKNOWN: len(HOSTS)}
+        assert {check.reason for check in audit.bundle.checks} == {CLOSED}
+
+    def test_the_firewall_that_they_should_have_lets_no_ssh_in(self, claimed: Yard) -> None:
+        hosts = claimed.care().inventory("acme").hosts
+
+        assert {host.key for host in hosts if any(rule.port == 22 for rule in host.incoming)} == {
+            "database-1"
+        }

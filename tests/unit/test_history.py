@@ -54,7 +54,11 @@ class Kept:
         self.heads = MemoryRegistry(HandClock())
         self.history = History(store, self.heads)
         for number in range(3):
-            self.history.append(a_draft(), a_plan(tags={"n": str(number)}), f'{{"n": {number}}}'.encode())
+            self.history.append(
+                a_draft(),
+                a_plan(tags={"n": str(number)}).model_dump(mode="json"),
+                f'{{"n": {number}}}'.encode(),
+            )
 
     def names(self, part: str) -> list[str]:
         return sorted(name for name in self.objects if f"/{part}/" in name)
@@ -76,7 +80,7 @@ def test_a_history_that_nobody_touched_is_whole(kept: Kept) -> None:
 
 
 def test_tenants_have_chains_of_their_own(kept: Kept) -> None:
-    first = kept.history.append(a_draft(tenant="globex"), a_plan("globex"), None)
+    first = kept.history.append(a_draft(tenant="globex"), a_plan("globex").model_dump(mode="json"), None)
 
     assert (first.sequence, first.state) == (1, "")
     assert kept.history.problems("globex") == ()
@@ -107,7 +111,7 @@ def _rewrite_all_of_it(kept: Kept) -> None:
     forger = History(MemoryObjects(forged.objects), MemoryRegistry(HandClock()))
     forged.objects.clear()
     for _ in range(3):
-        forger.append(a_draft(by="nobody@nowhere (pid 1)"), a_plan(), None)
+        forger.append(a_draft(by="nobody@nowhere (pid 1)"), a_plan().model_dump(mode="json"), None)
     kept.objects.clear()
     kept.objects.update(forged.objects)
 
@@ -118,7 +122,7 @@ def _append_two(kept: Kept) -> None:
     assert head is not None
     heads._heads["acme"] = head
     for _ in range(2):
-        History(MemoryObjects(kept.objects), heads).append(a_draft(), a_plan(), None)
+        History(MemoryObjects(kept.objects), heads).append(a_draft(), a_plan().model_dump(mode="json"), None)
 
 
 ATTACKS: dict[str, tuple[Callable[[Kept], object], str]] = {
@@ -171,7 +175,7 @@ def test_nothing_is_appended_to_a_chain_that_somebody_continued(kept: Kept) -> N
     kept.objects[f"acme/entries/{head.sequence + 1:08d}.json"] = kept.objects[kept.names("entries")[0]]
 
     with pytest.raises(VerificationError) as caught:
-        kept.history.append(a_draft(), a_plan(), None)
+        kept.history.append(a_draft(), a_plan().model_dump(mode="json"), None)
 
     assert caught.value.code == "history-broken"
 
@@ -179,12 +183,12 @@ def test_nothing_is_appended_to_a_chain_that_somebody_continued(kept: Kept) -> N
 def test_an_entry_whose_writer_died_before_the_registry_knew_it_is_kept(kept: Kept) -> None:
     """Killed between the two stores: the entry is there, the registry is one behind."""
     before = kept.heads.chain_head("acme")
-    kept.history.append(a_draft(kind="rollback"), a_plan(), None)
+    kept.history.append(a_draft(kind="rollback"), a_plan().model_dump(mode="json"), None)
     assert before is not None
     kept.heads._heads["acme"] = before
     assert kept.history.problems("acme") == ()
 
-    after = kept.history.append(a_draft(), a_plan(), None)
+    after = kept.history.append(a_draft(), a_plan().model_dump(mode="json"), None)
 
     assert (after.sequence, kept.history.problems("acme")) == (5, ())
     assert [entry.kind for entry in kept.history.entries("acme")][3:] == ["rollback", "create"]
@@ -198,7 +202,7 @@ def test_two_writers_do_not_fork_the_chain(kept: Kept) -> None:
     late = Slow(HandClock())
     late._heads = kept.heads._heads
     with pytest.raises(OutsideError) as caught:
-        History(MemoryObjects(kept.objects), late).append(a_draft(), a_plan(), None)
+        History(MemoryObjects(kept.objects), late).append(a_draft(), a_plan().model_dump(mode="json"), None)
 
     assert caught.value.code == "history-conflict"
 
@@ -217,7 +221,11 @@ def test_an_entry_that_does_not_exist_is_named(kept: Kept) -> None:
 
 
 def test_a_spec_that_today_s_program_does_not_take_is_refused_by_name(kept: Kept) -> None:
-    kept.history.append(a_draft(spec={"id": "acme", "region": "eu-west-1", "colour": "red"}), a_plan(), None)
+    kept.history.append(
+        a_draft(spec={"id": "acme", "region": "eu-west-1", "colour": "red"}),
+        a_plan().model_dump(mode="json"),
+        None,
+    )
 
     with pytest.raises(RefusedError, match="colour"):
         kept.history.spec("acme", 4)

@@ -128,3 +128,14 @@ def test_no_tenant_s_host_opens_a_connection_over_the_tailnet() -> None:
     assert not [
         flow for flow in ACME.flows if flow.source in HOST_ROLES and flow.destination is Outside.CLIENTS
     ]
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.GUARD, Role.MGMT, Role.VAULT, Role.DATABASE])
+def test_the_tailnet_s_hosts_alone_reach_its_server_where_a_sandbox_has_one(role: Role) -> None:
+    places = ("169.254.170.24:8480", "169.254.170.24:8482")
+
+    more = set(outgoing_rules(ACME, role, places)) - set(outgoing_rules(ACME, role))
+
+    wanted = {("tcp", "169.254.170.24/32", 8480), ("tcp", "169.254.170.24/32", 8482)}
+    seen = {(rule.protocol, rule.peer, rule.port) for rule in more}
+    assert seen == (set() if role is Role.DATABASE else wanted)

@@ -18,8 +18,11 @@ from mutx_infra.errors import (
 )
 from mutx_infra.leases import LEASE_S
 from mutx_infra.records import RunKind, StepState, TenantState
+from mutx_infra.tailnet.difference import compare
+from mutx_infra.tailnet.policy import read_policy as policy_of
 from mutx_infra.verification import TenantFacts
 from tests.support.specs import a_spec, an_allocation, an_owner
+from tests.support.tailnet_memory import MemoryKeeper
 from tests.support.world import Listener, MemoryFiles, World, a_world
 
 OUTAGE = OutsideError("AWS is down", code="aws-unreachable", remedy="wait")
@@ -65,6 +68,40 @@ def test_a_preview_reserves_nothing(world: World) -> None:
 
     assert (seen.is_new, seen.changes.is_empty) == (True, False)
     assert world.registry.tenants() == ()
+
+
+def test_a_preview_foretells_what_the_tailnet_s_policy_gains(world: World, heard: Listener) -> None:
+    world.keeper = keeper = MemoryKeeper(world.registry)
+    create(world, heard, "globex")
+    before = keeper.in_force[-1]
+
+    new = world.onboarding().preview(a_spec(), MemoryFiles(), refresh=True)
+    create(world, heard)
+
+    assert new.access == compare(policy_of(before), policy_of(keeper.in_force[-1]))
+    assert new.access is not None
+    assert new.access.gained
+    assert (new.access.lost, new.access.left) == ((), ())
+    assert {tag.split("-")[1] for tag in new.access.owners} == {"acme"}
+    assert world.onboarding().preview(a_spec(), MemoryFiles(), refresh=True).is_empty
+
+
+def test_a_spec_that_changes_people_alone_is_a_change(world: World, heard: Listener) -> None:
+    world.keeper = MemoryKeeper(world.registry)
+    world.onboarding().create(a_spec(clients=["ann@acme.example"]), MemoryFiles(), heard, refresh=False)
+
+    seen = world.onboarding().preview(a_spec(clients=["bob@acme.example"]), MemoryFiles(), refresh=True)
+
+    assert seen.access is not None
+    assert (seen.changes.is_empty, seen.is_empty) == (True, False)
+    assert {member for _, member in seen.access.joined} == {"bob@acme.example"}
+    assert {member for _, member in seen.access.left} == {"ann@acme.example"}
+
+
+def test_the_platform_s_spec_changes_nobody_s_access(world: World) -> None:
+    keeper = MemoryKeeper(world.registry)
+
+    assert keeper.foresee(a_spec("platform", tier="platform")).is_empty
 
 
 def test_the_previewed_plan_is_the_one_that_create_executes(world: World, heard: Listener) -> None:

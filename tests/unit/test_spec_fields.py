@@ -9,7 +9,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ from tests.support.specs import a_spec
 SCHEMA = tenant_schema()
 Location = tuple[str | int, ...]
 
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAoCAQECAQECAQE=\n-----END CERTIFICATE-----\n"
+SEALS: dict[str, dict[str, Any]] = {
+    "transit": {
+        "type": "transit",
+        "address": "https://vault.acme.example:8200",
+        "mount": "transit",
+        "key": "mutx",
+        "ca": CERTIFICATE,
+    },
+    "awskms": {"type": "awskms", "key_arn": "arn:aws:kms:eu-west-1:310987654321:key/1234abcd"},
+    "static": {"type": "static"},
+}
 VALID: dict[str, Any] = {
     "id": "acme",
     "region": "eu-west-1",
@@ -35,9 +47,10 @@ VALID: dict[str, Any] = {
     "administrators": ["ann@example.com"],
     "clients": ["bob@example.com", "kim@example.com"],
     "contacts": [{"email": "ops@example.com", "role": "billing", "name": "Ada"}],
+    "byok": {"admin_ca": CERTIFICATE, "seal": SEALS["transit"]},
 }
 PLATFORM: dict[str, Any] = {
-    **VALID,
+    **{field: value for field, value in VALID.items() if field != "byok"},
     "id": "platform",
     "tier": "platform",
     "archive": {"account": "310987654321"},
@@ -52,11 +65,15 @@ WRONG_TYPES: dict[str, list[object]] = {
 
 @dataclass(frozen=True)
 class Broken:
-    """A spec with one thing wrong: where, and what stands there instead (`MISSING` for nothing at all)."""
+    """A spec with one thing wrong: where, and what stands there instead (`MISSING` for nothing at all).
+
+    `seal` is the seal that the spec has, where that is not the usual one.
+    """
 
     location: Location
     value: object
     why: str
+    seal: str = "transit"
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.location))} {self.why}"
@@ -72,7 +89,7 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    return [_resolved(part) for part in schema.get("anyOf", [schema])]
+    return [_resolved(part) for part in schema.get("anyOf", schema.get("oneOf", [schema]))]
 
 
 def _broken(schema: dict[str, Any], location: Location) -> Iterator[Broken]:
@@ -88,8 +105,11 @@ def _broken(schema: dict[str, Any], location: Location) -> Iterator[Broken]:
             for value in WRONG_TYPES[kind["type"]]
             if location
         )
-        yield from _limits(kind, location)
-        yield from _below(kind, location)
+        seal = kind.get("properties", {}).get("type", {}).get("const", "transit")
+        found = (*_limits(kind, location), *_below(kind, location))
+        yield from (
+            replace(case, seal=seal) if seal in SEALS and seal != "transit" else case for case in found
+        )
 
 
 def _limits(kind: dict[str, Any], location: Location) -> Iterator[Broken]:
@@ -106,8 +126,8 @@ def _limits(kind: dict[str, Any], location: Location) -> Iterator[Broken]:
             " " + _valid_at(location),
         ):
             yield Broken(location, text, f"pattern {text!r}")
-    if "enum" in kind:
-        for text in ("", "other", kind["enum"][0].upper(), kind["enum"][0] + " "):
+    if allowed := kind.get("enum", [kind["const"]] if "const" in kind else []):
+        for text in ("", "other", allowed[0].upper(), allowed[0] + " "):
             yield Broken(location, text, f"enum {text!r}")
     if kind.get("minItems"):
         yield Broken(location, [], "too few")
@@ -138,6 +158,8 @@ def _below(kind: dict[str, Any], location: Location) -> Iterator[Broken]:
 
 
 def _valid_at(location: Location) -> Any:
+    if location[-1] == "key_arn":
+        return SEALS["awskms"]["key_arn"]
     value: Any = _base(location)
     for part in location:
         value = value[part]
@@ -150,6 +172,8 @@ def _base(location: Location) -> dict[str, Any]:
 
 def _with(broken: Broken) -> dict[str, Any]:
     spec = copy.deepcopy(_base(broken.location))
+    if "byok" in spec:
+        spec["byok"]["seal"] = copy.deepcopy(SEALS[broken.seal])
     place: Any = spec
     for part in broken.location[:-1]:
         place = place[part]
@@ -194,8 +218,8 @@ CASES = [*_broken(SCHEMA, ())]
 
 
 def test_the_valid_spec_says_everything_that_can_be_said() -> None:
-    assert set(PLATFORM) == set(SCHEMA["properties"])
-    for valid in (VALID, PLATFORM):
+    assert {*VALID, *PLATFORM} == set(SCHEMA["properties"])
+    for valid in (VALID, PLATFORM, *(_with(Broken(("name",), "Acme", "not at all", seal)) for seal in SEALS)):
         assert a_spec(valid["id"], **{k: v for k, v in valid.items() if k not in {"id", "region"}})
         jsonschema.validate(valid, SCHEMA)
 
@@ -203,7 +227,7 @@ def test_the_valid_spec_says_everything_that_can_be_said() -> None:
 def test_every_field_is_broken_in_several_ways() -> None:
     broken = {case.location[0] for case in CASES}
 
-    assert broken == set(PLATFORM) | {"colour"}
+    assert broken == {*VALID, *PLATFORM, "colour"}
     assert len(CASES) > 100
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from mutx_infra.adapters.spec_errors import slug
 from mutx_infra.adapters.spec_file import LoadedSpec, load_plan, load_spec, spec_skeleton, tenant_schema
+from mutx_infra.byok import TransitSeal
 from mutx_infra.errors import RefusedError, SpecError
 from mutx_infra.plan import make_plan
 from mutx_infra.tenant import TENANT_TIERS, Tier
@@ -422,14 +423,32 @@ class TestSkeletonAndSchema:
 
         assert spec == a_spec(tier=str(tier))
 
-    def test_a_skeleton_names_every_field_and_the_schema(self) -> None:
-        text = spec_skeleton("platform", "eu-west-1", Tier.PLATFORM)
+    @pytest.mark.parametrize(
+        ("tenant", "tier", "left_out"),
+        [("acme", Tier.STARTER, {"archive"}), ("platform", Tier.PLATFORM, {"byok"})],
+        ids=["tenant", "platform"],
+    )
+    def test_a_skeleton_names_every_field_that_the_spec_may_have_and_the_schema(
+        self, tenant: str, tier: Tier, left_out: set[str]
+    ) -> None:
+        text = spec_skeleton(tenant, "eu-west-1", tier)
 
+        named = {field for field in tenant_schema()["properties"] if f"{field}:" in text}
         assert text.startswith("# yaml-language-server: $schema=tenant.schema.json\n")
-        assert all(f"{field}:" in text for field in tenant_schema()["properties"])
+        assert named == set(tenant_schema()["properties"]) - left_out
 
-    def test_a_tenant_s_skeleton_leaves_out_what_only_the_platform_has(self) -> None:
-        assert "archive" not in spec_skeleton("acme", "eu-west-1", Tier.STARTER)
+    def test_what_a_tenant_brings_is_valid_once_it_is_uncommented_and_has_the_tenant_s_certificate(
+        self, path: Path
+    ) -> None:
+        lines = spec_skeleton("acme", "eu-west-1", Tier.STARTER).splitlines()
+        begin = lines.index(next(line for line in lines if line.startswith("# byok:")))
+        uncommented = [line.removeprefix("# ").replace("…", "MAoCAQECAQECAQE=") for line in lines[begin:]]
+
+        spec = _load(path, "\n".join([*lines[:begin], *uncommented, ""])).spec
+
+        assert spec.byok is not None
+        assert spec.byok.admin_ca.startswith("-----BEGIN CERTIFICATE-----\nMAoC")
+        assert isinstance(spec.byok.seal, TransitSeal)
 
     def test_what_a_skeleton_suggests_is_valid_when_it_is_uncommented(self, path: Path) -> None:
         lines = spec_skeleton("platform", "eu-west-1", Tier.PLATFORM).splitlines()
@@ -440,7 +459,7 @@ class TestSkeletonAndSchema:
 
         spec = _load(path, "\n".join(uncommented)).spec
 
-        assert spec.model_fields_set == set(tenant_schema()["properties"])
+        assert spec.model_fields_set == set(tenant_schema()["properties"]) - {"byok"}
 
     @pytest.mark.parametrize("tenant", ["x: y", "a\nb: c", "{{ 7 * 7 }}", "# x", "Zürich", '"x"', "on"])
     def test_a_name_never_becomes_yaml_or_a_template(self, tenant: str) -> None:

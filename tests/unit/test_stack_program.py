@@ -12,6 +12,7 @@ from pulumi.runtime import mocks, settings
 
 from mutx_infra.plan import Allocation, TenantPlan, make_plan
 from mutx_infra.tenant import TenantSpec
+from mutx_infra.way_out import user_data
 
 WORLD = "0.0.0.0/0"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -198,10 +199,22 @@ def test_a_host_starts_nothing_but_its_own_joining(starter: Recorder) -> None:
         host["tags"]["mutx:host"]: host["userData"] for host in starter.of("aws:ec2/instance:Instance")
     }
 
-    assert scripts["agent-1"] == (
-        "#!/bin/sh\nexec systemctl start --no-block 'mutx-join@acme:agent-1.service'\n"
-    )
+    assert scripts == {host.key: user_data(plan_of(), host) for host in plan_of().hosts}
     assert len(set(scripts.values())) == 5
+
+
+def test_mgmt_takes_its_address_before_anything_else_of_the_subnet_is_there() -> None:
+    made = register(plan_of("standard", "ab")).made
+    kinds = ("aws:ec2/instance:Instance", "aws:ec2/vpcEndpoint:VpcEndpoint")
+    takers = [
+        resource
+        for resource in made
+        if resource.typ in kinds and resource.inputs.get("vpcEndpointType") != "Gateway"
+    ]
+
+    assert len(takers) > 5
+    assert takers[0].inputs["tags"]["mutx:host"] == "mgmt-1"
+    assert [taker.inputs.get("privateIp") for taker in takers].count(None) == len(takers) - 1
 
 
 def test_every_role_is_bounded(starter: Recorder) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from mutx_sandbox.aws.control import Control
-from mutx_sandbox.aws.values import decode
+from mutx_sandbox.bridge.values import decode
 from pulumi.runtime.proto import plugin_pb2, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
@@ -87,7 +87,7 @@ class Engine:
         return unpack(answer.inputs)
 
     def create(
-        self, token: str, called: str = "", *, preview: bool = False, timeout: float = 0, **inputs: Any
+        self, token: str, called: str = "", /, *, preview: bool = False, timeout: float = 0, **inputs: Any
     ) -> Resource:
         self._names += 1
         name = called or f"r{self._names}"

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from mutx_sandbox.aws.table import TABLE
-from mutx_sandbox.aws.values import has_unknown
+from mutx_sandbox.bridge.values import has_unknown
 
 from tests.integration.sandbox.cases import CASES, Case, World, trust
 from tests.integration.sandbox.engine_client import Engine, Resource

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +18,7 @@ from mutx_sandbox.daemon import Sandbox
 from mutx_sandbox.project import Written, write_project
 
 from mutx_infra.adapters.pulumi_engine import Engine as EngineBinary
+from tests.support.pulumi_cli import Pulumi
 
 pytestmark = pytest.mark.integration
 
@@ -34,52 +33,6 @@ main: program
 config:
   sandbox-test:rules: {type: integer, default: 2}
 """
-
-
-@dataclass
-class Pulumi:
-    """The `pulumi` command line on one stack."""
-
-    binary: Path
-    project: Written
-    stack: str
-    variables: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def env(self) -> dict[str, str]:
-        path = f"{self.binary.parent}{os.pathsep}{os.environ['PATH']}"
-        return {"PATH": path, "HOME": str(self.project.directory), **self.project.variables, **self.variables}
-
-    @property
-    def command(self) -> list[str]:
-        return [str(self.binary), "-C", str(self.project.directory), "--non-interactive", "--color", "never"]
-
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*self.command, *arguments, "--stack", self.stack],
-            env=self.env, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def up(self, *arguments: str, check: bool = True) -> str:
-        done = self.run("up", "--yes", "--skip-preview", *arguments, check=check)
-        return done.stdout + done.stderr
-
-    def set(self, **config: str) -> None:
-        values = [
-            text
-            for name, value in config.items()
-            for text in ("--plaintext", f"{name.replace('_', '-')}={value}")
-        ]
-        self.run("config", "set-all", *values)
-
-    def outputs(self) -> dict[str, Any]:
-        return json.loads(self.run("stack", "output", "--json", "--show-secrets").stdout)
-
-    def state(self) -> str:
-        return self.run("stack", "export").stdout
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +179,7 @@ def test_a_killed_engine_leaves_no_plugin_behind(pulumi, project):
 
 def wait_for_children(parent: int, count: int) -> list[int]:
     """Wait until a process has so many children, and return them."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         tasks = Path(f"/proc/{parent}/task")

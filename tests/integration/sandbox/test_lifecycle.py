@@ -111,7 +111,7 @@ def test_up_names_every_endpoint_and_writes_a_valid_current_profile(sandbox):
     settings = resolve_settings({"MUTX_INFRA_STATE": str(sandbox.state)}, sandbox.directory)
     assert str(settings.environment_file) == shown["environment"]
     # Seconds on an idle machine: 1.7. The limit is for a busy one.
-    assert took_s < 15
+    assert took_s < 60
 
 
 def test_files_that_hold_secrets_are_closed_to_others(running):

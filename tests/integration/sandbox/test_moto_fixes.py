@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import IPv4Network
 from typing import Any
 from uuid import uuid4
 
@@ -170,9 +171,11 @@ def template(ec2: Any) -> str:
     return made["LaunchTemplate"]["LaunchTemplateId"]
 
 
-def start(ec2: Any, subnet: str, template: str) -> dict[str, Any]:
+def start(ec2: Any, subnet: str, template: str, **more: Any) -> dict[str, Any]:
     wanted = {"LaunchTemplateId": template, "Version": "$Latest"}
-    return ec2.run_instances(MinCount=1, MaxCount=1, SubnetId=subnet, LaunchTemplate=wanted)["Instances"][0]
+    return ec2.run_instances(MinCount=1, MaxCount=1, SubnetId=subnet, LaunchTemplate=wanted, **more)[
+        "Instances"
+    ][0]
 
 
 def test_an_instance_starts_as_its_template_says(ec2, subnet, template):
@@ -195,6 +198,18 @@ def test_an_image_parameter_that_does_not_exist_is_refused(ec2, subnet):
     )["LaunchTemplate"]["LaunchTemplateId"]
 
     assert code_of(lambda: start(ec2, subnet, made)) == "InvalidParameterValue"
+
+
+def test_an_address_has_one_instance_and_is_free_when_that_is_terminated(ec2, subnet, template):
+    cidr = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
+    address = str(IPv4Network(cidr)[9])
+    first = start(ec2, subnet, template, PrivateIpAddress=address)
+
+    assert code_of(lambda: start(ec2, subnet, template, PrivateIpAddress=address)) == "InvalidIPAddress.InUse"
+    ec2.terminate_instances(InstanceIds=[first["InstanceId"]])
+    held = ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet]}])
+    assert address not in str(held)
+    assert start(ec2, subnet, template, PrivateIpAddress=address)["PrivateIpAddress"] == address
 
 
 def test_a_launch_template_shows_its_tags_as_they_are(ec2, template):

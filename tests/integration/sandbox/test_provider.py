@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from mutx_sandbox.aws.values import UNKNOWN, decode, has_unknown
+from mutx_sandbox.bridge.values import UNKNOWN, decode, has_unknown
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from tests.integration.sandbox.cases import TAGS, trust

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,14 +26,14 @@ from mutx_infra.adapters.tailscale_login import API_KEY as API
 from mutx_infra.adapters.tailscale_login import CLIENT_ID as CLIENT
 from mutx_infra.adapters.tailscale_login import CLIENT_SECRET as SECRET
 from mutx_infra.adapters.tailscale_login import IDENTITY_TOKEN as IDENTITY
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.errors import RefusedError
 from mutx_infra.tailnet.composition import Member, Platform, compose
 from mutx_infra.tailnet.difference import compare
 from mutx_infra.tailnet.evaluation import Evaluator, Identity
 from mutx_infra.tailnet.policy import UNSAID, read_policy
 from tests.support.policies import a_document, a_policy, grants, nodes
-from tests.support.tailnet import API_KEY, running, tailnet_programs
+from tests.support.tailnet import API_KEY, serving_api
 
 ISSUER, SUBJECT = "https://ci.example.com", "repo:mutx"
 CREDENTIALS = {
@@ -45,7 +44,6 @@ CREDENTIALS = {
         {"id": "k3", "issuer": ISSUER, "subject": SUBJECT, "scopes": ["all:read"]},
     ],
 }  # fmt: skip
-READY_WITHIN_S = 20
 
 
 @dataclass(frozen=True)
@@ -66,29 +64,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("coordination")
-    (folder / "credentials.json").write_text(json.dumps(CREDENTIALS), "utf-8")
-    control, api = free_ports()
-    command = (
-        str(tailnet_programs() / "coordination"), "-port", str(control), "-api-port", str(api),
-        "-credentials", str(folder / "credentials.json"),
-    )  # fmt: skip
-    with running(*command, log=folder / "log"):
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not listens(api):
-            assert time.monotonic() < deadline, (folder / "log").read_text("utf-8")
-            time.sleep(0.05)
-        yield Server(f"http://127.0.0.1:{api}")
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as knocking:
-        return knocking.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+    with serving_api(tmp_path_factory.mktemp("coordination"), CREDENTIALS) as url:
+        yield Server(url)
 
 
 def identity_token(subject: str = SUBJECT) -> str:
@@ -217,14 +194,15 @@ def test_every_node_s_filter_is_the_server_s(
     ]
 
 
-TARGETS = [f"{who}:{port}" for who in ("tag:a", "tag:b", "ann@x.example", "home") for port in (53, 80, 443)]
+WHOM = ("tag:a", "tag:b", "ann@x.example", "home", "100.64.0.9", "autogroup:self")
+TARGETS = [f"{who}:{port}" for who in WHOM for port in (53, 80, 443)]
 policy_tests = st.fixed_dictionaries(
     {
         "src": st.sampled_from(["tag:a", "tag:c", "ann@x.example", "group:two", "group:none", "home"]),
         "accept": st.lists(st.sampled_from(TARGETS), max_size=2),
         "deny": st.lists(st.sampled_from(TARGETS), max_size=2),
     },
-    optional={"proto": st.sampled_from(["tcp", "udp", "icmp"])},
+    optional={"proto": st.sampled_from(["tcp", "udp", "icmp", "17"])},
 )
 
 

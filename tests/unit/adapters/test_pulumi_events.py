@@ -8,9 +8,11 @@ import pytest
 from pulumi.automation import EngineEvent
 
 from mutx_infra.adapters.pulumi_events import SECRET_SIGNATURE, EventCollector, plain
-from mutx_infra.changes import Operation
+from mutx_infra.changes import ChangeSet, Operation
+from mutx_infra.errors import OutsideError
 
 VPC = "urn:pulumi:acme::mutx-tenant::mutx:network:TenantNetwork$aws:ec2/vpc:Vpc::acme-vpc"
+END = EngineEvent.from_json({"sequence": 2, "timestamp": 2, "cancelEvent": {}})
 STACK = "urn:pulumi:acme::mutx-tenant::pulumi:pulumi:Stack::mutx-tenant-acme"
 
 
@@ -26,6 +28,14 @@ def begins(op: str, kind: str = "aws:ec2/vpc:Vpc", urn: str = VPC, **more: Any) 
 def diagnostic(severity: str, message: str, urn: str = "") -> EngineEvent:
     event = {"message": message, "color": "raw", "severity": severity, "urn": urn}
     return EngineEvent.from_json({"sequence": 1, "timestamp": 1, "diagnosticEvent": event})
+
+
+def changes_of(*events: EngineEvent, watcher: Watcher | None = None) -> ChangeSet:
+    """Return what an operation with these events has changed."""
+    collector = EventCollector(watcher)
+    for event in (*events, END):
+        collector(event)
+    return collector.changes
 
 
 class Watcher:
@@ -47,42 +57,43 @@ class Watcher:
     ],
 )
 def test_a_step_that_changes_something_is_a_change(op: str, operation: str) -> None:
-    collector = EventCollector()
+    (change,) = changes_of(begins(op, diffs=["tags", "cidrBlock"])).changes
 
-    collector(begins(op, diffs=["tags", "cidrBlock"]))
-
-    (change,) = collector.changes.changes
     assert (change.operation, change.name) == (Operation(operation), "acme-vpc")
     assert change.fields == ("cidrBlock", "tags")
 
 
 def test_the_halves_of_a_replacement_count_once() -> None:
-    collector = EventCollector()
+    halves = ("create-replacement", "replace", "delete-replaced")
 
-    for op in ("create-replacement", "replace", "delete-replaced"):
-        collector(begins(op))
+    changes = changes_of(*(begins(op) for op in halves)).changes
 
-    assert [change.operation for change in collector.changes.changes] == [Operation.REPLACE]
+    assert [change.operation for change in changes] == [Operation.REPLACE]
 
 
 def test_what_stays_is_counted_and_not_reported() -> None:
     watcher = Watcher()
-    collector = EventCollector(watcher)
+
+    changes = changes_of(begins("same"), watcher=watcher)
+
+    assert (changes.is_empty, changes.unchanged, watcher.seen) == (True, 1, [])
+
+
+def test_what_breaks_off_is_not_taken_for_no_change() -> None:
+    collector = EventCollector()
 
     collector(begins("same"))
 
-    assert (collector.changes.is_empty, collector.changes.unchanged, watcher.seen) == (True, 1, [])
+    with pytest.raises(OutsideError, match="to the end") as raised:
+        _ = collector.changes
+    assert raised.value.code == "engine-account-lost"
 
 
 @pytest.mark.parametrize(
     "kind", ["pulumi:providers:aws", "mutx:network:TenantNetwork", "pulumi:pulumi:Stack"]
 )
 def test_what_costs_nothing_in_the_cloud_is_left_out(kind: str) -> None:
-    collector = EventCollector()
-
-    collector(begins("create", kind))
-
-    assert collector.changes.is_empty
+    assert changes_of(begins("create", kind)).is_empty
 
 
 def test_progress_is_told_at_begin_and_end() -> None:

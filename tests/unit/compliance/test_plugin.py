@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from mutx_infra.compliance.plugin import Look, NotApplicableError
 
+from mutx_infra.evidence import Check, Verdict
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -57,3 +59,24 @@ def test_what_does_not_apply_is_said_and_no_failure() -> None:
         look.not_applicable("no kernel of its own")
 
     assert not look.looked
+
+
+def test_a_host_that_nobody_enters_is_not_asked_and_every_control_of_its_role_is_unknown(
+    tmp_path: Path,
+) -> None:
+    evidence = tmp_path / "evidence.jsonl"
+
+    subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider",
+            "tests/compliance/test_ssh.py", "tests/compliance/test_redis.py",
+            "--hosts=ssh://192.0.2.1", f"--evidence={evidence}", "--unseen=vault:the tenant took over",
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    checks = [Check.model_validate_json(line) for line in evidence.read_text("utf-8").splitlines()]
+    said = {(check.verdict, check.reason) for check in checks if check.control.startswith("ssh-")}
+    others = {check.verdict for check in checks if check.control.startswith("redis-")}
+    assert said == {(Verdict.UNKNOWN, "the tenant took over")}
+    assert others == {Verdict.NOT_APPLICABLE}

@@ -14,7 +14,7 @@ import yaml
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 ROLES = sorted(path.parent for path in PLAYBOOKS.glob("roles/*/meta"))
 CONTROLS = yaml.safe_load((PLAYBOOKS / "controls.yml").read_text("utf-8"))
-REQUIREMENT = re.compile(r"^(HOST|NET|ZTNA|PRIN)-\d+$")
+REQUIREMENT = re.compile(r"^(HOST|NET|ZTNA|PRIN|BYOK)-\d+$")
 SECRET = re.compile(r"(?<!no_)(?:_key_file|password|secret|token)\b")
 META = (
     "ansible.builtin.import_tasks",

@@ -30,7 +30,7 @@ def load(path: str) -> ModuleType:
     return loaded
 
 
-signing_key = load("tailscale/library/signing_key.py")
+signing_key = load("host/library/signing_key.py")
 tailscale_settings = load("tailscale/library/tailscale_settings.py")
 mutx_join = load("mutx_join/files/mutx-join")
 
@@ -56,7 +56,7 @@ def keep(keyring: Path, source: Path, wanted: str, *, check: bool = False) -> di
         "_ansible_check_mode": check,
     }
     done = subprocess.run(
-        [sys.executable, str(ROLES / "tailscale/library/signing_key.py")],
+        [sys.executable, str(ROLES / "host/library/signing_key.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mutx_infra.environment import Tailnet
+from mutx_infra.environment_tailnet import Tailnet
 from mutx_infra.hosts import SHAPES
 from mutx_infra.naming import host_name
 from mutx_infra.records import TenantRecord, TenantState

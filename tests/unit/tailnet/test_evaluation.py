@@ -29,6 +29,8 @@ def naive(some: list[dict[str, list[str]]], source: Identity, to: Identity, prot
             return selector in who.tags
         if selector.startswith("group:"):
             return who.user in GROUPS[selector]
+        if selector.startswith("user:*"):
+            return who.user.endswith(selector.removeprefix("user:*"))
         if "@" in selector:
             return who.user == selector
         return any(a in ip_network(HOSTS.get(selector, selector)) for a in who.addresses)
@@ -95,12 +97,44 @@ class TestTests:
             ({"src": "tag:a", "proto": "tcp", "deny": ["tag:b:53"]}, 0),
             ({"src": "tag:b", "deny": ["tag:a:53", "tag:c:53"]}, 0),
             ({"src": "group:none", "accept": ["tag:b:53"]}, 1),
+            ({"src": "tag:a", "proto": "17", "accept": ["tag:b:53"]}, 0),
+            ({"src": "tag:a", "proto": "6", "accept": ["tag:b:53"]}, 1),
         ],
     )
     def test_without_a_protocol_one_that_opens_is_enough(
         self, test: dict[str, object], failures: int
     ) -> None:
         assert len(Evaluator(a_policy([GRANT], tests=[test])).failed_tests()) == failures
+
+    def test_icmp_opens_no_port(self) -> None:
+        grant = {"src": ["tag:a"], "dst": ["tag:b"], "ip": ["80"]}
+        tests = [{"src": "tag:a", "accept": ["tag:b:443"]}, {"src": "tag:a", "deny": ["tag:b:443"]}]
+
+        assert len(Evaluator(a_policy([grant], tests=tests)).failed_tests()) == 1
+
+    @pytest.mark.parametrize("target", ["home:53", "100.64.0.16/30:53", "100.64.0.16/32:53"])
+    @pytest.mark.parametrize("asks", ["accept", "deny"])
+    def test_a_network_is_no_destination(self, target: str, asks: str) -> None:
+        grant = {"src": ["tag:a"], "dst": ["home"], "ip": ["udp:53"]}
+
+        (said,) = Evaluator(a_policy([grant], tests=[{"src": "tag:a", asks: [target]}])).failed_tests()
+
+        assert "is a network" in said
+
+    def test_a_person_s_own_devices_are_one_destination(self) -> None:
+        grant = {"src": ["ann@x.example"], "dst": ["autogroup:self"], "ip": ["tcp:22"]}
+        tests = [
+            {"src": "ann@x.example", "accept": ["autogroup:self:22"]},
+            {"src": "ann@x.example", "deny": ["autogroup:self:22"]},
+            {"src": "tag:a", "accept": ["autogroup:self:22"]},
+        ]
+
+        said = Evaluator(a_policy([grant], tests=tests)).failed_tests()
+
+        assert [line.partition(":")[0] for line in said] == ["tests[1]", "tests[2]"]
+
+    def test_a_test_that_asks_nothing_fails(self) -> None:
+        assert len(Evaluator(a_policy([GRANT], tests=[{"src": "tag:a"}])).failed_tests()) == 1
 
     def test_what_failed_is_said(self) -> None:
         policy = a_policy([GRANT], tests=[{"src": "tag:a", "deny": ["tag:b:53"]}])
@@ -130,6 +164,16 @@ class TestReading:
         assert grant.destinations == ("tag:b", "tag:c")
         assert grant.ip == ("tcp:80", "tcp:443")
 
+    def test_an_older_entry_with_several_lists_of_ports_is_a_grant_for_each(self) -> None:
+        acls = [{"action": "accept", "src": ["tag:a"], "dst": ["tag:b:22", "tag:c:80,90-91", "tag:a:22"]}]
+
+        policy = a_policy([], acls=acls)
+
+        assert [(grant.destinations, grant.ip) for grant in policy.grants] == [
+            (("tag:b", "tag:a"), ("22",)),
+            (("tag:c",), ("80", "90-91")),
+        ]
+
     @pytest.mark.parametrize(
         ("some", "more", "code", "said"),
         [
@@ -139,6 +183,14 @@ class TestReading:
             ([{"src": ["*"], "dst": ["*"], "ip": ["tcp:90-80"]}], {}, "invalid", "no range"),
             ([{"src": ["*"], "dst": ["*"], "ip": ["tcp:70000"]}], {}, "invalid", "no range"),
             ([{"src": ["*"], "dst": ["*"], "ip": ["smtp:25"]}], {}, "invalid", "no protocol smtp"),
+            ([{"src": ["*"], "dst": ["*"], "ip": ["tcp:0"]}], {}, "invalid", "no range"),
+            ([{"src": ["*"], "dst": ["*"], "ip": []}], {}, "invalid", "neither ip nor app"),
+            ([{"src": ["*"], "dst": ["0.0.0.0/0"], "ip": ["*"]}], {}, "invalid", "0.0.0.0/0 is no destination"),
+            ([{"src": ["*"], "dst": ["autogroup:danger-all"], "ip": ["*"]}], {}, "invalid", "is no destination"),
+            ([{"src": ["autogroup:self"], "dst": ["*"], "ip": ["*"]}], {}, "invalid", "autogroup:self is no source"),
+            ([{"src": ["tag:a"], "dst": ["autogroup:self"], "ip": ["*"]}], {}, "invalid", "not for tag:a"),
+            ([{"src": ["*"], "dst": ["autogroup:self"], "ip": ["*"]}], {}, "invalid", "not for *"),
+            ([], {"tests": [{"src": "tag:a", "proto": "smtp", "deny": ["tag:b:1"]}]}, "invalid", "no protocol smtp"),
             ([{"src": ["*"], "dst": ["*"], "ip": ["tcp:"]}], {}, "invalid", "no protocol and port"),
             ([{"src": "*", "dst": ["*"], "ip": ["*"]}], {}, "invalid", "a list of strings"),
             ([{"src": ["*"], "dst": ["*"], "ip": ["*"], "srcPosture": ["posture:p"]}], {}, "invalid", "posture:p"),

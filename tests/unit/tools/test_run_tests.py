@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import run_tests
-from run_tests import TIERS, Tier, over_budget, pytest_arguments
+from run_tests import TIERS, Tier, machine_factor, over_budget, pytest_arguments
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -46,6 +46,13 @@ def test_a_tier_over_its_budget_is_told_and_a_slower_machine_may_stretch_it():
     assert over_budget(tier, 99, 1) is None
     assert over_budget(tier, 150, 2) is None
     assert over_budget(tier, 150, 1) == "took 150 s of processor time, may take 100 s"
+
+
+def test_a_machine_is_as_slow_as_it_is_said_to_be_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine_factor({run_tests.TIME_FACTOR_VARIABLE: "3"}) == 3
+    for took_s, factor in ((0.36, 3.0), (0.05, 1.0)):
+        monkeypatch.setattr(run_tests, "_loop_s", lambda took_s=took_s: took_s)
+        assert machine_factor({}) == pytest.approx(factor)
 
 
 def run_unit_tier(checkout: Path, *options: str, factor: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -31,14 +33,13 @@ const (
 
 func serve(t *testing.T) (*server, *url.URL) {
 	t.Helper()
-	s := &server{
-		noise: key.NewMachine(), people: []string{somebody}, nodes: map[key.NodePublic]*tailcfg.Node{}, streams: map[chan struct{}]bool{},
-		tokens: map[string]token{}, keys: map[string]*authKey{}, apiKey: apiKey,
-		clients: []*client{
-			{ID: "k1", Secret: "tskey-client-k1", Scopes: []string{"policy_file", "devices:core:read", "auth_keys"}},
-			{ID: "k2", Secret: "tskey-client-k2", Scopes: []string{"policy_file:read"}},
-			{ID: "k3", Issuer: "https://ci.example.com", Subject: "repo:mutx", Scopes: []string{"all:read"}},
-		},
+	s := newServer()
+	s.apiKey = apiKey
+	s.clients = []*client{
+		{ID: "k1", Secret: "tskey-client-k1", Scopes: []string{"policy_file", "devices:core:read", "auth_keys"}, Tags: []string{"tag:a"}},
+		{ID: "k2", Secret: "tskey-client-k2", Scopes: []string{"policy_file:read"}},
+		{ID: "k3", Issuer: "https://ci.example.com", Subject: "repo:mutx", Scopes: []string{"all:read"}},
+		{ID: "k4", Secret: "tskey-client-k4", Scopes: []string{"auth_keys"}},
 	}
 	running := httptest.NewServer(s.api())
 	t.Cleanup(running.Close)
@@ -55,6 +56,37 @@ func asPerson(base *url.URL) *tailscale.Client {
 
 func asClient(base *url.URL, id string) *tailscale.Client {
 	return &tailscale.Client{BaseURL: base, Auth: &tailscale.OAuth{ClientID: id, ClientSecret: "tskey-client-" + id}}
+}
+
+// readerOf returns a client that has one scope.
+func readerOf(s *server, base *url.URL, scope string) *tailscale.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := "of-" + scope
+	s.clients = append(s.clients, &client{ID: id, Secret: "tskey-client-" + id, Scopes: []string{scope}})
+	return asClient(base, id)
+}
+
+// plain returns an answer as it is written.
+func plain(t *testing.T, base *url.URL, path string) string {
+	t.Helper()
+	_, body := ask(t, base, http.MethodGet, path, "")
+	return body
+}
+
+// post asks for what the vendor's client would not.
+func post(t *testing.T, base *url.URL, path, content string) (int, string) {
+	t.Helper()
+	return ask(t, base, http.MethodPost, path, content)
+}
+
+func ask(t *testing.T, base *url.URL, method, path, content string) (int, string) {
+	t.Helper()
+	asked := must[*http.Request](t)(http.NewRequest(method, base.String()+path, strings.NewReader(content)))
+	asked.SetBasicAuth(apiKey, "")
+	answered := must[*http.Response](t)(http.DefaultClient.Do(asked))
+	defer answered.Body.Close()
+	return answered.StatusCode, string(must[[]byte](t)(io.ReadAll(answered.Body)))
 }
 
 func identityToken(issuer, subject string, life time.Duration) string {
@@ -115,6 +147,21 @@ func TestPolicyWhoseTestsFailIsNeitherValidNorTaken(t *testing.T) {
 	}
 	if err := files.Validate(ctx, policyText); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestPolicyWithoutTextIsTheDefaultAgain(t *testing.T) {
+	s, base := serve(t)
+	files, ctx := asPerson(base).PolicyFile(), context.Background()
+	if err := files.Set(ctx, policyText, ""); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, files.Set(ctx, "", `"ts-default"`), "precondition failed")
+	if err := files.Set(ctx, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	if read := must[*tailscale.RawACL](t)(files.Raw(ctx)); read.ETag != `"ts-default"` || read.HuJSON != defaultPolicy || s.policy != nil {
+		t.Fatalf("read %+v", read)
 	}
 }
 

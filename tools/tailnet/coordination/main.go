@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -20,7 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -59,46 +58,104 @@ type server struct {
 	keys    map[string]*authKey // by secret
 	policy  *policy             // nil until one is written
 	written []byte
+
+	attributes map[key.NodePublic]map[string]*attribute
+
+	settings    tailnetSettings
+	magicDNS    bool
+	logstreams  map[string]*logstream // by the type of logs
+	externalIDs []string              // given out for roles in AWS
+	reusableID  string
+	webhooks    []*webhook
 }
 
 func main() {
 	address := flag.String("address", "127.0.0.1", "where nodes find control, DERP and STUN")
-	port := flag.Int("port", 8480, "port of the control protocol")
-	apiPort := flag.Int("api-port", 8481, "port on 127.0.0.1 of the API v2")
+	port := flag.Int("port", 8480, "port of the control protocol; 0 takes a free one")
+	apiPort := flag.Int("api-port", 8481, "port on 127.0.0.1 of the API v2; 0 takes a free one")
+	leash := flag.String("end-without", "", "end when this file is gone")
+	relayPort := flag.Int("relay-port", 0, "port of DERP; 0 takes a free one")
+	advertise := flag.String("advertise", "", "address, or name and port, where nodes find DERP if it is forwarded from there; there is no STUN then")
 	credentials := flag.String("credentials", "", "file of who may use the API, in JSON: api_key and clients")
 	flag.Parse()
-	s := &server{
-		noise: key.NewMachine(), relay: serveRelay(*address), nodes: map[key.NodePublic]*tailcfg.Node{},
-		people: []string{somebody}, streams: map[chan struct{}]bool{}, tokens: map[string]token{}, keys: map[string]*authKey{},
-	}
+	s := newServer()
+	relay, relayMap := serveRelay(*address, *relayPort, *advertise)
+	s.relay = relayMap
 	if err := s.readCredentials(*credentials); err != nil {
 		log.Fatal(err)
 	}
-	go func() { log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *apiPort), s.api())) }()
-	log.Fatal(http.ListenAndServe(fmt.Sprintf("%s:%d", *address, *port), s.control()))
+	if *leash != "" {
+		go endWithout(*leash)
+	}
+	api, control := listenAt("127.0.0.1", *apiPort), listenAt(*address, *port)
+	// Who started this process waits for the line.
+	fmt.Println(portOf(api), portOf(control), portOf(relay))
+	go func() { log.Fatal(http.Serve(api, s.api())) }()
+	log.Fatal(http.Serve(control, s.control()))
 }
 
-// serveRelay starts DERP over TLS with a certificate that nobody checks, and STUN beside it.
-func serveRelay(address string) *tailcfg.DERPMap {
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+func listenAt(address string, port int) net.Listener {
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
 		log.Fatal(err)
 	}
+	return listener
+}
+
+func portOf(listener net.Listener) int {
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// endWithout ends this process once a file is gone, so that it does not outlive what it belongs to.
+func endWithout(file string) {
+	for {
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			os.Exit(0)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// newServer returns a tailnet that nobody has touched yet.
+func newServer() *server {
+	return &server{
+		noise: key.NewMachine(), people: []string{somebody}, nodes: map[key.NodePublic]*tailcfg.Node{}, streams: map[chan struct{}]bool{},
+		tokens: map[string]token{}, keys: map[string]*authKey{},
+		settings: newSettings(), magicDNS: true, logstreams: map[string]*logstream{},
+		attributes: map[key.NodePublic]map[string]*attribute{},
+	}
+}
+
+// serveRelay starts DERP over TLS with a certificate that nobody checks, and STUN beside it. What is forwarded shows no node
+// where it comes from, so there is no STUN then.
+func serveRelay(address string, port int, advertise string) (net.Listener, *tailcfg.DERPMap) {
+	listener := listenAt(address, port)
 	relay := httptest.NewUnstartedServer(derpserver.Handler(derpserver.New(key.NewNode(), func(string, ...any) {})))
 	relay.Listener.Close()
 	relay.Listener = listener
 	relay.StartTLS()
-	stun := stunserver.New(context.Background())
-	if err := stun.Listen(net.JoinHostPort(address, "0")); err != nil {
-		log.Fatal(err)
-	}
-	go stun.Serve()
 	node := &tailcfg.DERPNode{
 		Name: "900a", RegionID: relayRegion, HostName: address, IPv4: address, IPv6: "none", InsecureForTests: true,
-		STUNPort: stun.LocalAddr().(*net.UDPAddr).Port, DERPPort: listener.Addr().(*net.TCPAddr).Port, STUNTestIP: address,
+		STUNPort: -1, DERPPort: portOf(listener),
+	}
+	if advertise != "" {
+		node.HostName, node.IPv4 = advertise, advertise
+		if name, port, err := net.SplitHostPort(advertise); err == nil {
+			node.HostName, node.IPv4 = name, ""
+			if node.DERPPort, err = strconv.Atoi(port); err != nil {
+				log.Fatal(err)
+			}
+		}
+	} else {
+		stun := stunserver.New(context.Background())
+		if err := stun.Listen(net.JoinHostPort(address, "0")); err != nil {
+			log.Fatal(err)
+		}
+		go stun.Serve()
+		node.STUNPort, node.STUNTestIP = stun.LocalAddr().(*net.UDPAddr).Port, address
 	}
 	region := &tailcfg.DERPRegion{RegionID: relayRegion, RegionCode: "test", RegionName: "test", Nodes: []*tailcfg.DERPNode{node}}
-	return &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{relayRegion: region}}
+	return listener, &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{relayRegion: region}}
 }
 
 func (s *server) control() http.Handler {
@@ -272,7 +329,7 @@ func (s *server) view(self key.NodePublic) *tailcfg.MapResponse {
 		PacketFilters: map[string][]tailcfg.FilterRule{"base": filter},
 		UserProfiles:  s.profiles(),
 		// A name server that nobody has: a host that takes it is seen by its resolv.conf.
-		DNSConfig: &tailcfg.DNSConfig{Proxied: true, Domains: []string{domain}},
+		DNSConfig: &tailcfg.DNSConfig{Proxied: s.magicDNS, Domains: []string{domain}},
 	}
 }
 
@@ -297,7 +354,7 @@ func (s *server) profiles() []tailcfg.UserProfile {
 }
 
 func (s *server) identityOf(node *tailcfg.Node) identity {
-	found := identity{tags: node.Tags}
+	found := identity{tags: node.Tags, attributes: s.attributesOf(node)}
 	if len(node.Tags) == 0 {
 		found.user = s.people[node.User-1]
 	}
@@ -325,15 +382,6 @@ func (s *server) readCredentials(file string) error {
 	}
 	s.apiKey, s.clients = read.APIKey, read.Clients
 	return nil
-}
-
-// unpadded reads a part of a JSON web token; nothing where it is none.
-func unpadded(text string) []byte {
-	read, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-	if err != nil {
-		return nil
-	}
-	return read
 }
 
 func (s *server) listen(news chan struct{}, on bool) {

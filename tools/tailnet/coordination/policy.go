@@ -13,17 +13,19 @@ import (
 	"tailscale.com/tailcfg"
 )
 
-// policy is what this server understands of a policy file: grants by tag, group, user, host and address, and tests. The
+// policy is what this server understands of a policy file: grants by tag, group, user, host and address, postures, and tests. The
 // rest is refused by name, so that nobody takes silence for consent.
 type policy struct {
 	Groups    map[string][]string `json:"groups"`
 	Hosts     map[string]string   `json:"hosts"`
 	TagOwners map[string][]string `json:"tagOwners"`
-	Postures  json.RawMessage     `json:"postures"`
+	Postures  map[string][]string `json:"postures"`
 	Grants    []grant             `json:"grants"`
 	SSH       json.RawMessage     `json:"ssh"`
 	Tests     []policyTest        `json:"tests"`
 	SSHTests  json.RawMessage     `json:"sshTests"`
+
+	terms map[string][]term // of each posture
 }
 
 type grant struct {
@@ -34,18 +36,20 @@ type grant struct {
 }
 
 type policyTest struct {
-	Source   string   `json:"src"`
-	Protocol string   `json:"proto"`
-	Accept   []string `json:"accept"`
-	Deny     []string `json:"deny"`
+	Source     string         `json:"src"`
+	Attributes map[string]any `json:"srcPostureAttrs"`
+	Protocol   string         `json:"proto"`
+	Accept     []string       `json:"accept"`
+	Deny       []string       `json:"deny"`
 }
 
 // identity is what a policy sees of a node, or of whom a test is about.
 type identity struct {
-	user      string // empty for a node with tags
-	tags      []string
-	groups    []string // of somebody without a name, in a test
-	addresses []netip.Addr
+	user       string // empty for a node with tags
+	tags       []string
+	groups     []string // of somebody without a name, in a test
+	addresses  []netip.Addr
+	attributes map[string]any // of posture, by name
 }
 
 // opening is one entry of a grant's `ip`; no protocols mean TCP, UDP and ICMP.
@@ -54,6 +58,8 @@ type opening struct {
 	ports     tailcfg.PortRange
 }
 
+const everyUserOf = "user:*@" // a domain behind it
+
 var (
 	protocolNumbers = map[string]int{
 		"igmp": 2, "ipv4": 4, "ip-in-ip": 4, "tcp": 6, "egp": 8, "igp": 9, "udp": 17, "gre": 47, "esp": 50, "ah": 51,
@@ -61,6 +67,7 @@ var (
 	}
 	icmp      = []int{1, 58} // of either family
 	unsaid    = []int{6, 17, 1, 58}
+	tested    = []int{6, 17} // by a test that names no protocol
 	withPorts = []int{6, 17, 132}
 )
 
@@ -71,14 +78,23 @@ func parsePolicy(text []byte) (*policy, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(plain))
 	decoder.DisallowUnknownFields()
+	decoder.UseNumber() // in the attributes of tests
 	read := &policy{}
 	if err := decoder.Decode(read); err != nil {
+		return nil, err
+	}
+	if err := read.readPostures(); err != nil {
 		return nil, err
 	}
 	for number, each := range read.Grants {
 		for _, selector := range slices.Concat(each.Sources, each.Destinations) {
 			if !read.knows(selector) {
 				return nil, fmt.Errorf("grants[%d]: %q is not known", number, selector)
+			}
+		}
+		for _, name := range each.Posture {
+			if _, isKnown := read.Postures[name]; !isKnown {
+				return nil, fmt.Errorf("grants[%d]: the posture %q is not known", number, name)
 			}
 		}
 		for _, text := range each.IP {
@@ -184,6 +200,8 @@ func (p *policy) means(selector string, who identity) bool {
 		return false
 	case strings.HasPrefix(selector, "group:"):
 		return slices.Contains(who.groups, selector) || who.user != "" && slices.Contains(p.Groups[selector], who.user)
+	case strings.HasPrefix(selector, everyUserOf):
+		return who.user != "" && strings.HasSuffix(who.user, selector[len(everyUserOf)-1:])
 	case strings.Contains(selector, "@"):
 		return who.user == selector
 	}
@@ -195,9 +213,9 @@ func (p *policy) meansAny(selectors []string, who identity) bool {
 	return slices.ContainsFunc(selectors, func(selector string) bool { return p.means(selector, who) })
 }
 
-// admits says whether a grant is about two parties. Nobody meets a posture here: no node says anything about itself.
+// admits says whether a grant is about two parties, the source's device as it is now.
 func (p *policy) admits(g grant, source, destination identity) bool {
-	if len(g.Posture) > 0 || !p.meansAny(g.Sources, source) {
+	if !p.meansAny(g.Sources, source) || !p.meetsPosture(g, source) {
 		return false
 	}
 	own := source.user != "" && source.user == destination.user && len(source.tags)+len(destination.tags) == 0
@@ -265,16 +283,19 @@ type testFailure struct {
 	Errors []string `json:"errors"`
 }
 
-// failures returns what the policy's own tests say, as the API shows it. A test without a protocol is about TCP, UDP and
-// ICMP: accepted by one of them, denied by all.
+// failures returns what the policy's own tests say, as the API shows it. A test without a protocol is about TCP and UDP:
+// accepted by one of them, denied by both. A destination is one place; a test that asks nothing fails.
 func (p *policy) failures() []testFailure {
 	failed := []testFailure{}
 	for _, test := range p.Tests {
-		protocols := unsaid
+		protocols := tested
 		if test.Protocol != "" {
 			protocols = numbersOf(test.Protocol)
 		}
 		said := []string{}
+		if len(test.Accept)+len(test.Deny) == 0 {
+			said = append(said, "nothing is accepted or denied")
+		}
 		look := func(targets []string, wanted bool, word string) {
 			for _, target := range targets {
 				at := strings.LastIndex(target, ":")
@@ -283,7 +304,16 @@ func (p *policy) failures() []testFailure {
 					said = append(said, fmt.Sprintf("address %q: no port", target))
 					continue
 				}
-				source, destination := p.someone(test.Source), p.someone(target[:at])
+				whom := target[:at]
+				if named, found := p.Hosts[whom]; strings.Contains(whom, "/") || found && strings.Contains(named, "/") {
+					said = append(said, fmt.Sprintf("address %q: no single place", target))
+					continue
+				}
+				if whom == "autogroup:self" && strings.Contains(test.Source, "@") {
+					whom = test.Source // another device of the same person
+				}
+				source, destination := p.someone(test.Source), p.someone(whom)
+				source.attributes = test.Attributes
 				isOpen := slices.ContainsFunc(protocols, func(protocol int) bool {
 					return p.allows(source, destination, protocol, uint16(port))
 				})

@@ -40,6 +40,8 @@ EXAMPLES = r"""
 NFT_PROBE = ("nft", "--check", "add table inet mutx-probe")
 UNITS = Path("/etc/systemd/system")
 SSHD = "/usr/sbin/sshd"
+APT = Path("/etc/apt")
+HANDED_OVER = Path("/var/lib/mutx/handed-over")  # `mutx-hand-over` writes it
 FAIL2BAN = "/run/fail2ban/fail2ban.sock"
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked at, not written to
 LIMITS = ("bantime", "findtime", "maxretry")
@@ -80,6 +82,7 @@ def main() -> None:
         "fail2ban": fail2ban_limits(),
         "docker": any(Path(place).exists() for place in ("/usr/bin/dockerd", "/var/run/docker.sock")),
         "gpus": display_devices(Path("/sys/bus/pci/devices")),
+        "handed_over": HANDED_OVER.exists(),
         "hostname": socket.gethostname(),
         "kernel": os.uname().release,
         "libc": platform.libc_ver()[1],
@@ -89,6 +92,7 @@ def main() -> None:
         "mounts": mounts(read("/proc/self/mounts")),
         "nft": runs(module, *NFT_PROBE),
         "packages": packages(read("/var/lib/dpkg/status")),
+        "plain_mirrors": plain_mirrors(APT),
         "python": ".".join(map(str, sys.version_info[:2])),
         "routes": read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
         "sshd": sshd(module),
@@ -239,6 +243,17 @@ def packages(dpkg_status: str) -> dict[str, str]:
         re.MULTILINE,
     )
     return dict(found)
+
+
+def plain_mirrors(apt: Path) -> list[dict[str, str]]:
+    """Return the mirrors that apt reaches by plain HTTP: each name with the file that says so."""
+    lists = (apt.glob(f"{place}/*") for place in ("mirrors", "sources.list.d"))
+    files = (apt / "sources.list", *(path for found in lists for path in sorted(found)))
+    return [
+        {"name": name, "file": str(path)}
+        for path in files
+        for name in dict.fromkeys(re.findall(r"^[^#\n]*http://([^/\s:]+)", read(str(path)), re.MULTILINE))
+    ]
 
 
 def firewall(module: AnsibleModule) -> dict[str, Any]:

@@ -110,8 +110,9 @@ def test_a_new_certificate_is_served_and_no_call_fails_meanwhile(world):
                 ):
                     served.add(tls.getpeercert()["serialNumber"])
                     tls.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-                    if not tls.recv(100).startswith(b"HTTP/1.1 200"):
-                        failures.append("status")
+                    answer = tls.recv(100)
+                    if not answer.startswith(b"HTTP/1.1 200"):
+                        failures.append(repr(answer))
             except OSError as error:
                 failures.append(repr(error))
 

@@ -1,0 +1,175 @@
+"""How the Vault Agent of a host is started, and what is delivered from the Vault to whom on that host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mutx_infra.flows import Role
+from mutx_infra.vault.layout import AGENTS, KV_MOUNT, MACHINE_PKI, SERVICE_PKI, SERVICE_TTL, SHARED
+from mutx_infra.vault.places import (
+    AGENT_ACCOUNT,
+    AGENT_RUNTIME,
+    AGENT_SECRETS,
+    MACHINE_CERTIFICATE,
+    MACHINE_KEY,
+    MACHINE_REQUEST,
+    SERVER_AUTHORITIES,
+)
+
+PROVIDERS = ("anthropic", "openai")
+"""Whose keys an agent is given where its Vault has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPaths:
+    """Where a host keeps what it logs in by, as the role `vault_agent` lays it out.
+
+    Attributes:
+        runtime: in memory, for the agent's account alone.
+    """
+
+    certificate: str = MACHINE_CERTIFICATE
+    key: str = MACHINE_KEY
+    request: str = MACHINE_REQUEST
+    authorities: str = SERVER_AUTHORITIES
+    runtime: str = AGENT_RUNTIME
+
+    @property
+    def socket(self) -> str:
+        """Where the agent takes requests, to which it adds its token."""
+        return f"{self.runtime}/agent.sock"
+
+    @property
+    def service_certificate(self) -> str:
+        """What the agent renders: key, certificate and authority of the host as a service."""
+        return f"{self.runtime}/service.pem"
+
+    @property
+    def service_authority(self) -> str:
+        """The authority alone."""
+        return f"{self.runtime}/service-ca.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One file that a service of the host is given, mode 0400.
+
+    Attributes:
+        file: in memory.
+        owner: account and group of the service.
+        sources: paths in the Vault, the first that holds something counts; or one file that the agent renders.
+    """
+
+    file: str
+    owner: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory in memory, root's, that files are delivered to.
+
+    Attributes:
+        group: number of the one group that may enter; by number, for the group may be made later.
+    """
+
+    path: str
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """The Vault Agent of one host.
+
+    Attributes:
+        host: its name, which is its certificate's common name and its role's.
+        servers: URLs of the Vault's nodes.
+        keys: what is delivered from the Vault itself.
+        certificates: what is delivered of that which the agent renders.
+        places: where all of it goes.
+        waiting: units that wait for these files, and are started when they are there.
+    """
+
+    host: str
+    servers: tuple[str, ...]
+    keys: tuple[Delivery, ...] = ()
+    certificates: tuple[Delivery, ...] = ()
+    places: tuple[Place, ...] = ()
+    waiting: tuple[str, ...] = ()
+    paths: AgentPaths = AgentPaths()
+
+    @property
+    def issue_path(self) -> str:
+        """Where the agent has its service certificate issued."""
+        return f"{SERVICE_PKI}/issue/{self.host}"
+
+    @property
+    def issue_ttl(self) -> str:
+        """How long it lasts; the agent has a new one before it ends."""
+        return SERVICE_TTL
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the host's own program is told (`mutx-vault-machine`); it holds no secret."""
+        return {
+            "host": self.host,
+            "servers": list(self.servers),
+            "sign": f"{MACHINE_PKI}/sign/{self.host}",
+            "certificate": self.paths.certificate,
+            "key": self.paths.key,
+            "request": self.paths.request,
+            "authorities": self.paths.authorities,
+            "socket": self.paths.socket,
+            "keys": [_told(each) for each in self.keys],
+            "certificates": [_told(each) for each in self.certificates],
+            "places": [{"path": place.path, "group": place.group} for place in self.places],
+            "waiting": list(self.waiting),
+        }
+
+
+def make_agent_plan(
+    role: Role, host: str, key: str, servers: Sequence[str], *, agent_group: int
+) -> AgentPlan:
+    """Return the plan of a host by its role: an agent's host has keys and certificates, others log in only.
+
+    Args:
+        role: the host's.
+        host: its name.
+        key: unique in the tenant, e.g. `agent-1`: keys of its own lie under it.
+        servers: URLs of the Vault's nodes.
+        agent_group: number of the group that an agent runs under.
+    """
+    paths = AgentPaths()
+    if role is not Role.AGENT:
+        return AgentPlan(host, tuple(servers), paths=paths)
+    return AgentPlan(
+        host,
+        tuple(servers),
+        keys=tuple(
+            Delivery(f"{AGENT_SECRETS}/{key_file(provider)}", AGENT_ACCOUNT, key_paths(key, provider))
+            for provider in PROVIDERS
+        ),
+        certificates=(
+            Delivery(f"{AGENT_SECRETS}/ca.pem", AGENT_ACCOUNT, (paths.service_authority,)),
+            Delivery(f"{AGENT_SECRETS}/egress.pem", AGENT_ACCOUNT, (paths.service_certificate,)),
+            Delivery(f"{AGENT_SECRETS}/server.pem", AGENT_ACCOUNT, (paths.service_certificate,)),
+        ),
+        places=(Place(AGENT_SECRETS, agent_group),),
+        waiting=("mutx-agent.service",),
+        paths=paths,
+    )
+
+
+def key_paths(agent: str, provider: str) -> tuple[str, str]:
+    """Return where an agent looks for a provider's key: its own, then the one that all agents share."""
+    return f"{KV_MOUNT}/data/{AGENTS}/{agent}/{provider}", f"{KV_MOUNT}/data/{SHARED}/{provider}"
+
+
+def key_file(provider: str) -> str:
+    """Return the name of the file that a provider's key is delivered in: `OPENAI_KEY`."""
+    return f"{provider.upper().replace('-', '_')}_KEY"
+
+
+def _told(delivery: Delivery) -> dict[str, object]:
+    return {"file": delivery.file, "owner": delivery.owner, "sources": list(delivery.sources)}

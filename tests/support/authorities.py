@@ -1,0 +1,136 @@
+"""X.509 authorities and certificates for tests: what a tenant, the platform or a stranger holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mutx_infra.vault_ports import ClientCertificate
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA with its key at hand."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> str:
+        return pem_of(self.certificate)
+
+    def client(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        ends_in: timedelta = timedelta(hours=1),
+        begins_in: timedelta = timedelta(minutes=-5),
+    ) -> ClientCertificate:
+        """Write a client's key and certificate."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = self._sign(name, key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH, [], begins_in, ends_in)
+        return _write(folder, name, made, key)
+
+    def server(
+        self,
+        folder: Path,
+        name: str,
+        *addresses: str,
+        ends_in: timedelta = timedelta(days=1),
+        begins_in: timedelta = timedelta(minutes=-5),
+    ) -> ClientCertificate:
+        """Write a server's key and certificate, good for some addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [
+            x509.DNSName(name),
+            *(x509.IPAddress(ip_address(a)) for a in addresses),
+        ]
+        made = self._sign(name, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, names, begins_in, ends_in)
+        return _write(folder, name, made, key)
+
+    def _sign(
+        self,
+        name: str,
+        key: ec.EllipticCurvePublicKey,
+        usage: x509.ObjectIdentifier,
+        names: list[x509.GeneralName],
+        begins_in: timedelta,
+        ends_in: timedelta,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(self.certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + begins_in)
+            .not_valid_after(now + ends_in)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def make_authority(name: str) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def signing_request(folder: Path, name: str) -> tuple[str, Path]:
+    """Return a request for a certificate in PEM, and where its key was written."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name(name)).sign(key, hashes.SHA256())
+    path = folder / f"{name}.request.key"
+    path.write_bytes(_key_pem(key))
+    return request.public_bytes(serialization.Encoding.PEM).decode(), path
+
+
+def pem_of(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _write(
+    folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> ClientCertificate:
+    shown = ClientCertificate(folder / f"{name}.pem", folder / f"{name}.key")
+    shown.certificate.write_text(pem_of(certificate))
+    shown.key.write_bytes(_key_pem(key))
+    return shown
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
