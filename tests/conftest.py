@@ -46,21 +46,28 @@ hypothesis_settings.load_profile("quick")
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub the environment once, before anything of ours is imported by a test."""
     scrub_environment(os.environ)
-    # A file of tests with hosts tells a machine's life, whoever runs it; the others run in any order.
-    if all("hosts" in Path(argument.partition("::")[0]).parts for argument in config.args):
-        config.option.randomly_reorganize = False
     # In the background of a script it is ignored, and so it would be in every process that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the directory it lies in."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark each test by the directory it lies in; what tells a story keeps its order, the others take any."""
     for item in items:
         marker = marker_of(item.path)
         item.add_marker(marker)
         if marker == "hosts" and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT_OF_HOSTS_S))
+    told = [item for item in items if tells_a_story(item)]
+    yield
+    in_order = iter(told)
+    items[:] = [next(in_order) if tells_a_story(item) else item for item in items]
+
+
+def tells_a_story(item: pytest.Item) -> bool:
+    """Return whether a test is about what those before it in its file left: a machine's life, a server's."""
+    return any(item.get_closest_marker(marker) is not None for marker in ("hosts", "story"))
 
 
 def marker_of(path: Path) -> str:

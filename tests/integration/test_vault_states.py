@@ -16,6 +16,8 @@ from tests.support.checkout import Checkout
 from tests.support.registry import HandClock
 from tests.support.tenants import create
 
+pytestmark = pytest.mark.story
+
 
 @pytest.fixture(scope="module")
 def tenant_ca() -> Authority:

@@ -19,6 +19,8 @@ from tests.support.vault import RunningVault, running_vault
 from tests.support.vault_enrolment import signed
 from tests.support.vault_machine import OWNER, Machine, deposit
 
+pytestmark = pytest.mark.story
+
 OPENSSL = shutil.which("openssl") or "openssl"
 OWN, SHARED = key_paths("agent-1", "openai")
 

@@ -13,6 +13,8 @@ import pytest
 from tests.support.authorities import make_authority
 from tests.support.vault import RunningVault, running_vault
 
+pytestmark = pytest.mark.story
+
 PROGRAM = Path(__file__).resolve().parents[3] / "playbooks/roles/host/files/mutx-hand-over"
 
 

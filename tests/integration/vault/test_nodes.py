@@ -27,6 +27,8 @@ from mutx_infra.vault_ports import VaultAddress
 from tests.support.authorities import Authority, make_authority
 from tests.support.vault import free_port, started_server
 
+pytestmark = pytest.mark.story
+
 TENANT, PLATFORM = make_authority("acme administrators"), make_authority("mutx platform")
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
