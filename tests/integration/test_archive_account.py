@@ -125,6 +125,7 @@ def test_without_an_account_of_its_own_the_archive_is_said_not_to_be_apart(fresh
     assert "error[spec-archive-fixed]" in fresh.run("platform", "create", expect=3).stderr
 
 
+@pytest.mark.full
 def test_a_create_that_is_killed_leaves_every_archive_resource_once_in_the_right_account(
     fresh: Checkout,
 ) -> None:

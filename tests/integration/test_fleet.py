@@ -17,7 +17,7 @@ PROCESSES = 4
 DESTROYED = 2
 
 
-@pytest.mark.parametrize("number", [5, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("number", [3, pytest.param(10, marks=pytest.mark.full)])
 def test_many_tenants_by_four_processes_do_not_meet(checkout: Checkout, number: int) -> None:
     tenants = [f"crowd-{number}-{member}" for member in range(number)]
     for name in tenants:

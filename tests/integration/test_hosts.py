@@ -203,7 +203,8 @@ def test_destroy_leaves_keys_on_their_way_out_and_the_tenant_can_come_back(
     assert set(before.values()).isdisjoint(again.values())
 
 
-@pytest.mark.parametrize("tier", [pytest.param("standard", marks=pytest.mark.full), "dedicated"])
+@pytest.mark.parametrize("tier", ["standard", "dedicated"])
+@pytest.mark.full
 def test_larger_tiers_have_their_hosts_and_endpoints(checkout: Checkout, tenant: str, tier: str) -> None:
     checkout.write_spec(tenant, tier=tier)
 

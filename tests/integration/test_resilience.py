@@ -140,7 +140,7 @@ FAULTS = {
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(faults, id=name, marks=[] if name in {"answers-lost", "all"} else [pytest.mark.full])
+        pytest.param(faults, id=name, marks=[] if name == "all" else [pytest.mark.full])
         for name, faults in FAULTS.items()
     ],
 )

@@ -175,6 +175,7 @@ LONGEST = "a" + "-b2" * 20 + "xy"
 """63 characters, the limit; with another last character the second one's names are the same up to their digest."""
 
 
+@pytest.mark.full
 def test_names_of_any_length_and_script_do_not_meet(checkout: Checkout) -> None:
     twins = [LONGEST, f"{LONGEST[:-1]}z"]
     for name in twins:

@@ -1,4 +1,4 @@
-"""Servers of a tenant's Vault that are killed: one that is watched as systemd would, and three that are one Vault."""
+"""Servers of a tenant's Vault that are killed, watched as systemd would, or join it; and one who writes meanwhile."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from mutx_infra.adapters.hvac_vault import HvacSession
 from mutx_infra.adapters.vault_templates import render_server
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.vault.server import ServerPlan, Start, decide_start
 from mutx_infra.vault_ports import Health
 from tests.support.vault import BAO, RunningVault
+from tests.support.vault_people import deposit
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 WITHIN_S = 60.0
+JOINING = "acme-vault-9"
 
 
 class WatchedVault:
@@ -102,13 +106,12 @@ def watched_vault() -> Iterator[WatchedVault]:
 
 @dataclasses.dataclass
 class Node(RunningVault):
-    """One of three; the first makes what there is, the others join.
+    """One that joins a Vault.
 
     Attributes:
-        log: the audit log of all three: a node whose audit device differs from the stored one does not serve.
+        log: the audit log of the Vault: a node whose audit device differs from the stored one does not serve.
     """
 
-    number: int = 1
     log: Path = Path("/nonexistent")
 
     @property
@@ -116,8 +119,8 @@ class Node(RunningVault):
         plan = super().plan
         return dataclasses.replace(
             plan,
-            node=f"{self.tenant}-vault-{self.number}",
-            layout=plan.layout if self.number == 1 else None,
+            node=JOINING,
+            layout=None,
             peers=tuple(IPv4Address(a) for a in ADDRESSES if a != self.address),
             paths=dataclasses.replace(
                 plan.paths, authorities=str(self.folder / "tls" / "authorities.pem"), audit_log=str(self.log)
@@ -149,49 +152,6 @@ class Node(RunningVault):
             return self.vault.health()
         return None
 
-    @property
-    def is_leader(self) -> bool:
-        state = self.state()
-        return state is not None and state.is_initialized and not state.is_sealed and not state.is_standby
-
-
-@contextmanager
-def three_nodes() -> Iterator[list[Node]]:
-    """Yield three nodes of one Vault, all of them in it."""
-    folders = [Path(tempfile.mkdtemp(prefix="vault-")) for _ in ADDRESSES]
-    log = folders[0] / "audit" / "audit.log"
-    first = Node("acme", folders[0], ADDRESSES[0], log=log)
-    others = [
-        Node(
-            "acme",
-            folder,
-            address,
-            first.tenant_ca,
-            first.platform_ca,
-            first.server_ca,
-            number=number,
-            log=log,
-        )
-        for number, (folder, address) in enumerate(zip(folders[1:], ADDRESSES[1:], strict=True), 2)
-    ]
-    nodes = [first, *others]
-    try:
-        key = bytes(range(32))
-        for node in nodes:
-            node.api_port, node.cluster_port = first.api_port, first.cluster_port
-            node.lay_out(key)
-        first.launch()
-        until(lambda: first.is_leader and can_enter(first), "the first node is no leader")
-        for node in others:
-            node.launch()
-        until(lambda: len(voters(first)) == len(nodes), "not all nodes vote")
-        yield nodes
-    finally:
-        for node in nodes:
-            node.kill()
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 @contextmanager
 def joining_node(vault: RunningVault, seal_key: bytes) -> Iterator[Node]:
@@ -199,7 +159,7 @@ def joining_node(vault: RunningVault, seal_key: bytes) -> Iterator[Node]:
     folder = Path(tempfile.mkdtemp(prefix="vault-"))
     node = Node(
         vault.tenant, folder, ADDRESSES[1], vault.tenant_ca, vault.platform_ca, vault.server_ca,
-        number=9, log=vault.audit_log,
+        log=vault.audit_log,
     )  # fmt: skip
     node.api_port, node.cluster_port = vault.api_port, vault.cluster_port
     try:
@@ -217,11 +177,6 @@ def can_enter(vault: RunningVault) -> bool:
     except MutxInfraError:
         return False
     return True
-
-
-def voters(vault: RunningVault) -> set[str]:
-    """Return the nodes that vote, as the platform's operator sees them."""
-    return {name for name, votes in servers(vault).items() if votes}
 
 
 def servers(vault: RunningVault) -> dict[str, bool]:
@@ -242,3 +197,43 @@ def until(is_so: Callable[[], bool], otherwise: str, within_s: float = WITHIN_S)
         assert time.monotonic() - began < within_s, otherwise
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+class Writer:
+    """Deposits one key after the other, and remembers which were answered.
+
+    Args:
+        entrances: log in, as one who may write, at each of the servers; the next one is tried when one fails.
+    """
+
+    def __init__(self, *entrances: Callable[[], HvacSession]) -> None:
+        self.done: list[int] = []
+        self._entrances = entrances
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def run_until(self, number: int) -> None:
+        self._thread.start()
+        until(lambda: len(self.done) >= number, "no writes")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=60)
+        assert not self._thread.is_alive()
+
+    def missing(self, session: HvacSession) -> list[int]:
+        """Return those that were answered, and are not there."""
+        found = {int(name) for name in session.list("byok/metadata/shared/written")}
+        return sorted(set(self.done) - found)
+
+    def _run(self) -> None:
+        number, at, session = 0, 0, None
+        while not self._stopped.is_set():
+            try:
+                session = session or self._entrances[at % len(self._entrances)]()
+                deposit(session, f"shared/written/{number}", "sk-w")
+                self.done.append(number)
+            except MutxInfraError:
+                at, session = at + 1, None
+                self._stopped.wait(0.1)
+            number += 1

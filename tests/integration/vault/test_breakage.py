@@ -1,10 +1,9 @@
-"""A tenant's Vault whose disk is full, whose server is killed, whose leader is lost, whose key is out of reach."""
+"""A tenant's Vault whose disk is full, whose server is killed, whose key is out of reach."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,12 +16,11 @@ from mutx_infra.vault.layout import POLICIES
 from mutx_infra.vault.server import Start
 from tests.support.vault import RunningVault, running_vault
 from tests.support.vault_nodes import (
+    Writer,
     can_enter,
     joining_node,
     servers,
-    three_nodes,
     until,
-    voters,
     watched_vault,
 )
 from tests.support.vault_people import ask, deposit, token_of
@@ -145,7 +143,7 @@ def test_no_deposit_that_was_answered_is_lost_when_the_server_is_killed() -> Non
     with watched_vault() as watched:
         watched.start()
         assert watched.is_ready(60)
-        written = _Writer(watched.vault)
+        written = Writer(lambda: watched.vault.as_admin("writer"))
         written.run_until(12)
 
         watched.kill()
@@ -153,32 +151,7 @@ def test_no_deposit_that_was_answered_is_lost_when_the_server_is_killed() -> Non
         assert watched.start() is Start.SERVE
         until(lambda: can_enter(watched.vault), "it does not serve")
 
-        assert written.missing(watched.vault) == []
-
-
-def test_three_nodes_lose_no_answered_write_when_their_leader_is_killed() -> None:
-    with three_nodes() as nodes:
-        first, *others = nodes
-        written = _Writer(first, *others)
-        written.run_until(12)
-
-        first.kill()
-        again = until(lambda: any(node.is_leader for node in others), "no new leader")
-        before = len(written.done)
-        until(lambda: len(written.done) > before + 5, "no more writes")
-        written.stop()
-
-        leader = next(node for node in others if node.is_leader)
-        assert written.missing(leader) == []
-        assert again < 30
-        first.launch()
-        until(
-            lambda: (state := first.state()) is not None and not state.is_sealed and state.is_standby,
-            "it stays away",
-        )
-        until(lambda: voters(leader) == {"acme-vault-1", "acme-vault-2", "acme-vault-3"}, "it has no vote")
-        until(lambda: can_enter(first), "it does not hand requests on")
-        assert written.missing(first) == []
+        assert written.missing(watched.vault.as_admin()) == []
 
 
 def test_a_node_joins_by_the_seal_s_key_and_by_nothing_else() -> None:
@@ -256,42 +229,6 @@ def _answers(vault: RunningVault) -> bool:
     except MutxInfraError:
         return False
     return True
-
-
-class _Writer:
-    """Deposits one key after the other, and remembers which were answered."""
-
-    def __init__(self, *vaults: RunningVault) -> None:
-        self.done: list[int] = []
-        self._vaults = vaults
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def run_until(self, number: int) -> None:
-        self._thread.start()
-        until(lambda: len(self.done) >= number, "no writes")
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join(timeout=60)
-        assert not self._thread.is_alive()
-
-    def missing(self, vault: RunningVault) -> list[int]:
-        admin = vault.as_admin()
-        found = {int(name) for name in admin.list("byok/metadata/shared/written")}
-        return sorted(set(self.done) - found)
-
-    def _run(self) -> None:
-        number, at, session = 0, 0, None
-        while not self._stopped.is_set():
-            try:
-                session = session or self._vaults[at % len(self._vaults)].as_admin("writer")
-                deposit(session, f"shared/written/{number}", "sk-w")
-                self.done.append(number)
-            except MutxInfraError:
-                at, session = at + 1, None
-                self._stopped.wait(0.1)
-            number += 1
 
 
 def _forget(folder: Path) -> None:
