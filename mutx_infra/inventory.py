@@ -27,7 +27,7 @@ from mutx_infra.naming import host_name
 from mutx_infra.plan import TenantPlan
 from mutx_infra.vault.agent import AgentPlan
 from mutx_infra.vault.hosts import VaultHost, VaultTerms, agent_plan, server_plan
-from mutx_infra.vault.places import AGENT_SECRETS
+from mutx_infra.vault.places import AGENT_SECRETS, CLIENT_AUTHORITY
 from mutx_infra.vault.server import ServerPlan
 from mutx_infra.way_out import PROXY_PORT, ProxyClient, proxy_clients, way_out
 
@@ -277,6 +277,11 @@ def _of_a_vault_client(host: InventoryHost, agent: AgentPlan, terms: VaultTerms)
         "vault_agent_authorities": terms.known_by,
         "vault_agent_certificate": terms.certificates.get(host.name, ""),
         **({"agent_runtime_key_file": _PROVIDER_KEY} if host.role is Role.AGENT else {}),
+        **(
+            {"postgresql_client_authority": CLIENT_AUTHORITY, "redis_client_authority": CLIENT_AUTHORITY}
+            if host.role is Role.DATABASE
+            else {}
+        ),
     }
 
 

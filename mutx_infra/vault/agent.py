@@ -12,10 +12,12 @@ from mutx_infra.vault.places import (
     AGENT_ACCOUNT,
     AGENT_RUNTIME,
     AGENT_SECRETS,
+    CLIENT_AUTHORITY,
     MACHINE_CERTIFICATE,
     MACHINE_KEY,
     MACHINE_REQUEST,
     SERVER_AUTHORITIES,
+    TLS_FOLDER,
 )
 
 PROVIDERS = ("anthropic", "openai")
@@ -68,6 +70,38 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """A server of the host that shows the host's service certificate, and takes a new one by a reload.
+
+    Attributes:
+        name: of its files.
+        group: may read the key.
+        unit: of systemd.
+    """
+
+    name: str
+    group: str
+    unit: str
+
+    @property
+    def certificate(self) -> str:
+        """Where its certificate lies."""
+        return f"{TLS_FOLDER}/{self.name}.crt"
+
+    @property
+    def key(self) -> str:
+        """Where its key lies: it is good for a day, and the server starts by it when the Vault is away."""
+        return f"{TLS_FOLDER}/{self.name}.key"
+
+
+SERVERS = (
+    Installation("postgresql", "postgres", "postgresql.service"),
+    Installation("redis", "redis", "redis-server.service"),
+)
+"""Of a database host."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A directory in memory, root's, that files are delivered to.
 
@@ -90,6 +124,7 @@ class AgentPlan:
         certificates: what is delivered of that which the agent renders.
         places: where all of it goes.
         waiting: units that wait for these files, and are started when they are there.
+        installations: servers on this host that show its service certificate.
     """
 
     host: str
@@ -98,6 +133,7 @@ class AgentPlan:
     certificates: tuple[Delivery, ...] = ()
     places: tuple[Place, ...] = ()
     waiting: tuple[str, ...] = ()
+    installations: tuple[Installation, ...] = ()
     paths: AgentPaths = AgentPaths()
 
     @property
@@ -125,13 +161,14 @@ class AgentPlan:
             "certificates": [_told(each) for each in self.certificates],
             "places": [{"path": place.path, "group": place.group} for place in self.places],
             "waiting": list(self.waiting),
+            "installs": _installed(self.installations, self.paths) if self.installations else {},
         }
 
 
 def make_agent_plan(
     role: Role, host: str, key: str, servers: Sequence[str], *, agent_group: int
 ) -> AgentPlan:
-    """Return the plan of a host by its role: an agent's host has keys and certificates, others log in only.
+    """Return the plan of a host by its role: an agent's host has keys and certificates, a database's certificates.
 
     Args:
         role: the host's.
@@ -142,7 +179,8 @@ def make_agent_plan(
     """
     paths = AgentPaths()
     if role is not Role.AGENT:
-        return AgentPlan(host, tuple(servers), paths=paths)
+        installations = SERVERS if role is Role.DATABASE else ()
+        return AgentPlan(host, tuple(servers), installations=installations, paths=paths)
     return AgentPlan(
         host,
         tuple(servers),
@@ -173,3 +211,15 @@ def key_file(provider: str) -> str:
 
 def _told(delivery: Delivery) -> dict[str, object]:
     return {"file": delivery.file, "owner": delivery.owner, "sources": list(delivery.sources)}
+
+
+def _installed(installations: Sequence[Installation], paths: AgentPaths) -> dict[str, object]:
+    return {
+        "source": paths.service_certificate,
+        "issuer": paths.service_authority,
+        "authority": CLIENT_AUTHORITY,
+        "servers": [
+            {"certificate": each.certificate, "key": each.key, "group": each.group, "unit": each.unit}
+            for each in installations
+        ],
+    }

@@ -34,3 +34,7 @@ AGENT_RUNTIME = "/run/mutx-vault"
 AGENT_SECRETS = "/run/mutx-agent-secrets"
 """In memory, on agent hosts: what the tenant's agent reads, by its contract."""
 AGENT_ACCOUNT = "mutx-agent"
+
+TLS_FOLDER = "/etc/mutx/tls"
+CLIENT_AUTHORITY = f"{TLS_FOLDER}/service-ca.crt"
+"""On a database host: the Vault's authority of services, by whose certificates clients show who they are. Public."""

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mutx_infra.compliance.conftest import Host
+from mutx_infra.compliance.plugin import Look
 
 SECRETS, TLS, BACKUPS = "/etc/mutx/secrets", "/etc/mutx/tls", "/var/backups/mutx"
 FRESH = timedelta(hours=26)
-EXPIRES_WITHIN_S = 7 * 86_400
+A_DAY_S = 86_400
+EXPIRES_WITHIN_S, VAULTS_LAST_S = 7 * A_DAY_S, 3600
+STAND_IN = "mutx stand-in"
 
 
 def listeners(host: Host, port: int) -> list[str]:
@@ -46,13 +49,45 @@ def certificates(host: Host, name: str, connect: str) -> dict[str, Any]:
     digest = "openssl x509 -noout -fingerprint -sha256"
     shown = host.run(f"openssl s_client {connect} </dev/null 2>/dev/null | {digest}").stdout.strip()
     kept = host.run(f"{digest} -in {TLS}/{name}.crt").stdout.strip()
-    lasts = host.run(f"openssl x509 -noout -checkend {EXPIRES_WITHIN_S} -in {TLS}/{name}.crt").rc == 0
+    # The Vault's end within a day, and are replaced when two thirds of it are over.
+    left_s = VAULTS_LAST_S if is_the_vault_s(host, name) else EXPIRES_WITHIN_S
     older = host.run(f"openssl s_client {connect} -no_tls1_3 </dev/null")
-    return {"shows the certificate of its file": bool(kept) and shown == kept, "lasts a week": lasts,
+    return {"shows the certificate of its file": bool(kept) and shown == kept, "lasts": lasts(host, name, left_s),
             "takes TLS 1.2": older.rc == 0}  # fmt: skip
 
 
-GOOD_CERTIFICATES = {"shows the certificate of its file": True, "lasts a week": True, "takes TLS 1.2": False}
+GOOD_CERTIFICATES = {"shows the certificate of its file": True, "lasts": True, "takes TLS 1.2": False}
+
+
+def mutual(host: Host, name: str) -> dict[str, Any]:
+    """Return whether a service's certificate is of the authority by which its clients are known, and short-lived."""
+    return {
+        "its authority is its clients'": is_the_vault_s(host, name),
+        "ends within a day": not lasts(host, name, A_DAY_S),
+    }
+
+
+GOOD_MUTUAL = {"its authority is its clients'": True, "ends within a day": True}
+
+
+def is_the_vault_s(host: Host, name: str) -> bool:
+    """Say whether a service's certificate is the authority's that the tenant's Vault has for services."""
+    issuer = host.run(f"openssl x509 -noout -issuer -in {TLS}/{name}.crt").stdout
+    verified = host.run(f"openssl verify -CAfile {TLS}/service-ca.crt {TLS}/{name}.crt")
+    return STAND_IN not in issuer and verified.rc == 0
+
+
+def lasts(host: Host, name: str, seconds: int) -> bool:
+    """Say whether a service's certificate is still good in so many seconds."""
+    return bool(host.run(f"openssl x509 -noout -checkend {seconds} -in {TLS}/{name}.crt").rc == 0)
+
+
+def require_mutual(host: Host, authority: str, observe: Look) -> None:
+    """End a test about certificates on both sides where nobody issues any."""
+    if not authority:
+        observe.not_applicable("the tenant has no Vault, which would issue certificates")
+    if not host.file("/etc/mutx/vault/machine.crt").exists:
+        observe.not_applicable("the tenant has not let this host in to its Vault yet; nobody is let in here")
 
 
 def backup(host: Host, name: str, timer: bool) -> dict[str, Any]:

@@ -12,11 +12,14 @@ import pytest
 from mutx_infra.compliance.conftest import Host, Unit
 from mutx_infra.compliance.database import (
     GOOD_CERTIFICATES,
+    GOOD_MUTUAL,
     backup,
     certificates,
     is_good,
     listeners,
     loose,
+    mutual,
+    require_mutual,
 )
 from mutx_infra.compliance.plugin import Look
 
@@ -148,6 +151,17 @@ def test_passwords_and_keys_are_root_s_and_the_server_has_verifiers(
     observe(seen, wanted={"loose": [], "no verifier": []})
 
 
+@pytest.mark.control("pg-09")
+def test_clients_show_a_certificate_of_the_tenant_s_services(
+    host: Host, cluster: dict[str, Any], variables: dict[str, Any], observe: Look
+) -> None:
+    require_mutual(host, variables.get("postgresql_client_authority", ""), observe)
+    rules = [rule for rule in cluster["rules"] if rule["type"] != "local"]
+    lax = sorted(rule["line_number"] for rule in rules if not _asks_for_a_certificate(rule))
+
+    observe({"lines without": lax, **mutual(host, "postgresql")}, wanted={"lines without": [], **GOOD_MUTUAL})
+
+
 @pytest.mark.control("pg-08")
 def test_a_backup_of_last_night_was_read_back(host: Host, unit: Callable[[str], Unit], observe: Look) -> None:
     seen = backup(host, "postgresql", unit("mutx-backup-postgresql.timer").runs_from_boot)
@@ -165,6 +179,10 @@ def _is_narrow(rule: dict[str, Any]) -> bool:
         rule["address"], rule["netmask"]
     )
     return is_named and (rule["type"], rule["auth_method"]) == ("hostssl", "scram-sha-256")
+
+
+def _asks_for_a_certificate(rule: dict[str, Any]) -> bool:
+    return any(option.startswith("clientcert=verify-") for option in rule["options"] or [])
 
 
 def _is_everybody(address: str, netmask: str | None) -> bool:

@@ -10,11 +10,14 @@ import pytest
 from mutx_infra.compliance.conftest import Host, Unit
 from mutx_infra.compliance.database import (
     GOOD_CERTIFICATES,
+    GOOD_MUTUAL,
     backup,
     certificates,
     is_good,
     listeners,
     loose,
+    mutual,
+    require_mutual,
 )
 from mutx_infra.compliance.plugin import Look
 
@@ -123,6 +126,16 @@ def test_passwords_and_keys_are_root_s(host: Host, observe: Look) -> None:
 
     observe({"loose": files, "users' file": acl, "plain passwords": plain},
             wanted={"loose": [], "users' file": "640 root redis", "plain passwords": "0"})  # fmt: skip
+
+
+@pytest.mark.control("redis-07")
+def test_clients_show_a_certificate_of_the_tenant_s_services(
+    host: Host, live: dict[str, str], variables: dict[str, Any], observe: Look
+) -> None:
+    require_mutual(host, variables.get("redis_client_authority", ""), observe)
+    seen = {"asks for one": live.get("tls-auth-clients"), **mutual(host, "redis")}
+
+    observe(seen, wanted={"asks for one": "yes", **GOOD_MUTUAL})
 
 
 @pytest.mark.control("redis-06")

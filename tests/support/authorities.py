@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -36,7 +37,7 @@ class Authority:
     ) -> ClientCertificate:
         """Write a client's key and certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = self._sign(name, key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH, [], begins_in, ends_in)
+        made = self._sign(name, key.public_key(), (ExtendedKeyUsageOID.CLIENT_AUTH,), [], begins_in, ends_in)
         return _write(folder, name, made, key)
 
     def server(
@@ -53,14 +54,24 @@ class Authority:
             x509.DNSName(name),
             *(x509.IPAddress(ip_address(a)) for a in addresses),
         ]
-        made = self._sign(name, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, names, begins_in, ends_in)
+        made = self._sign(
+            name, key.public_key(), (ExtendedKeyUsageOID.SERVER_AUTH,), names, begins_in, ends_in
+        )
+        return _write(folder, name, made, key)
+
+    def service(self, folder: Path, name: str, ends_in: timedelta = timedelta(hours=23)) -> ClientCertificate:
+        """Write a key and a certificate that is good on either side, as the Vault issues them for a host's name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        made = self._sign(name, key.public_key(), usages, names, timedelta(minutes=-5), ends_in)
         return _write(folder, name, made, key)
 
     def _sign(
         self,
         name: str,
         key: ec.EllipticCurvePublicKey,
-        usage: x509.ObjectIdentifier,
+        usages: Sequence[x509.ObjectIdentifier],
         names: list[x509.GeneralName],
         begins_in: timedelta,
         ends_in: timedelta,
@@ -75,7 +86,7 @@ class Authority:
             .not_valid_before(now + begins_in)
             .not_valid_after(now + ends_in)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
