@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +21,7 @@ from mutx_infra.vault.agent import key_paths
 from mutx_infra.vault_ports import ClientCertificate
 from tests.support.vault import RunningVault, running_vault
 from tests.support.vault_enrolment import signed
-from tests.support.vault_machine import OWNER, Machine, deposit
+from tests.support.vault_machine import OWNER, PROGRAM, Machine, deposit
 
 pytestmark = pytest.mark.story
 
@@ -73,6 +77,52 @@ def shown(file: Path, *what: str) -> str:
 def lasts(file: Path, seconds: int) -> bool:
     command = [OPENSSL, "x509", "-in", str(file), "-noout", "-checkend", str(seconds)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+class Servers:
+    """Two servers of a host that show its certificate, as far as its program sees them: files and `systemctl`."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self._paths, self._scratch, self.folder = machine.plan.paths, folder, folder / "tls"
+        self.folder.mkdir()
+        self._told = folder / "told"
+
+    @property
+    def reloads(self) -> list[str]:
+        return [line.split()[1] for line in self._told.read_text().splitlines()]
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def public_key(self, name: str) -> str:
+        command = [OPENSSL, "pkey", "-in", str(self.file(name)), "-pubout"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def install(self, source: str | None = None, *, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run the program; `source` in the place of what the agent rendered, `status` is what a reload ends with."""
+        if source is not None:
+            (self._scratch / "service.pem").write_text(source)
+        systemctl = self._scratch / "systemctl"
+        systemctl.write_text(f'#!/bin/sh\necho "$@" >>{self._told}\nexit {status}\n')
+        systemctl.chmod(0o755)
+        group = grp.getgrgid(os.getgid()).gr_name
+        installs = {
+            "source": str(self._scratch / "service.pem") if source is not None else self._paths.service_certificate,
+            "issuer": self._paths.service_authority,
+            "authority": str(self.file("service-ca.crt")),
+            "servers": [
+                {"certificate": str(self.file(f"{name}.crt")), "key": str(self.file(f"{name}.key")),
+                 "group": group, "unit": f"{name}.service"}
+                for name in ("one", "two")
+            ],
+        }  # fmt: skip
+        settings = self._scratch / "machine.json"
+        settings.write_text(json.dumps({"installs": installs}))
+        return subprocess.run(
+            [sys.executable, str(PROGRAM), "install", f"--settings={settings}"],
+            env={**os.environ, "PATH": f"{self._scratch}:{os.environ['PATH']}"},
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
 
 
 def test_a_key_is_delivered_to_its_owner_alone(machine: Machine) -> None:
@@ -153,6 +203,42 @@ def test_the_service_certificate_is_the_host_s_own_and_lasts_a_day_at_most(machi
     )
     assert verified.returncode == 0
     assert "PRIVATE KEY" in file.read_text()
+
+
+def test_the_host_s_servers_show_that_certificate_and_a_server_that_did_not_take_it_is_told_again(
+    machine: Machine, tmp_path: Path
+) -> None:
+    await_(Path(machine.plan.paths.service_certificate).exists, 15)
+    servers = Servers(machine, tmp_path)
+
+    refused = servers.install(status=1)
+    taken, again = servers.install(), servers.install()
+
+    assert (refused.returncode, "does not take the new certificate" in refused.stderr) == (1, True)
+    assert (taken.stdout, again.stdout) == ("given a new certificate: one.service two.service\n", "")
+    assert servers.reloads == ["one.service", "one.service", "two.service"]
+    for name in ("one", "two"):
+        assert oct(servers.file(f"{name}.key").stat().st_mode & 0o7777) == "0o640"
+        assert "acme-agent-1" in shown(servers.file(f"{name}.crt"), "-subject")
+        assert shown(servers.file(f"{name}.crt"), "-pubkey") == servers.public_key(f"{name}.key")
+    assert "BEGIN CERTIFICATE" in servers.file("service-ca.crt").read_text()
+
+
+def test_a_certificate_of_another_authority_or_key_is_not_shown(machine: Machine, tmp_path: Path) -> None:
+    servers = Servers(machine, tmp_path)
+    text = Path(machine.plan.paths.service_certificate).read_text()
+    stranger = machine.vault.client(machine.vault.tenant_ca, "stranger")
+    leaf = stranger.certificate.read_text()
+
+    for source in (
+        text.replace(text[text.index("-----BEGIN CERT") :], leaf),
+        stranger.key.read_text() + text,
+        "-",
+    ):
+        refused = servers.install(source)
+        assert (refused.returncode, "error[vault-machine]: install" in refused.stderr) == (1, True), source
+
+    assert sorted(path.name for path in servers.folder.iterdir()) == []
 
 
 def test_its_token_is_short_bound_to_its_address_and_reads_no_other_agent_s_keys(
