@@ -48,7 +48,7 @@ def vault_check(
     names = (*(platform_common_name(role, tenant) for role in (ONBOARDER, OPERATOR)), *_hosts(handover))
     with strangers(handover.admin_ca, names) as unknown:
         yield VaultCheck(
-            handover, url, vault, Shown(certificates, unknown), partial(_volumes, process, tenant, environment),
+            handover, url, vault, Shown(certificates, unknown), partial(volumes_of, process, tenant, environment),
             EvidenceFiles(settings.state / "evidence"), SystemClock(), {"mutx-infra": version("mutx-infra")},
         )  # fmt: skip
 
@@ -57,8 +57,11 @@ def _hosts(handover: Handover) -> tuple[str, ...]:
     return tuple(machine.name for machine in handover.machines[:1])
 
 
-def _volumes(process: Process, tenant: str, environment: str | None) -> Volumes:
-    """Look at the Vault hosts' volumes in the cloud, where the auditor has a profile that leads there."""
+def volumes_of(process: Process, tenant: str, environment: str | None) -> Volumes:
+    """Look at the Vault hosts' volumes in the cloud, where the auditor has a profile that leads there.
+
+    They must be those of the plan, under its keys; where nothing could be seen `is_met` is None, with a reason.
+    """
     from mutx_infra.adapters.aws_cloud import AwsCloud  # noqa: PLC0415
     from mutx_infra.adapters.aws_session import AwsSession  # noqa: PLC0415
     from mutx_infra.adapters.sql_registry import SqlRegistry  # noqa: PLC0415

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from mutx_infra.adapters.sql_registry import SqlRegistry
+from mutx_infra.bootstrap import Process
+from mutx_infra.bootstrap_vault_check import volumes_of
 from mutx_infra.records import TenantState
 from tests.support.authorities import Authority, make_authority
 from tests.support.byok import CLUSTER, a_byok, a_receipt, a_vault
@@ -40,6 +42,35 @@ def test_its_network_stands_and_its_vault_is_still_to_come(checkout: Checkout, i
 
     assert (initech["state"], initech["vault"], initech["vault_handover"]) == ("ready", None, None)
     assert "not made yet" in shown
+
+
+@pytest.mark.usefixtures("initech")
+def test_the_volumes_under_its_vault_are_looked_at_in_the_cloud(checkout: Checkout) -> None:
+    ec2 = checkout.aws("ec2")
+    operator = Process({}, checkout.root)
+
+    whole = volumes_of(operator, "initech", None)
+    volume = next(v for v in ec2.describe_volumes()["Volumes"] if _name(v) == "initech-data-vault-1")
+    place = {
+        "VolumeId": volume["VolumeId"],
+        **{k: volume["Attachments"][0][k] for k in ("InstanceId", "Device")},
+    }
+    ec2.detach_volume(**place)
+    taken_away = volumes_of(operator, "initech", None)
+    ec2.attach_volume(**place)
+    unknown = volumes_of(operator, "umbrella", None)
+    elsewhere = volumes_of(Process({}, checkout.root.parent), "initech", None)
+
+    assert whole.is_met is True
+    assert whole.seen == "volume data-vault-1, 10 GiB, key-vault, at vault-1"
+    assert taken_away.is_met is False
+    assert [seen.is_met for seen in (unknown, elsewhere)] == [None, None]
+    assert "knows no umbrella" in unknown.reason
+    assert "`--environment`" in elsewhere.reason
+
+
+def _name(volume: dict[str, Any]) -> str:
+    return next((tag["Value"] for tag in volume.get("Tags", []) if tag["Key"] == "Name"), "")
 
 
 @pytest.mark.usefixtures("initech")
