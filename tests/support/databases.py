@@ -57,9 +57,9 @@ class Client:
         )  # fmt: skip
 
 
-def as_root(hosts: Hosts, script: str) -> str:
+def as_root(hosts: Hosts, script: str, name: str = HOST) -> str:
     done = subprocess.run(
-        [SSH, "-F", str(hosts.files() / "ssh_config"), HOST, "sudo", "sh", "-s"],
+        [SSH, "-F", str(hosts.files() / "ssh_config"), name, "sudo", "sh", "-s"],
         input=script, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"

@@ -23,6 +23,7 @@ from mutx_infra.adapters.vault_templates import policy_texts, render_server
 from mutx_infra.byok import Seal, StaticSeal, TransitSeal
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.vault.layout import (
+    CERT_AUTH,
     ONBOARDER,
     OPERATOR,
     TENANT_ADMIN,
@@ -152,10 +153,12 @@ class RunningVault:
             health = self.vault.health()
             if health.is_sealed or health.is_standby:
                 return False
-            (self.as_onboarder() if is_first else self.as_admin()).end()
+            session = self.as_admin()
+            is_whole = not is_first or session.read(f"auth/{CERT_AUTH}/certs/{ONBOARDER}") is not None
+            session.end()
         except MutxInfraError:
             return False
-        return True
+        return is_whole
 
 
 def started_server(

@@ -150,6 +150,22 @@ def deposit(session: HvacSession, path: str, value: str, cas: int = 0) -> None:
     session.write(f"byok/data/{path}", {"data": {"key": value}, "options": {"cas": cas}})
 
 
+def seal_token(own: RunningVault) -> str:
+    """Have a tenant's own Vault make the key `acme` for a seal, and a token that can use it and nothing else."""
+    admin = own.as_admin()
+    admin.write("sys/mounts/transit", {"type": "transit"})
+    admin.write("transit/keys/acme", {})
+    policy = "".join(
+        f'path "transit/{verb}/acme" {{ capabilities = ["update"] }}\n' for verb in ("encrypt", "decrypt")
+    )
+    admin.write("sys/policies/acl/seal", {"policy": policy})
+    made = ask(
+        own, "POST", "auth/token/create-orphan", {"policies": ["seal"], "period": "24h", "no_default_policy": True},
+        token=token_of(admin),
+    )  # fmt: skip
+    return made.token
+
+
 def _context(vault: RunningVault, shown: ClientCertificate | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=vault.server_ca.pem)

@@ -23,7 +23,7 @@ from tests.support.vault_nodes import (
     until,
     watched_vault,
 )
-from tests.support.vault_people import ask, deposit, token_of
+from tests.support.vault_people import ask, deposit, seal_token, token_of
 
 KILLED_AT = (0.4, 0.75, 0.9)
 """Parts of an uninterrupted first start after which the server is killed."""
@@ -170,7 +170,7 @@ def test_a_node_joins_by_the_seal_s_key_and_by_nothing_else() -> None:
 
 def test_a_vault_is_closed_while_the_tenant_s_seal_is_gone_and_opens_when_it_is_back() -> None:
     with running_vault("tenants-own") as own:
-        token = _seal_token(own)
+        token = seal_token(own)
         seal = TransitSeal(type="transit", address=own.url, key="acme", ca=own.server_ca.pem)
         with running_vault(seal=seal, variables={"VAULT_TOKEN": token, "BAO_TOKEN": token}) as vault:
             deposit(vault.as_admin(), "shared/openai", "sk-sealed")
@@ -194,22 +194,6 @@ def test_a_vault_is_closed_while_the_tenant_s_seal_is_gone_and_opens_when_it_is_
             with pytest.raises(AssertionError, match="no Vault"):
                 _start_briefly(vault)
             assert not _answers(vault)
-
-
-def _seal_token(own: RunningVault) -> str:
-    """Have the tenant's own Vault make a key for the seal, and a token that can use it and nothing else."""
-    admin = own.as_admin()
-    admin.write("sys/mounts/transit", {"type": "transit"})
-    admin.write("transit/keys/acme", {})
-    policy = "".join(
-        f'path "transit/{verb}/acme" {{ capabilities = ["update"] }}\n' for verb in ("encrypt", "decrypt")
-    )
-    admin.write("sys/policies/acl/seal", {"policy": policy})
-    made = ask(
-        own, "POST", "auth/token/create-orphan", {"policies": ["seal"], "period": "24h", "no_default_policy": True},
-        token=token_of(admin),
-    )  # fmt: skip
-    return made.token
 
 
 def _start_briefly(vault: RunningVault) -> None:
