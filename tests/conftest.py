@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,9 @@ hypothesis_settings.load_profile("quick")
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub the environment once, before anything of ours is imported by a test."""
     scrub_environment(os.environ)
+    # Those with hosts tell a machine's life, and files of one folder share a tenant; the others run in any order.
+    if all("hosts" in Path(argument.partition("::")[0]).parts for argument in config.args):
+        config.option.randomly_reorganize = False
     # In the background of a script it is ignored, and so it would be in every process that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,15 +62,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         item.add_marker(marker)
         if marker == "hosts" and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT_OF_HOSTS_S))
-    told = [item for item in items if tells_a_story(item)]
+    written = list(items)
     yield
-    in_order = iter(told)
-    items[:] = [next(in_order) if tells_a_story(item) else item for item in items]
+    items[:] = stories_in_order(items, written)
 
 
-def tells_a_story(item: pytest.Item) -> bool:
-    """Return whether a test is about what those before it in its file left: a machine's life, a server's."""
-    return any(item.get_closest_marker(marker) is not None for marker in ("hosts", "story"))
+def stories_in_order(items: Sequence[pytest.Item], written: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return tests in their order, those of each story in the order they are written in, at the story's own places.
+
+    Args:
+        items: shuffled, some left out.
+        written: all of them, as they are written.
+    """
+    left = set(items)
+    stories: dict[Path, list[pytest.Item]] = {}
+    for item in written:
+        if item in left and item.get_closest_marker("story") is not None:
+            stories.setdefault(item.path, []).append(item)
+    told = {path: iter(tests) for path, tests in stories.items()}
+    return [next(told[item.path]) if item in stories.get(item.path, ()) else item for item in items]
 
 
 def marker_of(path: Path) -> str:
