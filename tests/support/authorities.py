@@ -133,6 +133,7 @@ def _write(
 ) -> ClientCertificate:
     shown = ClientCertificate(folder / f"{name}.pem", folder / f"{name}.key")
     shown.certificate.write_text(pem_of(certificate))
+    shown.key.touch(mode=0o600)  # libpq refuses one that others may read
     shown.key.write_bytes(_key_pem(key))
     return shown
 
