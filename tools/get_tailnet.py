@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from console import render_error, say, signals_as_exceptions
-from go_build import GoProgram, build, go_variables, only_one, put_in_place, remove_leftovers, usable_go
-from places import with_home, writable
+from go_build import GoProgram, build, go_variables, kept, module_version, usable_go
+from places import with_home
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "tools" / "tailnet"
 
-from mutx_infra.errors import MutxInfraError, SettingsError  # noqa: E402 -- `places` says where it lies
+from mutx_infra.errors import MutxInfraError  # noqa: E402 -- `places` says where it lies
 from mutx_infra.settings import cache_directory  # noqa: E402
 
 DAEMON, CLIENT, COORDINATION = "tailscaled", "tailscale", "coordination"
@@ -51,14 +49,7 @@ def main() -> int:
 
 def tailscale_version(module_file: Path = MODULE / "go.mod") -> str:
     """Read the version from go.mod, the one place that says it."""
-    found = re.search(r"^\s*tailscale\.com v(\S+)", module_file.read_text("utf-8"), re.MULTILINE)
-    if found is None:
-        raise SettingsError(
-            f"{module_file} does not name tailscaled's version",
-            code="tailnet-version-missing",
-            remedy="restore the file: git checkout tools/tailnet/go.mod",
-        )
-    return found[1]
+    return module_version(module_file, "tailscale.com", "tailnet")
 
 
 def tailnet_home(variables: Mapping[str, str]) -> Path:
@@ -76,22 +67,15 @@ def ensure_tailnet(variables: Mapping[str, str]) -> Path:
         SettingsError: the cache cannot be written, or Go is missing or too old.
         OutsideError: a build failed.
     """
-    home = tailnet_home(variables)
-    if home.is_dir():
-        return home
-    with only_one(writable(home.parent), home.name, "tailscaled"):
-        if home.is_dir():
-            return home
-        remove_leftovers(home.parent)
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as scratch:
-            made = Path(scratch) / "tailnet"
-            for program in programs():
-                target = made / Path(program.package).name
-                build(program, target, Path(scratch), variables, target.is_file)
-            (made / CLIENT).symlink_to(DAEMON)  # one program, told apart by its name
-            _copy_vendor_files(made, variables)
-            put_in_place(made, home)
-    return home
+
+    def make(made: Path, scratch: Path) -> None:
+        for program in programs():
+            target = made / Path(program.package).name
+            build(program, target, scratch, variables, target.is_file)
+        (made / CLIENT).symlink_to(DAEMON)  # one program, told apart by its name
+        _copy_vendor_files(made, variables)
+
+    return kept(tailnet_home(variables), "tailscaled", make)
 
 
 def programs() -> tuple[GoProgram, ...]:

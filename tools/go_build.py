@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from console import Progress, run_watched, say
+from places import writable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -160,6 +162,45 @@ def go_variables(variables: Mapping[str, str], work: Path | None) -> dict[str, s
     if work is not None:
         mine["GOTMPDIR"] = str(work)
     return mine
+
+
+def kept(home: Path, what: str, make: Callable[[Path, Path], None]) -> Path:
+    """Return a directory of built programs; made where it is not there yet, by one process at a time.
+
+    Args:
+        home: where they lie, or will; its name says of which version.
+        what: the programs, for who waits.
+        make: fills a directory, its first argument; the second one is for Go's temporary files.
+    """
+    if home.is_dir():
+        return home
+    with only_one(writable(home.parent), home.name, what):
+        if home.is_dir():
+            return home
+        remove_leftovers(home.parent)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as scratch:
+            made = Path(scratch) / "made"
+            make(made, Path(scratch))
+            put_in_place(made, home)
+    return home
+
+
+def module_version(module_file: Path, module: str, what: str) -> str:
+    """Read a module's version from go.mod, the one place that says it.
+
+    Raises:
+        SettingsError: it is not named there (code `WHAT-version-missing`).
+    """
+    found = re.search(
+        rf"^\s*(?:require )?{re.escape(module)} v(\S+)", module_file.read_text("utf-8"), re.MULTILINE
+    )
+    if found is None:
+        raise SettingsError(
+            f"{module_file} does not name the version of {module}",
+            code=f"{what}-version-missing",
+            remedy=f"restore the file: git checkout tools/{what}/go.mod",
+        )
+    return found[1]
 
 
 def put_in_place(made: Path, home: Path) -> None:
