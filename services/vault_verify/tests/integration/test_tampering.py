@@ -224,7 +224,7 @@ NO_PERSON = person_edited(policies=[], metadata={})
 TAMPERINGS = [
     new("extra-policy", "sys/policies/acl/helper", {"policy": WIDE}, "policy helper"),
     new("extra-policy-below", "sys/policies/acl/agent/more", {"policy": WIDE}, "policy agent/more"),
-    Tampering("one-letter-of-a-policy", *policy_edited("agent", lambda text: text.replace("/*", "*", 1)),
+    Tampering("one-letter-of-a-policy", *policy_edited("agent", lambda text: text.replace("/+", "/*", 1)),
               {"policy agent": "differs"}),
     Tampering("a-space-in-a-policy", *policy_edited("depositor", lambda text: text + " "),
               {"policy depositor": "differs"}),
