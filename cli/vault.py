@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mutx_infra.cli import context as c
-from mutx_infra.cli import vault_check, vault_init, vault_keys, vault_machines, vault_policy, vault_shred
+from mutx_infra.cli import (
+    vault_check,
+    vault_init,
+    vault_initialise,
+    vault_keys,
+    vault_machines,
+    vault_policy,
+    vault_shred,
+)
 from mutx_infra.cli import vault_entrance as v
 from mutx_infra.cli.output import ConsoleReporter, Format, Output, emit
 
@@ -16,10 +24,10 @@ from mutx_infra import bootstrap_vault, naming
 from mutx_infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from mutx_infra.vault.claim import Claimed, Holders
+    from mutx_infra.vault.claim import Claimed
     from mutx_infra.vault.handover import Handover
     from mutx_infra.vault.readback import Compared
-    from mutx_infra.vault_ports import RecoveryShare
+    from mutx_infra.vault_ports import Holders, RecoveryShare
 
 app = typer.Typer(
     no_args_is_help=True, help="A tenant's own Vault: claimed, filled and shredded by the tenant."
@@ -27,6 +35,7 @@ app = typer.Typer(
 
 _STDOUT = "-"
 vault_init.add_to(app)
+vault_initialise.add_to(app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,11 @@ def claim(
         Path | None,
         typer.Option("--receipt", metavar="FILE", help="Where the receipt goes. Default: TENANT.claim.json."),
     ] = None,
+    initialised: Annotated[
+        Path | None,
+        typer.Option("--initialised", metavar="FILE", help="What `vault initialise` wrote, where the server is "
+                     "HashiCorp's. Default: TENANT.initialise.json."),
+    ] = None,
     vault: v.VaultOption = None,
     cert: v.CertOption = None,
     key: v.KeyOption = None,
@@ -84,7 +98,8 @@ def claim(
     files = bootstrap_vault.claim_folder(places.shares, emit, places.receipt)
     entrance = v.Way(tenant, vault, cert, key, address).entrance()
     with v.entered(entrance) as session:
-        claiming = bootstrap_vault.make_claiming(entrance, session, files)
+        begun = initialised or Path(f"{tenant}.initialise.json")
+        claiming = bootstrap_vault.make_claiming(entrance, session, files, begun)
         named = principals or [naming.converge_principal(tenant)]
         claimed = claiming.claim(holders, named, ConsoleReporter(out))
     if out.format is Format.JSON:
@@ -109,12 +124,12 @@ def _show_claimed(
     out: Output, handover: Handover, claimed: Claimed, holders: Holders, places: _Places
 ) -> None:
     """Show what whom is whose now; on stderr where the shares have taken stdout."""
-    rows = [*_held_rows(handover, claimed, holders, places), *_gone_rows(claimed)]
+    rows = [*_held_rows(handover, claimed, holders, places), *_gone_rows(handover, claimed)]
     if places.shares is None:
         for row in rows:
             out.say("  ".join(row))
         return
-    if not claimed.shares:
+    if claimed.was_before:
         out.say(f"{handover.tenant} is claimed already, with these keys; nothing was changed")
     out.table(("whose", "what", "which"), rows)
     emit("\n")
@@ -142,9 +157,16 @@ def _held_rows(
     ]
 
 
-def _gone_rows(claimed: Claimed) -> list[tuple[str, str, str]]:
+def _gone_rows(handover: Handover, claimed: Claimed) -> list[tuple[str, str, str]]:
+    from mutx_infra.vault.products import TRAITS  # noqa: PLC0415 - keeps the other commands quick
+
+    by = (
+        "the server itself when it was made"
+        if TRAITS[handover.product].makes_itself
+        else "`vault initialise`"
+    )
     return [
-        ("nobody", "root token", "revoked by the server itself when it was made"),
+        ("nobody", "root token", f"revoked by {by}"),
         ("nobody", "mutx-onboarder", f"the role is deleted, {claimed.revoked} tokens were revoked"),
         ("nobody", "platform's SSH authority", "hosts leave it for the tenant's when they next look"),
         ("platform", "mutx-operator", "sees from the Vault host whether the nodes keep up, and nothing else"),
@@ -169,7 +191,7 @@ def _compared_rows(handover: Handover, compared: tuple[Compared, ...]) -> list[t
 def _claimed_json(tenant: str, claimed: Claimed, holders: Holders, places: _Places) -> dict[str, object]:
     return {
         "tenant": tenant,
-        "was_claimed_before": not claimed.shares,
+        "was_claimed_before": claimed.was_before,
         "cluster": claimed.receipt.receipt.cluster,
         "receipt": str(places.receipt),
         "threshold": holders.threshold,

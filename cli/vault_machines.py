@@ -98,8 +98,9 @@ def ssh_sign(
 
     out = c.make_output(as_json=as_json, output=output, quiet=quiet)
     text = bootstrap_vault.read_file(public_key).decode("utf-8", "replace")
-    with v.entered(v.Way(tenant, vault, cert, key, address).entrance()) as session:
-        signed = sign_operator(session, tenant, text, principal, minutes)
+    entrance = v.Way(tenant, vault, cert, key, address).entrance()
+    with v.entered(entrance) as session:
+        signed = sign_operator(session, entrance.handover, text, principal, minutes)
     # Where ssh looks for it by itself.
     path = public_key.with_name(f"{public_key.name.removesuffix('.pub')}-cert.pub")
     bootstrap_vault.write_certificate(path, signed)

@@ -10,7 +10,7 @@ from mutx_infra.cli.output import Output
 from mutx_infra.errors import SettingsError
 
 if TYPE_CHECKING:
-    from mutx_infra.vault.custody import HandedOut
+    from mutx_infra.vault.handed_out import HandedOut
 
 
 def read_given(path: Path) -> str:
@@ -40,7 +40,7 @@ def show_handed(out: Output, handed: HandedOut) -> None:
             ("seal", f"{handover.seal}, for trials: BYOK-1 fails" if handed.is_trial else handover.seal),
             ("release", handover.release),
             *(("the tenant holds", text) for text in handed.TENANT_HOLDS),
-            *(("the platform never held", text) for text in handed.PLATFORM_NEVER_HELD),
+            *(("the platform never held", text) for text in handed.never_held),
             *(
                 ("the platform holds until it is claimed", text)
                 for text in handed.PLATFORM_HOLDS_UNTIL_CLAIMED
@@ -52,6 +52,12 @@ def show_handed(out: Output, handed: HandedOut) -> None:
         out.say(
             f"{host} has made no request for a certificate yet; run the same command once its playbook has come through"
         )
+    if handed.is_empty:
+        out.say(
+            f"the Vault is empty: give {handed.path} to the tenant, who makes it by `mutx-infra vault initialise "
+            f"{handover.tenant}`; then run this command again"
+        )
+        return
     out.say(
         f"give {handed.path} to the tenant, who claims the Vault by it: `mutx-infra vault claim {handover.tenant}`"
     )
@@ -70,6 +76,7 @@ def handed_json(handed: HandedOut) -> dict[str, object]:
         "digests": handover.digests,
         "waiting": list(handed.waiting),
         "tenant_holds": list(handed.TENANT_HOLDS),
-        "platform_never_held": list(handed.PLATFORM_NEVER_HELD),
+        "platform_never_held": list(handed.never_held),
+        **({"awaits": "vault initialise"} if handed.is_empty else {}),
         "platform_holds_until_claimed": list(handed.PLATFORM_HOLDS_UNTIL_CLAIMED),
     }

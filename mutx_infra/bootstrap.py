@@ -256,6 +256,7 @@ def vault_terms(
         files.authorities(tenant),
         files.certificates(tenant),
         str(seal_token.absolute()) if seal_token else "",
+        byok.server,
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from mutx_infra.bootstrap import Process, SystemClock
 from mutx_infra.byok import TransitSeal
-from mutx_infra.errors import SettingsError
+from mutx_infra.errors import RefusedError, SettingsError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from mutx_infra.vault.claim import Claiming
     from mutx_infra.vault.enrolment import Enrolment
     from mutx_infra.vault.handover import Handover
+    from mutx_infra.vault.initialising import Initialising, NewVault
     from mutx_infra.vault.shredding import Shredded, Shredding
     from mutx_infra.vault_ports import (
         ClientCertificate,
         PgpKey,
         ProviderApi,
         SealKey,
-        TenantVault,
         VaultSession,
     )
 
@@ -46,13 +46,25 @@ class Entrance:
     """
 
     handover: Handover
-    vault: TenantVault
+    vault: NewVault
     shown: ClientCertificate
 
     def enter(self) -> VaultSession:
-        """Log in as one of the tenant's administrators."""
-        from mutx_infra.vault.layout import TENANT_ADMIN  # noqa: PLC0415
+        """Log in as one of the tenant's administrators.
 
+        Raises:
+            RefusedError: the Vault is still to be made (code `vault-empty`), or as `TenantVault.login`.
+        """
+        from mutx_infra.vault.layout import TENANT_ADMIN  # noqa: PLC0415
+        from mutx_infra.vault.products import TRAITS  # noqa: PLC0415
+
+        tenant = self.handover.tenant
+        if not TRAITS[self.handover.product].makes_itself and not self.vault.health().is_initialized:
+            raise RefusedError(
+                f"the Vault of {tenant} is empty: nobody has initialised it",
+                code="vault-empty",
+                remedy=f"make it: `mutx-infra vault initialise {tenant} --pgp-key FILE`",
+            )
         return self.vault.login(self.shown, TENANT_ADMIN)
 
 
@@ -88,7 +100,7 @@ def url_of(handover: Handover, address: str | None) -> str:
     return (address or handover.url).rstrip("/")
 
 
-def find_vault(process: Process, handover: Handover, address: str | None) -> TenantVault:
+def find_vault(process: Process, handover: Handover, address: str | None) -> NewVault:
     """Wire a tenant's Vault to its API."""
     from mutx_infra.adapters.hvac_vault import HvacVault  # noqa: PLC0415 - vendors load only where they are needed
     from mutx_infra.vault_ports import VaultAddress  # noqa: PLC0415
@@ -134,12 +146,48 @@ def claim_folder(shares: Path | None, elsewhere: Callable[[str], None], receipt:
     return ClaimFolder(receipt, shares, elsewhere)
 
 
-def make_claiming(entrance: Entrance, session: VaultSession, files: ClaimFolder) -> Claiming:
-    """Wire the claim of a tenant's Vault."""
+def make_claiming(
+    entrance: Entrance, session: VaultSession, files: ClaimFolder, initialised: Path
+) -> Claiming:
+    """Wire the claim of a tenant's Vault.
+
+    Args:
+        entrance: how its administrator reaches it.
+        session: as one of them.
+        files: where shares and receipt are kept.
+        initialised: what `vault initialise` wrote, if it did.
+    """
+    from mutx_infra.adapters.private_files import KeptReceipt  # noqa: PLC0415
     from mutx_infra.adapters.x509 import Signer  # noqa: PLC0415
     from mutx_infra.vault.claim import Claiming  # noqa: PLC0415
 
-    return Claiming(entrance.handover, entrance.vault, session, files, Signer(entrance.shown), SystemClock())
+    return Claiming(
+        entrance.handover, entrance.vault, session, files, Signer(entrance.shown), SystemClock(),
+        KeptReceipt(initialised).receipt(),
+    )  # fmt: skip
+
+
+def make_initialising(entrance: Entrance, files: ClaimFolder, audit_log: str | None) -> Initialising:
+    """Wire the beginning of a tenant's Vault that does not make itself.
+
+    Args:
+        entrance: how its administrator reaches it.
+        files: where shares and record are kept.
+        audit_log: where the server writes it; None for where the role `vault` has a place for it.
+
+    Raises:
+        SettingsError: the certificate is of another authority than the file calls the tenant's (`handover-not-yours`).
+    """
+    from mutx_infra.adapters.x509 import Signer, require_admin  # noqa: PLC0415
+    from mutx_infra.vault.initialising import Initialising  # noqa: PLC0415
+    from mutx_infra.vault.server import ServerPaths  # noqa: PLC0415
+
+    clock = SystemClock()
+    require_admin(entrance.shown, entrance.handover.admin_ca, clock.now())
+    return Initialising(
+        entrance.handover, entrance.vault, entrance.shown, policy_texts(), files, Signer(entrance.shown), clock,
+        audit_log or ServerPaths().audit_log,
+    )  # fmt: skip
 
 
 def make_enrolment(handover: Handover, session: VaultSession) -> Enrolment:

@@ -17,7 +17,8 @@ from mutx_infra.tenant import PLATFORM_ID
 from mutx_infra.vault.checks import needs_token
 
 if TYPE_CHECKING:
-    from mutx_infra.vault.custody import Custody, HandedOut
+    from mutx_infra.vault.custody import Custody
+    from mutx_infra.vault.handed_out import HandedOut
 
 
 @dataclass(frozen=True, slots=True)

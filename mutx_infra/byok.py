@@ -1,11 +1,12 @@
-"""What a tenant brings of its own: the authority of its administrators, and the key that seals its Vault."""
+"""What a tenant brings of its own: its administrators' authority, the key that seals its Vault, which server it is."""
 
 from __future__ import annotations
 
 import ssl
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
@@ -75,12 +76,25 @@ class StaticSeal(_Part):
 Seal = Annotated[TransitSeal | AwsKmsSeal | StaticSeal, Field(discriminator="type")]
 
 
+class Product(StrEnum):
+    """Which server a tenant's Vault is.
+
+    Attributes:
+        OPENBAO: makes itself, so that nobody ever has a root token.
+        VAULT: HashiCorp's, which the tenant initialises from its own machine.
+    """
+
+    OPENBAO = "openbao"
+    VAULT = "vault"
+
+
 class Byok(_Part):
-    """What the tenant brings; neither has a default.
+    """What the tenant brings; authority and seal have no default.
 
     Attributes:
         admin_ca: whose client certificates are the tenant's administrators. The tenant holds its key, nobody else.
         seal: the key of the tenant's own under which its Vault's storage is sealed.
+        server: which product its Vault is.
     """
 
     admin_ca: Certificate = Field(
@@ -90,3 +104,16 @@ class Byok(_Part):
         discriminator="type",
         description="transit: a key in the tenant's own Vault; awskms: in its own AWS account; static: for trials.",
     )
+    server: Annotated[Product, Field(strict=False)] = Field(
+        default=Product.OPENBAO,
+        description="openbao: makes itself; vault: HashiCorp's server, which the tenant initialises.",
+    )
+
+    @field_validator("server")
+    @classmethod
+    def _server_has_the_seal(cls, server: Product, info: ValidationInfo) -> Product:
+        if server is Product.VAULT and isinstance(info.data.get("seal"), StaticSeal):
+            raise ValueError(
+                "HashiCorp's server has no static seal: take `transit` or `awskms`, or `openbao`"
+            )
+        return server

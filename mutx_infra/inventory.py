@@ -261,6 +261,8 @@ def _of_a_vault(host: InventoryHost, server: ServerPlan, terms: VaultTerms) -> d
     return {
         "vault_names": [host.name, "localhost", str(host.target.private_ip), "127.0.0.1"],
         "vault_url": server.api_address,
+        "vault_product": str(server.product),
+        "vault_awaits_tenant": server.awaits_its_tenant,
         "vault_seal": seal.type,
         "vault_seal_authority": (seal.ca or "") if isinstance(seal, TransitSeal) else "",
         "vault_seal_token_file": terms.seal_token_file,

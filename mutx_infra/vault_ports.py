@@ -82,6 +82,19 @@ class PgpKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Holders:
+    """Who gets a share of the recovery key, and how many of them it takes."""
+
+    keys: tuple[PgpKey, ...]
+    threshold: int
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Return their keys' fingerprints, sorted."""
+        return sorted(key.fingerprint for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryShare:
     """A share of the recovery key, encrypted to its holder.
 

@@ -37,7 +37,7 @@ def policy_texts() -> dict[str, str]:
 
 def render_server(plan: ServerPlan) -> str:
     """Return the configuration of one node's server, in HCL; it holds no secret."""
-    requests = first_requests(plan.layout) if plan.layout is not None else ()
+    requests = first_requests(plan.layout) if plan.layout is not None and plan.makes_itself else ()
     return _template("server.hcl.j2").render(plan=plan, requests=requests)
 
 

@@ -128,6 +128,26 @@ def check_validity(shown: ClientCertificate, now: datetime) -> None:
     )
 
 
+def require_admin(shown: ClientCertificate, admin_ca: str, now: datetime) -> None:
+    """Refuse a hand-over file whose authority of administrators is not the one that made one's own certificate.
+
+    Raises:
+        SettingsError: so it is (code `handover-not-yours`), or it cannot be read (`vault-certificate`).
+    """
+    try:
+        _proved_signer(shown.certificate.read_text(encoding="ascii"), admin_ca, now)
+    except (OSError, ValueError) as exc:
+        raise _unusable(shown, "cannot be used") from exc
+    except RefusedError as exc:
+        raise SettingsError(
+            f"the hand-over file calls another authority the tenant's than the one that made {shown.certificate}",
+            code="handover-not-yours",
+            remedy="take a certificate of the authority in the tenant's spec; if you did, whoever wrote the file would "
+            "rule the Vault: change nothing, and ask the platform's operator for its `byok.admin_ca`",
+            detail=exc.message,
+        ) from exc
+
+
 def read_request(pem: str) -> SigningRequest:
     """Return what a request for a certificate asks for, once its signature shows that the asker has the key.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
+from mutx_infra.byok import Product
 from mutx_infra.environment_part import is_loopback_url
 from mutx_infra.errors import MutxInfraError, OutsideError, RefusedError
 from mutx_infra.evidence import Bundle, Check, Subject, judge
@@ -18,6 +19,7 @@ from mutx_infra.vault.handover import Handover
 from mutx_infra.vault.layout import AUDIT_DEVICE, CERT_AUTH
 from mutx_infra.vault.lints import lint_policies
 from mutx_infra.vault.parties import Who
+from mutx_infra.vault.products import TRAITS, audit_devices
 from mutx_infra.vault.readback import live_policies
 from mutx_infra.vault_ports import ClientCertificate, TenantVault, VaultSession
 
@@ -122,16 +124,19 @@ class VaultCheck:
         return Checked(bundle, self._evidence.keep(bundle))
 
     def _readings(self, people: _People) -> Iterator[Check]:
-        reader = _Reader(self._vault, people)
-        for control, wanted, look in (
-            (c.SEAL, "transit or a KMS key", reader.seal),
-            (c.BARRIER, "AES-256-GCM", reader.barrier),
-            (c.VOLUMES, "encrypted, as planned", self._seen_volumes),
-            (c.AUDITED, f"{AUDIT_DEVICE}, declared in the configuration alone", reader.audit),
-            (c.LIFETIMES, "15 min, 24 h", reader.lifetimes),
-            (c.TOKENS, f"{LONGEST_TOKEN_S} s at most", reader.tokens),
-            (c.POLICIES_READ, "no lint", reader.policies),
-        ):
+        product = self._handover.product
+        reader = _Reader(self._vault, people, product)
+        declared = ", declared in the configuration alone" if TRAITS[product].declares_audit else " alone"
+        looks: tuple[tuple[str, Callable[[], _Seen]], ...] = (
+            ("transit or a KMS key", reader.seal),
+            ("AES-256-GCM", reader.barrier),
+            ("encrypted, as planned", self._seen_volumes),
+            (f"{AUDIT_DEVICE}{declared}", reader.audit),
+            ("15 min, 24 h", reader.lifetimes),
+            (f"{LONGEST_TOKEN_S} s at most", reader.tokens),
+            ("no lint", reader.policies),
+        )
+        for control, (wanted, look) in zip(c.readings(product), looks, strict=True):
             began = self._clock.now()
             seen = _looked(look)
             yield judge(
@@ -145,7 +150,7 @@ class VaultCheck:
 
     def _attempts(self, people: _People, started_at: datetime) -> Iterator[Check]:
         beyond = (started_at.astimezone(UTC) + timedelta(hours=25)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for claim in c.claims(beyond):
+        for claim in c.claims(beyond, self._handover.product):
             began = self._clock.now()
             seen = _kept(claim, people)
             yield judge(
@@ -296,8 +301,8 @@ def _do(session: VaultSession, way: Way, path: str, data: Mapping[str, Any]) -> 
 class _Reader:
     """What the server says of itself."""
 
-    def __init__(self, vault: TenantVault, people: _People) -> None:
-        self._vault, self._people = vault, people
+    def __init__(self, vault: TenantVault, people: _People, product: Product) -> None:
+        self._vault, self._people, self._product = vault, people, product
 
     def seal(self) -> _Seen:
         kind = self._vault.health().seal
@@ -311,17 +316,11 @@ class _Reader:
         return _Seen(f"AES-256-GCM is built into the server and cannot be configured; {seen}", is_met=True)
 
     def audit(self) -> _Seen:
-        session = self._reading(Who.ADMIN)
-        live = _found(session.read("sys/audit"))
-        configured = _found(session.read("sys/config/state/sanitized"))
-        declared = {str(device["path"]) for device in configured.get("audits") or ()}
-        kinds = {path: str(device["type"]) for path, device in live.items() if isinstance(device, Mapping)}
-        by_api = bool(configured.get("unsafe_allow_api_audit_creation"))
-        is_met = f"{AUDIT_DEVICE}/" in declared and set(kinds) == declared and not by_api
+        kinds, declared = audit_devices(self._product, self._reading(Who.ADMIN))
+        wanted = declared if TRAITS[self._product].declares_audit else {f"{AUDIT_DEVICE}/"}
         return _Seen(
-            f"live: {_listed(f'{path} ({kind})' for path, kind in kinds.items())}; declared: {_listed(declared)}; "
-            f"by the API: {'yes' if by_api else 'no'}",
-            is_met,
+            f"live: {_listed(f'{path} ({kind})' for path, kind in kinds.items())}; declared: {_listed(declared)}",
+            f"{AUDIT_DEVICE}/" in wanted and set(kinds) == wanted,
         )
 
     def lifetimes(self) -> _Seen:

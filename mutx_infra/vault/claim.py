@@ -1,12 +1,13 @@
 """A tenant takes its Vault over: recovery keys of its own, an SSH authority of its own, and the platform's access ends.
 
-Each step looks first at what is there, so that a claim which was killed goes on where it stopped. The server keeps the
+Each step looks first at what is there, so that a claim which was killed goes on where it stopped. OpenBao keeps the
 shares, encrypted to their holders, until they lie in files: a claim that dies while it is answered loses none.
+HashiCorp's server has had recovery keys since its tenant initialised it; a claim asks whose they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,27 +24,14 @@ from mutx_infra.vault.layout import (
     TENANT_ADMIN,
     admin_role,
 )
+from mutx_infra.vault.products import TRAITS, RecoveryKeys, recovery_keys, recovery_status, ssh_authority
 from mutx_infra.vault.readback import Compared, compare
 from mutx_infra.vault.receipt import Receipt, SignedReceipt, parse_receipt
 from mutx_infra.vault.tokens import revoke_tokens
-from mutx_infra.vault_ports import ClaimFiles, PgpKey, RecoveryShare, TenantVault, VaultSession
+from mutx_infra.vault_ports import ClaimFiles, Holders, PgpKey, RecoveryShare, TenantVault, VaultSession
 
-_ROTATION, _BACKUP = "sys/rotate/recovery/init", "sys/rotate/recovery/backup"
 _ONBOARDERS_ROLE = f"auth/{CERT_AUTH}/certs/{ONBOARDER}"
 FEWEST_OF_SEVERAL = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Holders:
-    """Who gets a share of the recovery key, and how many of them it takes."""
-
-    keys: tuple[PgpKey, ...]
-    threshold: int
-
-    @property
-    def fingerprints(self) -> list[str]:
-        """Return their keys' fingerprints, sorted."""
-        return sorted(key.fingerprint for key in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +39,19 @@ class Claimed:
     """How things stand after a claim.
 
     Attributes:
-        shares: encrypted to their holders; none where it was claimed before, and nothing was done.
         ssh_authority: public key of the tenant's SSH authority.
-        revoked: number of the onboarder's tokens that were ended.
         compared: everything that decides who may do what, against the hand-over.
+        shares: encrypted to their holders; none where these have them already.
+        revoked: number of the onboarder's tokens that were ended.
+        was_before: it was claimed before, and nothing was done.
     """
 
     receipt: SignedReceipt
-    shares: tuple[RecoveryShare, ...]
     ssh_authority: str
-    revoked: int
     compared: tuple[Compared, ...]
+    shares: tuple[RecoveryShare, ...] = ()
+    revoked: int = 0
+    was_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +63,7 @@ class Claiming:
         session: as one of the tenant's administrators.
         files: where shares and receipt are kept.
         sign: by the administrator's key.
+        initialised: text of what `vault initialise` wrote; None where it wrote nothing here.
     """
 
     handover: Handover
@@ -81,6 +72,7 @@ class Claiming:
     files: ClaimFiles
     sign: Callable[[Receipt], SignedReceipt]
     clock: Clock
+    initialised: str | None = None
 
     def claim(self, holders: Holders, principals: Sequence[str], report: Reporter) -> Claimed:
         """Take the Vault over, or go on with a claim that was interrupted.
@@ -101,9 +93,9 @@ class Claiming:
             return self._claimed_before(holders, before)
         done: list[str] = []
         with report.step("recovery", "setting the recovery keys", done):
-            shares = self._shares(holders)
+            shares = self._recovery.shares(holders)
             self.files.keep_shares(shares)
-            done.append(f"{len(shares)} shares, of which {holders.threshold} are needed")
+            done.append(f"{len(holders.keys)} shares, of which {holders.threshold} are needed")
         with report.step("ssh", "making the tenant's SSH authority", []):
             authority = self._ssh_authority(role)
         done = []
@@ -115,8 +107,14 @@ class Claiming:
         with report.step("receipt", "signing the receipt", []):
             receipt = self._receipt(holders, authority, compared)
             # The last step: from here on nobody but the holders has the shares, not even encrypted.
-            self.session.delete(_BACKUP)
-        return Claimed(receipt, shares, authority, revoked, compared)
+            self._recovery.settle()
+        return Claimed(receipt, authority, compared, shares, revoked)
+
+    @property
+    def _recovery(self) -> RecoveryKeys:
+        return recovery_keys(
+            self.handover.product, self.handover.tenant, self.vault, self.session, self.initialised
+        )
 
     def _checked(self) -> tuple[Compared, ...]:
         """Refuse a Vault that is not what was handed over; the onboarder's role may be gone already."""
@@ -151,15 +149,14 @@ class Claiming:
 
     def _is_finished(self) -> bool:
         return (
-            bool(self._status()["n"])
-            and self._backup() is None
+            self._recovery.are_settled()
             and self.session.read(_ONBOARDERS_ROLE) is None
-            and bool(self.session.list(f"{SSH_MOUNT}/issuers"))
+            and bool(self._public_key())
         )
 
     def _claimed_before(self, holders: Holders, compared: tuple[Compared, ...]) -> Claimed:
         """Return how it stands where the receipt of this very claim is here."""
-        text, status = self.files.receipt(), self._status()
+        text, status = self.files.receipt(), recovery_status(self.vault)
         receipt = parse_receipt(text) if text is not None else None
         if (
             receipt is None
@@ -170,76 +167,29 @@ class Claiming:
                 f"the Vault of {self.handover.tenant} is claimed: its recovery key has {status['n']} shares, of which "
                 f"{status['t']} are needed, and nothing was changed",
                 code="vault-claimed",
-                remedy="the receipt of whoever claimed it names the holders; with their shares `bao operator "
-                "rotate-keys -target=recovery` makes new ones",
+                remedy="the receipt of whoever claimed it names the holders; with their shares "
+                f"`{TRAITS[self.handover.product].new_recovery_keys}` makes new ones",
             )
-        return Claimed(receipt, (), self._public_key(), 0, compared)
-
-    def _shares(self, holders: Holders) -> tuple[RecoveryShare, ...]:
-        if not self._status()["n"]:
-            made = self.session.write(
-                _ROTATION,
-                {
-                    "secret_shares": len(holders.keys),
-                    "secret_threshold": holders.threshold,
-                    "pgp_keys": [key.data for key in holders.keys],
-                    "backup": True,
-                },
-            )
-            if not made.get("keys_base64"):
-                # Somebody else's claim came first: this was taken for a change of their keys.
-                self.session.delete(_ROTATION)
-        return tuple(self._kept(holders))
-
-    def _kept(self, holders: Holders) -> Iterator[RecoveryShare]:
-        """Yield the shares as the server keeps them for the claim that made them."""
-        kept = self._backup()
-        if kept is None:
-            raise RefusedError(
-                f"the Vault of {self.handover.tenant} has recovery keys that no claim made",
-                code="recovery-keys-foreign",
-                remedy="somebody with an administrator's certificate set them by hand: find out who, and see that the "
-                f"role {ONBOARDER} is deleted; nothing was changed",
-            )
-        threshold = self._status()["t"]
-        if sorted(kept) != holders.fingerprints or threshold != holders.threshold:
-            raise RefusedError(
-                f"a claim of {self.handover.tenant} was begun with the PGP keys {', '.join(sorted(kept))}, of whose "
-                f"shares {threshold} are needed",
-                code="claim-other-keys",
-                remedy="go on with those keys and that `--threshold`",
-            )
-        for key in holders.keys:
-            yield RecoveryShare(key, bytes.fromhex(kept[key.fingerprint][0]))
-
-    def _backup(self) -> Mapping[str, Sequence[str]] | None:
-        try:
-            answer = self.session.read(_BACKUP)
-        except RefusedError as exc:
-            if "no backed-up keys" in exc.message:
-                return None
-            raise
-        return answer["keys"] if answer else None
+        return Claimed(receipt, self._public_key(), compared, was_before=True)
 
     def _ssh_authority(self, role: Mapping[str, Any]) -> str:
         self.session.write(f"{SSH_MOUNT}/roles/{SSH_ROLE}", role)
         # A second one would take the first one's place, and hosts would have to follow.
-        if not self.session.list(f"{SSH_MOUNT}/issuers"):
+        if not self._public_key():
             self.session.write(
                 f"{SSH_MOUNT}/config/ca", {"generate_signing_key": True, "key_type": "ed25519"}
             )
         return self._public_key()
 
     def _public_key(self) -> str:
-        shown = self.session.read(f"{SSH_MOUNT}/config/ca")
-        return str(shown["public_key"]).strip() if shown else ""
+        return ssh_authority(self.handover.product, self.session)
 
     def _receipt(self, holders: Holders, authority: str, compared: tuple[Compared, ...]) -> SignedReceipt:
         signed = self.sign(
             Receipt(
                 kind="vault-claim",
                 tenant=self.handover.tenant,
-                cluster=str(self._status()["cluster_id"]),
+                cluster=str(recovery_status(self.vault)["cluster_id"]),
                 at=self.clock.now(),
                 details={
                     "fingerprints": list(holders.fingerprints),
@@ -251,10 +201,6 @@ class Claiming:
         )
         self.files.keep_receipt(signed.text())
         return signed
-
-    def _status(self) -> Mapping[str, Any]:
-        status = self.vault.open_read("sys/seal-status")
-        return status if status is not None else {}
 
 
 def make_holders(keys: Sequence[PgpKey], threshold: int | None) -> Holders:

@@ -8,11 +8,12 @@ back (sealing, stepping down, new root or recovery keys) is not tried: the lints
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from mutx_infra.byok import Product
 from mutx_infra.evidence import Control
 from mutx_infra.vault.layout import (
     AGENTS,
@@ -29,6 +30,7 @@ from mutx_infra.vault.layout import (
     TENANT_ADMIN,
 )
 from mutx_infra.vault.parties import Who
+from mutx_infra.vault.products import TRAITS, Traits
 
 MARK = "mutx-check"
 """How everything is called that an attempt would make: none of it exists, and none of it stays."""
@@ -128,6 +130,7 @@ def _logins(*roles: str) -> tuple[Attempt, ...]:
     return tuple(Attempt(Way.LOGIN, role) for role in roles)
 
 
+_AUDIT_STAYS = "vault-audit-02"
 _DENIED = frozenset({Came.DENIED})
 _TURNED_AWAY = frozenset({Came.DENIED, Came.REFUSED})
 _NOBODY = frozenset({Came.NO_LOGIN})
@@ -268,13 +271,32 @@ _ITS_OWN = {
 """Numbers of powers that somebody has in part: rows of their own say in which."""
 
 
-def claims(beyond_a_day: str) -> tuple[Claim, ...]:
+def claims(beyond_a_day: str, product: Product = Product.OPENBAO) -> tuple[Claim, ...]:
     """Return all claims that are attempts.
 
     Args:
         beyond_a_day: a time a little more than 24 h from now, RFC 3339: a certificate that by mistake is good until
             then is no lasting harm.
+        product: which server it is: what it does not give is no claim.
     """
+    return tuple(_claimed(_every(beyond_a_day), TRAITS[product]))
+
+
+def readings(product: Product = Product.OPENBAO) -> tuple[Control, ...]:
+    """Return the claims that are kept by reading what the server says of itself, in order."""
+    logged = AUDITED if TRAITS[product].declares_audit else LOGGED
+    return (SEAL, BARRIER, VOLUMES, logged, LIFETIMES, TOKENS, POLICIES_READ)
+
+
+def _claimed(every: Iterable[Claim], traits: Traits) -> Iterator[Claim]:
+    for claim in every:
+        attempts = tuple(each for each in claim.attempts if each.path not in traits.open_to_anybody)
+        if claim.control.id == _AUDIT_STAYS and not traits.declares_audit:
+            continue
+        yield claim if claim.who is not Who.ANYBODY else replace(claim, attempts=attempts)
+
+
+def _every(beyond_a_day: str) -> tuple[Claim, ...]:
     return (
         *_of_the_unknown(),
         *(claim for who in _CALLED for claim in _powers(who)),
@@ -430,10 +452,10 @@ VOLUMES = _control("volume-01", "the volumes that the storage and the audit log 
                    "make the tenant's stack anew as planned: `mutx-infra tenant create`")  # fmt: skip
 AUDITED = _control("audit-01", "every request is logged, by devices that no caller of the API can change", "BYOK-4",
                    _SERVER_REMEDY)  # fmt: skip
+LOGGED = _control("audit-03", "every request is logged, which the tenant's administrators alone can change", "BYOK-4",
+                  "have the tenant's administrator enable the device again: `sys/audit/file`")  # fmt: skip
 LIFETIMES = _control("lifetime-01", "no login gives a token for over 15 minutes, renewed to over 24 hours", "BYOK-5",
                      _LOGIN_REMEDY)  # fmt: skip
 TOKENS = _control("lifetime-02", "the tokens at hand are for 15 minutes at most", "BYOK-5", _LOGIN_REMEDY)
 POLICIES_READ = _control("policy-01", "no policy in force grants what only the tenant's administrators may",
                          "BYOK-3", _POLICY_REMEDY)  # fmt: skip
-READINGS = (SEAL, BARRIER, VOLUMES, AUDITED, LIFETIMES, TOKENS, POLICIES_READ)
-"""Claims that are kept by reading what the server says of itself."""

@@ -1,7 +1,8 @@
 """The platform's side of a tenant's Vault: looks at it once it is made, hands it over, takes down that it was claimed.
 
-The Vault makes itself, and nobody is given a root token. What the platform holds is the way to its host, until the
-tenant claims it, and a certificate that may read its configuration there. Both end with the claim.
+The Vault makes itself, or its tenant makes it; nobody of the platform's is given a root token. What the platform holds
+is the way to its host, until the tenant claims it, and a certificate that may read its configuration there. Both end
+with the claim.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import ClassVar
 
 from mutx_infra.byok import Byok
 from mutx_infra.changes import ChangeSet, Operation, ResourceChange
@@ -37,47 +37,14 @@ from mutx_infra.tailnet_ports import TailnetKeeper
 from mutx_infra.vault.attestation import require_cluster
 from mutx_infra.vault.checks import needs_token
 from mutx_infra.vault.custody_ports import CustodyFiles, PlatformIdentity, Tools, VaultHosts
+from mutx_infra.vault.handed_out import HandedOut
 from mutx_infra.vault.handover import Handover, Machine
 from mutx_infra.vault.hosts import MACHINE_ROLES
 from mutx_infra.vault.inspection import Inspection
 from mutx_infra.vault.layout import VaultLayout, make_layout
 from mutx_infra.vault.places import MACHINE_REQUEST, OWN_AUTHORITY
+from mutx_infra.vault.products import TRAITS
 from mutx_infra.vault.server import API_PORT, LOOPBACK
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOut:
-    """What a tenant is given.
-
-    Attributes:
-        path: of the file for the tenant.
-        waiting: hosts that have made no request yet.
-        record: the tenant's, as it is now.
-    """
-
-    TENANT_HOLDS: ClassVar = (
-        "the authority of its administrators, by whose certificates alone the Vault is ruled",
-        "the key that seals the Vault's storage",
-    )
-    PLATFORM_NEVER_HELD: ClassVar = (
-        "a root token: the Vault made itself, and revoked it before it served anybody",
-        "a key share: there is none until the tenant makes its own",
-        "a right to read or write a key, a policy or a login",
-    )
-    PLATFORM_HOLDS_UNTIL_CLAIMED: ClassVar = (
-        "the way to the hosts by SSH, as root on the Vault's own: until then it must be trusted",
-        "certificates of half an hour that read the Vault's configuration, on its host alone",
-    )
-
-    handover: Handover
-    path: str
-    waiting: tuple[str, ...]
-    record: TenantRecord
-
-    @property
-    def is_trial(self) -> bool:
-        """True where the seal's key lies on the Vault host itself."""
-        return self.handover.seal == "static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +118,8 @@ class Custody:
     def hand_over(self, tenant: str, report: Reporter) -> HandedOut:
         """Look at the Vault as it came up, and write what its tenant claims it with; safe to repeat until it does.
 
+        Where the server does not make itself, what is written first is by what the tenant initialises it.
+
         Raises:
             VerificationError: it is not complete, or not as it was published (`vault-not-made`, `vault-differs`).
         """
@@ -167,7 +136,13 @@ class Custody:
                     self._journal, run, "look", "hold the Vault against what was published", report
                 ) as done:
                     layout = self._layout(known)
-                    cluster = self._inspection(known, layout).look()
+                    inspection = self._inspection(known, layout)
+                    if self._is_the_tenants_to_make(known, inspection):
+                        done.append("it awaits its tenant, who initialises it")
+                        handover = self._handover(known, layout, machines)
+                        path = self._files.keep_handover(handover)
+                        return HandedOut(handover, path, waiting, known.record, is_empty=True)
+                    cluster = inspection.look()
                     done.append(f"{len(layout.policies)} policies, {len(layout.roles)} logins as published")
                 handover = self._handover(known, layout, machines)
                 path = self._files.keep_handover(handover)
@@ -337,6 +312,12 @@ class Custody:
             known.tenant, self._tools.policies(), known.byok.admin_ca, self._identity.certificate(), LOOPBACK
         )
 
+    def _is_the_tenants_to_make(self, known: _Known, inspection: Inspection) -> bool:
+        """Say whether the Vault is still to be made by its tenant; one that was handed over is not empty again."""
+        if TRAITS[known.byok.server].makes_itself or known.record.vault is not None:
+            return False
+        return inspection.awaits_its_tenant()
+
     def _inspection(self, known: _Known, layout: VaultLayout) -> Inspection:
         return Inspection(
             self._hosts,
@@ -363,6 +344,8 @@ class Custody:
             release=self._tools.release,
             digests=layout.digests(),
             machines=machines,
+            product=known.byok.server,
+            platform_ca=None if TRAITS[known.byok.server].makes_itself else self._identity.certificate(),
         )
 
 

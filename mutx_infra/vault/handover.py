@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mutx_infra.byok import Certificate, Seal
+from mutx_infra.byok import Certificate, Product, Seal
 from mutx_infra.errors import SettingsError
 from mutx_infra.tenant import TenantId
 from mutx_infra.vault.layout import HOST_NAME
@@ -52,6 +52,9 @@ class Handover(_Part):
         digests: of each policy and role, as `VaultLayout.digests` gives them.
         seal: kind of its seal.
         sealed_by: the key that seals it, as the tenant's spec has it; None where that is not told.
+        product: which server it is.
+        platform_ca: PEM of the authority by which the platform is known until the claim, where the tenant makes the
+            Vault; None where that makes itself.
     """
 
     version: Literal[1] = 1
@@ -66,10 +69,13 @@ class Handover(_Part):
     release: str
     digests: dict[str, Digest]
     machines: tuple[Machine, ...] = ()
+    product: Product = Product.OPENBAO
+    platform_ca: Certificate | None = None
 
     def text(self) -> str:
-        """Return the file's content: JSON, a field a line."""
-        return self.model_dump_json(indent=2) + "\n"
+        """Return the file's content: JSON, a field a line; what only HashiCorp's server needs, only for that."""
+        unsaid = {"product", "platform_ca"} if self.product is Product.OPENBAO else set()
+        return self.model_dump_json(indent=2, exclude=unsaid) + "\n"
 
 
 def parse_handover(text: str, where: str) -> Handover:

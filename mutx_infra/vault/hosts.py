@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from mutx_infra.byok import Seal
+from mutx_infra.byok import Product, Seal
 from mutx_infra.flows import Role
 from mutx_infra.vault.agent import AgentPlan, make_agent_plan
 from mutx_infra.vault.layout import VaultLayout
@@ -26,6 +26,7 @@ class VaultTerms:
         authorities: PEM of each Vault host's own authority, by its name; empty until they have made them.
         certificates: PEM that the tenant's administrator signed, by the name of the host whose request it was.
         seal_token_file: on this machine, with the token for a transit key; empty where the Vault's hosts have it.
+        product: which server it is.
     """
 
     layout: VaultLayout
@@ -33,6 +34,7 @@ class VaultTerms:
     authorities: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
     seal_token_file: str = ""
+    product: Product = Product.OPENBAO
 
     @property
     def known_by(self) -> str:
@@ -65,6 +67,7 @@ def server_plan(host: VaultHost, hosts: Sequence[VaultHost], terms: VaultTerms) 
         seal=terms.seal,
         layout=terms.layout if host == nodes[0] else None,
         peers=tuple(node.address for node in nodes if node != host),
+        product=terms.product,
     )
 
 

@@ -37,6 +37,17 @@ class Inspection:
     layout: VaultLayout
     seal: Seal
 
+    def awaits_its_tenant(self) -> bool:
+        """Say whether no node is initialised yet: where the server does not make itself, that is its tenant's to do."""
+        for node in self.nodes:
+            with self.hosts.reach(self.inventory, node, API_PORT) as url:
+                health = self.tools.open(VaultAddress(url, self.authority, node.name)).health()
+                if health.is_initialized:
+                    return False
+                if health.seal != self.seal.type:
+                    raise self._differs([f"seal: {health.seal}, not {self.seal.type}"])
+        return True
+
     def look(self) -> str:
         """Return the id that the Vault gave itself, once it is complete and as published.
 

@@ -1,7 +1,7 @@
 """What a tenant's Vault holds when it comes up, as one value: engines, policies, who logs in as what. Pure.
 
-The server makes all of it by itself when it starts for the first time, and revokes the root token that it did it with
-(OpenBao, "Self-initialization"): nobody is ever given one.
+OpenBao makes all of it by itself when it starts for the first time, and revokes the root token that it did it with
+("Self-initialization"): nobody is ever given one. HashiCorp's server has its tenant make it (`initialising`).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def admin_role(admin_ca: str) -> CertificateRole:
 
 
 def first_requests(layout: VaultLayout) -> tuple[tuple[str, str, dict[str, Any]], ...]:
-    """Return the requests by which the server makes all this, in order: a name, a path and data for each.
+    """Return the requests by which all this is made, in order: a name, a path and data for each.
 
     The last one makes the onboarder's role: who can log in as it finds a Vault that is complete.
     """
@@ -242,7 +242,8 @@ def _for_one_name(host: str) -> dict[str, Any]:
         "allow_wildcard_certificates": False,
         # `someone@<host>` would count as a bare domain.
         "cn_validations": ["hostname"],
-        # Either date, where it may be given, overrides `max_ttl` (found on a live server).
+        # Either date, where it may be given, overrides `max_ttl` (found on live servers). HashiCorp's knows neither
+        # word, and takes `not_after`: there the policy `machine` alone keeps hosts from it.
         "not_after_bound": "forbid",
         "not_before_bound": "forbid",
         "key_type": "ec",

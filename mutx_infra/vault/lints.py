@@ -99,7 +99,8 @@ _FORBIDDEN = (
         for path in (
             "sys/storage/raft/snapshot", "sys/storage/raft/snapshot-force", "sys/raw/+", "sys/generate-root/attempt",
             "sys/generate-root-token/attempt", "sys/rotate/root/init", "sys/rotate/recovery/init", "sys/rekey/init",
-            "sys/seal", "sys/step-down", "sys/storage/raft/remove-peer", "sys/external-keys/configs/+",
+            "sys/rekey-recovery-key/init", "sys/rekey/recovery-key-backup", "sys/seal", "sys/step-down",
+            "sys/storage/raft/remove-peer", "sys/external-keys/configs/+",
         )
     ),
     *(

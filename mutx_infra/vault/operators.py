@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from mutx_infra.errors import RefusedError, UsageError
+from mutx_infra.vault.handover import Handover
 from mutx_infra.vault.layout import SSH_MOUNT, SSH_ROLE
+from mutx_infra.vault.products import ssh_authority
 from mutx_infra.vault_ports import VaultSession
 
 MAX_MINUTES = 30
 _KINDS = ("ssh-ed25519", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-", "ssh-rsa")
 
 
-def sign_operator(session: VaultSession, tenant: str, public_key: str, principal: str, minutes: int) -> str:
+def sign_operator(
+    session: VaultSession, handover: Handover, public_key: str, principal: str, minutes: int
+) -> str:
     """Return a certificate for a public key, as OpenSSH reads it.
 
     Raises:
@@ -18,7 +22,7 @@ def sign_operator(session: VaultSession, tenant: str, public_key: str, principal
         RefusedError: the tenant has no SSH authority yet (code `vault-unclaimed`), or its authority names nobody so
             (`principal-refused`).
     """
-    words = public_key.split()
+    tenant, words = handover.tenant, public_key.split()
     if len(words) < len(("kind", "key")) or not words[0].startswith(_KINDS) or "\n" in public_key.strip():
         raise UsageError(
             "this is no public key of OpenSSH's",
@@ -32,7 +36,7 @@ def sign_operator(session: VaultSession, tenant: str, public_key: str, principal
             remedy="ask for less, and for another one when it ends",
         )
     role = session.read(f"{SSH_MOUNT}/roles/{SSH_ROLE}")
-    if role is None or not session.list(f"{SSH_MOUNT}/issuers"):
+    if role is None or not ssh_authority(handover.product, session):
         raise RefusedError(
             f"{tenant} has no SSH authority yet",
             code="vault-unclaimed",

@@ -9,6 +9,7 @@ from typing import Any
 
 from mutx_infra.canonical import canonical_json
 from mutx_infra.vault.layout import CERT_AUTH, CertificateRole, digest_of
+from mutx_infra.vault.products import SET_BY_THE_SERVER
 from mutx_infra.vault_ports import VaultSession
 
 BUILT_IN_POLICIES = frozenset({"default", "root"})
@@ -71,7 +72,9 @@ def role_digest(name: str, live: Mapping[str, Any]) -> str:
     more = {
         key: value
         for key, value in live.items()
-        if value and key not in _OF_A_ROLE and (key, value) != ("display_name", name)
+        if value
+        and key not in _OF_A_ROLE
+        and (key, value) not in (("display_name", name), *SET_BY_THE_SERVER)
     }
     fixed = {key: live[key] for key in ("token_no_default_policy", "token_type")}
     return digest_of(canonical_json({**role.settings(), **fixed, **more}).decode())

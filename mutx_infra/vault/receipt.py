@@ -1,4 +1,4 @@
-"""What a tenant's administrator leaves in writing: that the Vault was claimed, or shredded. Signed, without a secret.
+"""What a tenant's administrator leaves in writing: that its Vault was made, claimed or shredded. Signed, no secret.
 
 The signature is the administrator's own client key's, whose certificate the tenant's authority made: the platform can
 check a receipt, and cannot write one. Pure; signing and checking lie in `mutx_infra.adapters.x509`.
@@ -14,7 +14,7 @@ from mutx_infra.canonical import canonical_json
 from mutx_infra.errors import RefusedError
 from mutx_infra.tenant import TenantId
 
-ReceiptKind = Literal["vault-claim", "vault-shred"]
+ReceiptKind = Literal["vault-initialise", "vault-claim", "vault-shred"]
 MAX_CHARACTERS = 262_144
 """Of a receipt's file: what is longer is cut, and then is none."""
 _PURPOSE = b"mutx-infra receipt, version 1\n"

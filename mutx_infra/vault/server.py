@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from mutx_infra.byok import Seal
+from mutx_infra.byok import Product, Seal, StaticSeal
+from mutx_infra.errors import SpecError
 from mutx_infra.vault.layout import VaultLayout
 
 API_PORT, CLUSTER_PORT = 8200, 8201
@@ -51,7 +52,9 @@ class ServerPlan:
         node: its host's name.
         address: in the VPC.
         peers: the other nodes.
-        layout: what the node makes when it starts for the first time; None on a node that joins another.
+        layout: what the node makes when it starts for the first time, or the tenant makes there; None on a node that
+            joins another.
+        product: which server it is.
         listen: address that the API is served at.
         performance_multiplier: of raft; 1 is what the vendor advises for production.
     """
@@ -66,6 +69,30 @@ class ServerPlan:
     api_port: int = API_PORT
     cluster_port: int = CLUSTER_PORT
     paths: ServerPaths = ServerPaths()
+    product: Product = Product.OPENBAO
+
+    def __post_init__(self) -> None:
+        """Refuse a seal that the server does not have.
+
+        Raises:
+            SpecError: HashiCorp's has no static one (code `byok-seal-static`).
+        """
+        if self.product is Product.VAULT and isinstance(self.seal, StaticSeal):
+            raise SpecError(
+                f"the Vault of {self.tenant} is HashiCorp's, which has no static seal",
+                code="byok-seal-static",
+                remedy="set `byok.seal` to a key in the tenant's own Vault or in its KMS, or `byok.server: openbao`",
+            )
+
+    @property
+    def makes_itself(self) -> bool:
+        """Say whether this node makes the Vault by itself when it starts for the first time."""
+        return self.layout is not None and self.product is Product.OPENBAO
+
+    @property
+    def awaits_its_tenant(self) -> bool:
+        """Say whether this node comes up empty, and the tenant makes the Vault on it."""
+        return self.layout is not None and self.product is Product.VAULT
 
     @property
     def api_address(self) -> str:

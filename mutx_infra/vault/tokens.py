@@ -23,6 +23,11 @@ def revoke_others(session: VaultSession) -> int:
     return _revoke(session, lambda token: token.get("accessor") != mine)
 
 
+def revoke_root(session: VaultSession) -> int:
+    """End every root token. Returns their number."""
+    return _revoke(session, lambda token: "root" in (token.get("policies") or ()))
+
+
 def _revoke(session: VaultSession, is_meant: Callable[[Mapping[str, Any]], bool]) -> int:
     """Look again after each pass: a login that was under way may have been answered meanwhile."""
     ended = 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from mutx_infra.cli.app import run
 
+from mutx_infra.byok import Product
 from mutx_infra.vault.handover import Handover, Machine
 from mutx_infra.vault_ports import ClientCertificate
 from tests.support.vault import RunningVault
@@ -137,4 +138,6 @@ def handover_of(vault: RunningVault, machines: tuple[Machine, ...] = ()) -> Hand
         release="0.1.0",
         digests=vault.layout.digests(),
         machines=machines,
+        product=vault.product,
+        platform_ca=None if vault.product is Product.OPENBAO else vault.platform_ca.pem,
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mutx_infra.adapters.hvac_vault import HvacSession, HvacVault
 from mutx_infra.adapters.vault_templates import policy_texts, render_server
-from mutx_infra.byok import Seal, StaticSeal, TransitSeal
+from mutx_infra.byok import Product, Seal, StaticSeal, TransitSeal
 from mutx_infra.errors import MutxInfraError
 from mutx_infra.vault.layout import (
     CERT_AUTH,
@@ -48,6 +48,9 @@ class RunningVault:
         folder: configuration, storage, audit log and everybody's keys; removed at the end.
         tenant_ca: held by the tenant alone.
         platform_ca: held by the platform.
+        product: as which the server is configured. OpenBao configured as HashiCorp's stands in for that: it comes up
+            empty, and speaks the same API to be initialised.
+        binary: the server's program.
     """
 
     tenant: str
@@ -58,6 +61,8 @@ class RunningVault:
     server_ca: Authority = field(default_factory=lambda: make_authority("acme vault"))
     seal: Seal = field(default_factory=lambda: StaticSeal(type="static"))
     variables: dict[str, str] = field(default_factory=dict)
+    product: Product = Product.OPENBAO
+    binary: str = BAO
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class RunningVault:
             address=IPv4Address(self.address),
             seal=self.seal,
             layout=self.layout,
+            product=self.product,
             listen=self.address,
             api_port=self.api_port,
             cluster_port=self.cluster_port,
@@ -109,12 +115,15 @@ class RunningVault:
         (self.folder / "seal.key").write_bytes(secrets.token_bytes(STATIC_KEY_BYTES))
         if isinstance(self.seal, TransitSeal) and self.seal.ca:
             (self.folder / "tls" / "seal-ca.pem").write_text(self.seal.ca)
-        (self.folder / "server.hcl").write_text(render_server(self.plan))
+        text = render_server(self.plan)
+        if self.product is Product.VAULT and self.binary == BAO:
+            text += "\n# HashiCorp's server needs not be asked for this.\nunsafe_allow_api_audit_creation = true\n"
+        (self.folder / "server.hcl").write_text(text)
 
     def start(self) -> None:
         """Start it and wait until it serves; the first time, until it has made the onboarder's role, its last."""
         is_first = not any((self.folder / "storage").iterdir())
-        self.process = started_server(self.folder, self.variables)
+        self.process = started_server(self.folder, self.variables, binary=self.binary)
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._is_ready(is_first=is_first):
             log = (self.folder / "server.log").read_text()
@@ -151,6 +160,8 @@ class RunningVault:
     def _is_ready(self, *, is_first: bool) -> bool:
         try:
             health = self.vault.health()
+            if is_first and self.product is Product.VAULT:
+                return True
             if health.is_sealed or health.is_standby:
                 return False
             session = self.as_admin()
@@ -162,7 +173,7 @@ class RunningVault:
 
 
 def started_server(
-    folder: Path, variables: Mapping[str, str] | None = None, *, group: int | None = None
+    folder: Path, variables: Mapping[str, str] | None = None, *, group: int | None = None, binary: str = BAO
 ) -> subprocess.Popen[bytes]:
     """Start a server by the configuration in a folder, which also gets its log.
 
@@ -170,11 +181,12 @@ def started_server(
         folder: has `server.hcl`.
         variables: of its environment, beside the least.
         group: 0 for a process group of its own, so that it can be killed with its shell.
+        binary: the server's program.
     """
     config = f"-config={folder / 'server.hcl'}"
     with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(
-            ["/bin/sh", "-c", UNTIL_PIPE_CLOSES, "sh", BAO, "server", config],
+            ["/bin/sh", "-c", UNTIL_PIPE_CLOSES, "sh", binary, "server", config],
             stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, process_group=group,
             env={"HOME": str(folder), "PATH": "/usr/bin:/bin", **(variables or {})},
         )  # fmt: skip
@@ -182,7 +194,7 @@ def started_server(
 
 @contextmanager
 def running_vault(tenant: str = "acme", **more: object) -> Iterator[RunningVault]:
-    """Yield a tenant's Vault as it is when it has come up, unclaimed."""
+    """Yield a tenant's Vault as it is when it has come up, unclaimed; HashiCorp's is empty."""
     folder = Path(tempfile.mkdtemp(prefix="vault-"))
     made = RunningVault(tenant, folder, **more)  # type: ignore[arg-type]
     try:

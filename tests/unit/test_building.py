@@ -16,7 +16,8 @@ from mutx_infra.onboarding import Outcome
 from mutx_infra.plan import make_plan
 from mutx_infra.records import TenantRecord, TenantState
 from mutx_infra.tenant import PLATFORM_ID
-from mutx_infra.vault.custody import Custody, HandedOut
+from mutx_infra.vault.custody import Custody
+from mutx_infra.vault.handed_out import HandedOut
 from mutx_infra.vault.handover import Handover
 from tests.support.authorities import make_authority
 from tests.support.byok import a_byok, a_vault

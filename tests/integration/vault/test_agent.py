@@ -19,9 +19,11 @@ from mutx_infra.adapters.hvac_vault import HvacSession, HvacVault
 from mutx_infra.errors import RefusedError
 from mutx_infra.vault.agent import key_paths
 from mutx_infra.vault_ports import ClientCertificate
-from tests.support.vault import RunningVault, running_vault
+from tests.support.administrator import Administrator
+from tests.support.vault import RunningVault
 from tests.support.vault_enrolment import signed
 from tests.support.vault_machine import OWNER, PROGRAM, Machine, deposit
+from tests.support.vault_product import SERVERS, begin, server_of
 
 pytestmark = pytest.mark.story
 
@@ -29,9 +31,10 @@ OPENSSL = shutil.which("openssl") or "openssl"
 OWN, SHARED = key_paths("agent-1", "openai")
 
 
-@pytest.fixture(scope="module")
-def vault() -> Iterator[RunningVault]:
-    with running_vault() as made:
+@pytest.fixture(scope="module", params=SERVERS)
+def vault(request: pytest.FixtureRequest) -> Iterator[RunningVault]:
+    with server_of(request.param) as made:
+        begin(Administrator(made, made.folder / "ann"))
         yield made
 
 

@@ -24,8 +24,8 @@ from mutx_infra.vault.deposits import Keys, Place
 from mutx_infra.vault.handover import Machine
 from tests.support.administrator import PROGRAM, Administrator
 from tests.support.authorities import make_authority
-from tests.support.pgp import make_holder
-from tests.support.vault import RunningVault, running_vault
+from tests.support.vault import RunningVault
+from tests.support.vault_product import SERVERS, begin, server_of
 
 CANARY = "sk-canary-7f3a9d2e51b84c06"
 MACHINES = tuple(
@@ -36,17 +36,18 @@ MACHINES = tuple(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def vault() -> Iterator[RunningVault]:
-    with running_vault() as made:
+@pytest.fixture(scope="module", params=SERVERS)
+def vault(request: pytest.FixtureRequest) -> Iterator[RunningVault]:
+    with server_of(request.param) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def claimed(vault: RunningVault, tmp_path_factory: pytest.TempPathFactory) -> Administrator:
     made = Administrator(vault, tmp_path_factory.mktemp("deposits") / "ann", MACHINES)
+    holder = begin(made)
     assert made.refusal("deposit", "acme", "openai", "--shared", given=CANARY) == ("vault-unclaimed", 4)
-    made.run("claim", "acme", "--pgp-key", make_holder(made.folder, "ann").public.name)
+    made.run("claim", "acme", "--pgp-key", holder.public.name)
     return made
 
 

@@ -19,23 +19,22 @@ from mutx_infra.vault.handover import Machine
 from mutx_infra.vault_ports import ClientCertificate, VaultSession
 from tests.support.administrator import Administrator, handover_of
 from tests.support.authorities import signing_request
-from tests.support.pgp import make_holder
-from tests.support.vault import RunningVault, running_vault
+from tests.support.vault import RunningVault
+from tests.support.vault_product import SERVERS, begin, server_of
 
 AGENT, OTHER = "acme-agent-1", "acme-agent-2"
 
 
-@pytest.fixture(scope="module")
-def vault() -> Iterator[RunningVault]:
-    with running_vault() as made:
+@pytest.fixture(scope="module", params=SERVERS)
+def vault(request: pytest.FixtureRequest) -> Iterator[RunningVault]:
+    with server_of(request.param) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def ann(vault: RunningVault, tmp_path_factory: pytest.TempPathFactory) -> Administrator:
     made = Administrator(vault, tmp_path_factory.mktemp("enrol") / "ann")
-    holder = make_holder(made.folder, "ann")
-    made.run("claim", "acme", "--pgp-key", holder.public.name)
+    made.run("claim", "acme", "--pgp-key", begin(made).public.name)
     return made
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mutx_infra.byok import Product
 from mutx_infra.vault.layout import AGENT, MACHINE, TENANT_ADMIN
 from mutx_infra.vault.lints import lint_policy
 from mutx_infra.vault_ports import ClientCertificate
@@ -21,6 +22,8 @@ from tests.support.vault import running_vault
 from tests.support.vault_people import Answer, ask, deposit, enroll, login, sign
 
 DENIED, NOT_SO, GONE = 403, 400, 404
+NO_SUCH_VERB: dict[Product, set[int]] = {Product.OPENBAO: set(), Product.VAULT: {405}}
+"""HashiCorp's server does not know SCAN."""
 ME, OTHER = "acme-agent-1", "acme-agent-2"
 DAY, MONTH = timedelta(hours=24), timedelta(hours=720)
 OWN, SHARED, OTHERS = (
@@ -91,8 +94,31 @@ def test_an_agent_does_not_get_at_another_s_key(tenant: Tenant, path: str) -> No
     for method in ("GET", "LIST", "SCAN", "HEAD"):
         answer = ask(tenant.vault, method, path, token=tenant.first.token(tenant.vault))
 
-        assert answer.status in {307, DENIED, NOT_SO, GONE}
+        assert answer.status in {307, DENIED, NOT_SO, GONE, *NO_SUCH_VERB[tenant.vault.product]}
         assert "sk-" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "byok/data/agents/agent-1/..%2fagent-2%2fold", "byok/data/agents/agent-1/%2e%2e/agent-2/old",
+        "byok/data/agents/agent-1%2f..%2fagent-2/old", "byok/data/shared/..%2fagents%2fagent-2%2fold",
+        "byok/data/shared/%2e%2e/agents/agent-2/old",
+    ],
+)  # fmt: skip
+def test_an_agent_does_not_learn_what_keys_others_have(tenant: Tenant, path: str) -> None:
+    """HashiCorp's server answers with what it notes of a deleted key, if a policy lets a path with `..` through."""
+    deposit(tenant.admin, "agents/agent-2/old", "sk-old", cas=_version(tenant, "agents/agent-2/old"))
+    tenant.admin.write("byok/metadata/agents/agent-2/old", {"custom_metadata": {"note": "of another"}})
+    tenant.admin.delete("byok/data/agents/agent-2/old")
+
+    answer = ask(tenant.vault, "GET", path, token=tenant.first.token(tenant.vault))
+
+    assert answer.status in {DENIED, NOT_SO}, answer
+
+
+def _version(tenant: Tenant, path: str) -> int:
+    return int((tenant.admin.read(f"byok/metadata/{path}") or {"current_version": 0})["current_version"])
 
 
 @pytest.mark.parametrize("path", [OWN, SHARED, OTHERS])
@@ -116,6 +142,8 @@ def test_an_identity_of_an_odd_name_reads_nobody_s_keys(tenant: Tenant, agent_id
     )
     token = odd.token(tenant.vault)
 
+    if agent_id == "+" and tenant.vault.product is Product.VAULT:
+        pytest.skip("a wildcard for HashiCorp's server: no file that the toolkit takes holds such a name")
     for path in (OWN, OTHERS, f"byok/data/agents/{agent_id}/openai"):
         assert ask(tenant.vault, "GET", path, token=token).status in {307, DENIED, NOT_SO, GONE}
 
@@ -217,6 +245,7 @@ def test_a_certificate_for_services_names_nothing_else_for_no_longer(
     assert answer.status in {DENIED, NOT_SO}, answer
 
 
+@pytest.mark.usefixtures("openbao_alone")
 @pytest.mark.parametrize(
     "more", [{"not_after": "2036-01-01T00:00:00Z"}, {"not_before": "2020-01-01T00:00:00Z"}], ids=str
 )

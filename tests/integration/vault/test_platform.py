@@ -7,14 +7,16 @@ from datetime import timedelta
 
 import pytest
 
+from mutx_infra.byok import Product
 from mutx_infra.vault.layout import ONBOARDER, OPERATOR, TENANT_ADMIN, machine_role
+from mutx_infra.vault.products import TRAITS
 from mutx_infra.vault_ports import ClientCertificate
 from tests.integration.vault.conftest import Tenant
 from tests.support.authorities import Authority, make_authority
 from tests.support.vault import RunningVault
 from tests.support.vault_people import Answer, ask, login, token_of
 
-DENIED, NO_SUCH, NOT_SO = 403, {404, 405}, 400
+DENIED, NO_SUCH, NOT_SO, NO_VERB = 403, {404, 405}, 400, 405
 PLATFORM = (ONBOARDER, OPERATOR)
 
 READS = (
@@ -173,7 +175,10 @@ def test_the_platform_cannot_read(tenant: Tenant, tokens: dict[str, str], role: 
 def test_the_platform_cannot_list(
     tenant: Tenant, tokens: dict[str, str], role: str, path: str, verb: str
 ) -> None:
-    assert ask(tenant.vault, verb, path, token=tokens[role]).status == DENIED
+    # HashiCorp's server knows no such verb.
+    is_known = verb != "SCAN" or tenant.vault.product is Product.OPENBAO
+
+    assert ask(tenant.vault, verb, path, token=tokens[role]).status == (DENIED if is_known else NO_VERB)
 
 
 @pytest.mark.parametrize("role", PLATFORM)
@@ -192,11 +197,15 @@ def test_the_platform_cannot_delete(tenant: Tenant, tokens: dict[str, str], role
 
 @pytest.mark.parametrize("path", ANYBODY_READS)
 def test_nobody_reads_without_logging_in(tenant: Tenant, path: str) -> None:
+    if path in TRAITS[tenant.vault.product].open_to_anybody:
+        pytest.skip("shown to anybody by this server: docs/how-to/run-a-vault.md, what each server gives")
     assert ask(tenant.vault, "GET", path).status in {DENIED, *NO_SUCH}
 
 
 @pytest.mark.parametrize(("path", "data"), ANYBODY_WRITES, ids=[path for path, _ in ANYBODY_WRITES])
 def test_nobody_writes_without_logging_in(tenant: Tenant, path: str, data: dict[str, object]) -> None:
+    if path in TRAITS[tenant.vault.product].open_to_anybody:
+        pytest.skip("begun by anybody at this server: docs/how-to/run-a-vault.md, what each server gives")
     answer = ask(tenant.vault, "POST", path, data)
 
     assert answer.status in {DENIED, NOT_SO, *NO_SUCH}, answer
@@ -415,8 +424,10 @@ def test_the_platform_is_good_on_the_vault_host_alone(
 ) -> None:
     shown = tenant.vault.client(tenant.vault.platform_ca, "mutx-operator@acme")
     headers = {header: "127.0.0.1"}
+    # HashiCorp's server takes this one for its own, and says that it is turned off.
+    refusals = {DENIED, NOT_SO} if header == "X-Vault-Forward" else {DENIED}
 
-    assert login(tenant.vault, shown, OPERATOR, source="127.0.0.2", headers=headers).status == DENIED
+    assert login(tenant.vault, shown, OPERATOR, source="127.0.0.2", headers=headers).status in refusals
     for role in PLATFORM:
         answer = ask(
             tenant.vault,
@@ -426,7 +437,7 @@ def test_the_platform_is_good_on_the_vault_host_alone(
             source="127.0.0.2",
             headers=headers,
         )
-        assert answer.status == DENIED
+        assert answer.status in refusals
 
 
 def test_a_token_that_was_given_back_is_of_no_use(tenant: Tenant) -> None:
@@ -463,6 +474,7 @@ def test_tokens_of_the_platform_live_a_quarter_of_an_hour(tenant: Tenant, tokens
         assert "identity_policies" not in said
 
 
+@pytest.mark.usefixtures("openbao_alone")
 def test_the_audit_log_cannot_be_turned_off_by_anybody(tenant: Tenant) -> None:
     """Not by the tenant's administrators either, who may do everything."""
     for method, path in (("DELETE", "sys/audit/file"), ("POST", "sys/audit/more")):

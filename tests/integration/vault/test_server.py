@@ -163,6 +163,7 @@ def test_keys_on_the_disk_are_none_that_can_be_read(tenant: Tenant) -> None:
             assert b"PRIVATE KEY" not in content, path
 
 
+@pytest.mark.usefixtures("openbao_alone")
 def test_with_recovery_keys_there_is_still_no_way_to_root(tenant: Tenant) -> None:
     """Once the tenant has them: whoever gets hold of shares makes no root token without the tenant's administrators."""
     rotated = ask(

@@ -123,12 +123,21 @@ def test_a_role_as_it_is_shown_has_the_digest_that_was_handed_over() -> None:
         assert role_digest(role.name, live(role)) == LAYOUT.digests()[f"role {role.name}"]
 
 
+def test_a_role_as_hashicorp_s_server_shows_it_is_the_same() -> None:
+    role = LAYOUT.roles[0]
+
+    shown = live(role, ocsp_max_retries=4, ocsp_this_update_max_age=0)
+
+    assert role_digest(role.name, shown) == LAYOUT.digests()[f"role {role.name}"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         {"token_policies": ["tenant-admin"]}, {"token_bound_cidrs": []}, {"token_max_ttl": 86400}, {"token_period": 60},
         {"allowed_names": ["x"]}, {"certificate": make_authority("c").pem}, {"token_no_default_policy": False},
         {"token_type": "batch"}, {"allowed_common_names": ["x"]}, {"what_nobody_knows_yet": True},
+        {"ocsp_max_retries": 9},
     ],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from mutx_infra.adapters.ansible_inventory import render_inventory
 from mutx_infra.adapters.vault_templates import policy_texts, render_agent, render_server
-from mutx_infra.byok import StaticSeal, TransitSeal
+from mutx_infra.byok import Product, StaticSeal, TransitSeal
 from mutx_infra.flows import Role
 from mutx_infra.inventory import AGENT_UID, make_inventory
 from mutx_infra.plan import TenantPlan
@@ -117,6 +117,17 @@ def test_the_authority_of_the_tenant_s_own_vault_comes_with_its_seal() -> None:
 
     assert (values["vault_seal"], values["vault_seal_authority"]) == ("transit", seal.ca)
     assert 'seal "transit"' in values["vault_server_config"]
+
+
+def test_a_spec_s_server_reaches_the_role() -> None:
+    seal = TransitSeal(type="transit", address="https://vault.acme.example", key="seal", ca=TENANT.pem)
+
+    usual = told(a_plan(), terms())["vault-1"]
+    values = told(a_plan(), terms(seal=seal, product=Product.VAULT))["vault-1"]
+
+    assert (usual["vault_product"], usual["vault_awaits_tenant"]) == ("openbao", False)
+    assert (values["vault_product"], values["vault_awaits_tenant"]) == ("vault", True)
+    assert "initialize" not in values["vault_server_config"]
 
 
 def test_of_three_nodes_the_first_makes_the_vault_and_each_knows_the_others() -> None:

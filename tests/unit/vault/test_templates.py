@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mutx_infra.adapters.vault_templates import hcl, policy_texts, render_server
-from mutx_infra.byok import AwsKmsSeal, StaticSeal, TransitSeal
+from mutx_infra.byok import AwsKmsSeal, Product, StaticSeal, TransitSeal
+from mutx_infra.errors import SpecError
 from mutx_infra.vault.layout import make_layout
 from mutx_infra.vault.server import LOOPBACK, ServerPlan
 from tests.support.authorities import make_authority
@@ -96,3 +97,27 @@ def test_no_configuration_names_a_token_or_a_key_s_content() -> None:
 
         assert "private key" not in text
         assert "token " not in text.replace("token_", "")
+
+
+def test_hashicorp_s_server_is_told_of_nothing_that_it_does_not_know() -> None:
+    text = render_server(_plan(product=Product.VAULT))
+
+    assert "initialize" not in text
+    assert "audit" not in text
+    assert "disable_mlock      = true" in text
+    assert "disable_mlock" not in render_server(_plan())
+
+
+def test_hashicorp_s_server_has_no_static_seal() -> None:
+    with pytest.raises(SpecError) as refused:
+        _plan(product=Product.VAULT, seal=SEALS["static"])
+
+    assert refused.value.code == "byok-seal-static"
+
+
+def test_the_node_that_the_tenant_initialises_is_the_first() -> None:
+    first, joining = _plan(product=Product.VAULT), _plan(product=Product.VAULT, layout=None)
+
+    assert (first.awaits_its_tenant, first.makes_itself) == (True, False)
+    assert not joining.awaits_its_tenant
+    assert (_plan().awaits_its_tenant, _plan().makes_itself) == (False, True)

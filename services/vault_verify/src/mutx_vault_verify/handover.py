@@ -16,9 +16,9 @@ from mutx_vault_verify.problem import InputProblem
 
 _FIELDS = frozenset({
     "version", "kind", "tenant", "url", "server_name", "authority", "admin_ca", "seal", "sealed_by", "release",
-    "digests", "machines",
+    "digests", "machines", "product", "platform_ca",
 })  # fmt: skip
-_OPTIONAL = frozenset({"server_name", "machines", "version", "kind", "sealed_by"})
+_OPTIONAL = frozenset({"server_name", "machines", "version", "kind", "sealed_by", "product", "platform_ca"})
 _MACHINE_FIELDS = frozenset({"name", "key", "role", "address", "request"})
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
