@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from _pytest.fixtures import reorder_items
 from hypothesis import settings as hypothesis_settings
 
 from mutx_infra.adapters.pulumi_engine import Engine, find_engine
@@ -64,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item.add_marker(pytest.mark.timeout(LIMIT_OF_HOSTS_S))
     written = list(items)
     yield
-    items[:] = stories_in_order(items, written)
+    # As pytest itself does last: what shares a fixture with a parameter stays together.
+    items[:] = reorder_items(stories_in_order(items, written))
 
 
 def stories_in_order(items: Sequence[pytest.Item], written: Sequence[pytest.Item]) -> list[pytest.Item]:
