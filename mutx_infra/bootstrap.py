@@ -257,6 +257,7 @@ def vault_terms(
         files.certificates(tenant),
         str(seal_token.absolute()) if seal_token else "",
         byok.server,
+        environment.vault.awskms_plugin_sha256 or "",
     )
 
 

@@ -134,11 +134,14 @@ class VaultAccess(Part):
         ca_key_file: private key of the X.509 authority that signs the platform's client certificates, of half an hour
             each (mode 0600). Every Vault that is made trusts it for looking at its configuration, and for no more.
         ca_file: that authority's certificate in PEM.
+        awskms_plugin_sha256: digest of OpenBao's plugin for AWS KMS on the Vault's hosts, 64 hex digits. The server has
+            no AWS KMS of its own, and starts no program of another digest; None where no tenant seals so.
         shred_notice_days: how long `tenant destroy` waits for a tenant that does not say that it shredded its Vault.
     """
 
     ca_key_file: str
     ca_file: str
+    awskms_plugin_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     shred_notice_days: Annotated[int, Field(ge=1, le=365)] = SHRED_NOTICE_DAYS
 
 

@@ -27,6 +27,7 @@ class VaultTerms:
         certificates: PEM that the tenant's administrator signed, by the name of the host whose request it was.
         seal_token_file: on this machine, with the token for a transit key; empty where the Vault's hosts have it.
         product: which server it is.
+        seal_plugin: digest of OpenBao's plugin for AWS KMS, 64 hex digits; empty where the hosts have none.
     """
 
     layout: VaultLayout
@@ -35,6 +36,7 @@ class VaultTerms:
     certificates: Mapping[str, str] = field(default_factory=dict)
     seal_token_file: str = ""
     product: Product = Product.OPENBAO
+    seal_plugin: str = ""
 
     @property
     def known_by(self) -> str:
@@ -68,6 +70,7 @@ def server_plan(host: VaultHost, hosts: Sequence[VaultHost], terms: VaultTerms) 
         layout=terms.layout if host == nodes[0] else None,
         peers=tuple(node.address for node in nodes if node != host),
         product=terms.product,
+        seal_plugin=terms.seal_plugin,
     )
 
 

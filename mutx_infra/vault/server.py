@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from mutx_infra.byok import Product, Seal, StaticSeal
-from mutx_infra.errors import SpecError
+from mutx_infra.byok import AwsKmsSeal, Product, Seal, StaticSeal
+from mutx_infra.errors import SettingsError, SpecError
 from mutx_infra.vault.layout import VaultLayout
 
 API_PORT, CLUSTER_PORT = 8200, 8201
@@ -32,6 +32,8 @@ class ServerPaths:
 
     Attributes:
         seal_key: of a static seal.
+        plugins: programs that the server starts, root's.
+        kms_plugin: name of the one for AWS KMS.
         audit_log: on a volume of its own; the server refuses to serve when it cannot write there.
     """
 
@@ -41,6 +43,8 @@ class ServerPaths:
     storage: str = "/var/lib/openbao/raft"
     seal_key: str = "/etc/openbao/seal.key"
     seal_authority: str = "/etc/openbao/tls/seal-ca.crt"
+    plugins: str = "/usr/lib/openbao/plugins"
+    kms_plugin: str = "openbao-plugin-kms-aws"
     audit_log: str = "/var/log/openbao/audit.log"
 
 
@@ -55,6 +59,7 @@ class ServerPlan:
         layout: what the node makes when it starts for the first time, or the tenant makes there; None on a node that
             joins another.
         product: which server it is.
+        seal_plugin: digest of OpenBao's plugin for AWS KMS, 64 hex digits; the server starts no other.
         listen: address that the API is served at.
         performance_multiplier: of raft; 1 is what the vendor advises for production.
     """
@@ -70,19 +75,33 @@ class ServerPlan:
     cluster_port: int = CLUSTER_PORT
     paths: ServerPaths = ServerPaths()
     product: Product = Product.OPENBAO
+    seal_plugin: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a seal that the server does not have.
 
         Raises:
             SpecError: HashiCorp's has no static one (code `byok-seal-static`).
+            SettingsError: OpenBao has AWS KMS by a plugin alone, and nobody said which (`vault-seal-plugin`).
         """
+        if self.needs_plugin and not self.seal_plugin:
+            raise SettingsError(
+                f"the Vault of {self.tenant} is sealed by AWS KMS, for which OpenBao needs a plugin",
+                code="vault-seal-plugin",
+                remedy="put the plugin on the Vault's hosts (docs/how-to/run-a-vault.md) and its digest into the "
+                "profile, `vault.awskms_plugin_sha256`; HashiCorp's server (`byok.server: vault`) needs none",
+            )
         if self.product is Product.VAULT and isinstance(self.seal, StaticSeal):
             raise SpecError(
                 f"the Vault of {self.tenant} is HashiCorp's, which has no static seal",
                 code="byok-seal-static",
                 remedy="set `byok.seal` to a key in the tenant's own Vault or in its KMS, or `byok.server: openbao`",
             )
+
+    @property
+    def needs_plugin(self) -> bool:
+        """Say whether the seal is one that the server has by a plugin alone."""
+        return self.product is Product.OPENBAO and isinstance(self.seal, AwsKmsSeal)
 
     @property
     def makes_itself(self) -> bool:

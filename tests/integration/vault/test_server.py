@@ -48,6 +48,7 @@ def test_the_server_takes_its_configuration(tmp_path: Path, seal: str, is_first:
         dataclasses.replace(
             plan,
             seal=SEALS[seal],
+            seal_plugin="ab" * 32,
             layout=plan.layout if is_first else None,
             peers=() if is_first else (IPv4Address("10.0.0.5"), IPv4Address("10.0.0.6")),
         )

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from mutx_infra.adapters.vault_templates import hcl, policy_texts, render_server
 from mutx_infra.byok import AwsKmsSeal, Product, StaticSeal, TransitSeal
-from mutx_infra.errors import SpecError
+from mutx_infra.errors import SettingsError, SpecError
 from mutx_infra.vault.layout import make_layout
 from mutx_infra.vault.server import LOOPBACK, ServerPlan
 from tests.support.authorities import make_authority
 
+DIGEST = "ab" * 32
 SEALS = {
     "static": StaticSeal(type="static"),
     "transit": TransitSeal(type="transit", address="https://vault.tenant.example:8200", key="acme"),
@@ -71,7 +72,7 @@ def test_a_value_is_written(value: object, written: str) -> None:
 
 @pytest.mark.parametrize("seal", SEALS)
 def test_a_node_has_the_seal_of_the_spec_and_no_other(seal: str) -> None:
-    text = render_server(_plan(seal=SEALS[seal]))
+    text = render_server(_plan(seal=SEALS[seal], seal_plugin=DIGEST))
 
     assert [line for line in text.splitlines() if line.startswith("seal ")] == [f'seal "{seal}" {{']
 
@@ -93,7 +94,7 @@ def test_only_the_first_node_makes_what_there_is() -> None:
 
 def test_no_configuration_names_a_token_or_a_key_s_content() -> None:
     for seal in SEALS.values():
-        text = render_server(_plan(seal=seal)).lower()
+        text = render_server(_plan(seal=seal, seal_plugin=DIGEST)).lower()
 
         assert "private key" not in text
         assert "token " not in text.replace("token_", "")
@@ -106,6 +107,17 @@ def test_hashicorp_s_server_is_told_of_nothing_that_it_does_not_know() -> None:
     assert "audit" not in text
     assert "disable_mlock      = true" in text
     assert "disable_mlock" not in render_server(_plan())
+
+
+def test_openbao_reaches_kms_by_the_plugin_of_a_digest_alone() -> None:
+    with pytest.raises(SettingsError) as refused:
+        _plan(seal=SEALS["awskms"])
+    openbao = render_server(_plan(seal=SEALS["awskms"], seal_plugin=DIGEST))
+    hashicorp = render_server(_plan(seal=SEALS["awskms"], product=Product.VAULT))
+
+    assert refused.value.code == "vault-seal-plugin"
+    assert f'sha256sum = "{DIGEST}"' in openbao
+    assert "plugin" not in hashicorp + render_server(_plan(seal_plugin=DIGEST))
 
 
 def test_hashicorp_s_server_has_no_static_seal() -> None:
