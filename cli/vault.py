@@ -54,14 +54,8 @@ class _Places:
 )
 def claim(
     tenant: v.TenantArgument,
-    pgp_keys: Annotated[
-        list[Path],
-        typer.Option("--pgp-key", metavar="FILE", help="Public key of one who gets a share (repeat it)."),
-    ],
-    threshold: Annotated[
-        int | None,
-        typer.Option("--threshold", metavar="N", help="Shares that are needed. Default: more than half of them."),
-    ] = None,
+    pgp_keys: v.PgpKeysOption,
+    threshold: v.ThresholdOption = None,
     principals: Annotated[
         list[str] | None,
         typer.Option("--principal", metavar="NAME", help="That operators' SSH certificates may name (repeat it). "

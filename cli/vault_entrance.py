@@ -34,6 +34,14 @@ AddressOption = Annotated[
         "--address", metavar="URL", envvar="VAULT_ADDR", help="Of the Vault, if not as in the hand-over file."
     ),
 ]
+PgpKeysOption = Annotated[
+    list[Path],
+    typer.Option("--pgp-key", metavar="FILE", help="Public key of one who gets a share (repeat it)."),
+]
+ThresholdOption = Annotated[
+    int | None,
+    typer.Option("--threshold", metavar="N", help="Shares that are needed. Default: more than half of them."),
+]
 
 
 @dataclass(frozen=True, slots=True)

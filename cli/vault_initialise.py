@@ -26,14 +26,8 @@ def add_to(app: typer.Typer) -> None:
 
 def initialise(
     tenant: v.TenantArgument,
-    pgp_keys: Annotated[
-        list[Path],
-        typer.Option("--pgp-key", metavar="FILE", help="Public key of one who gets a share (repeat it)."),
-    ],
-    threshold: Annotated[
-        int | None,
-        typer.Option("--threshold", metavar="N", help="Shares that are needed. Default: more than half of them."),
-    ] = None,
+    pgp_keys: v.PgpKeysOption,
+    threshold: v.ThresholdOption = None,
     shares: Annotated[
         Path | None,
         typer.Option("--shares", metavar="FOLDER", help="Where the encrypted shares go. Default: TENANT-recovery/."),

@@ -16,8 +16,7 @@ from tests.support.administrator import Administrator
 from tests.support.checkout import ROOT
 from tests.support.pgp import Holder, make_holder
 from tests.support.vault import BAO, RunningVault, running_vault
-
-SEAL_POLICY = 'path "transit/+/acme" { capabilities = ["update"] }'
+from tests.support.vault_people import seal_token
 
 
 def hashicorp() -> str:
@@ -30,23 +29,11 @@ def hashicorp() -> str:
 
 
 @contextmanager
-def seal_keeper() -> Iterator[RunningVault]:
-    """Yield the tenant's own Vault, which holds the key that seals the one on the platform."""
-    with running_vault("tenant") as own:
-        admin = own.as_admin()
-        admin.write("sys/mounts/transit", {"type": "transit"})
-        admin.write("transit/keys/acme", {})
-        admin.write("sys/policies/acl/seal", {"policy": SEAL_POLICY})
-        yield own
-
-
-@contextmanager
 def empty_vault(own: RunningVault, binary: str = BAO) -> Iterator[RunningVault]:
     """Yield a Vault as it comes up where the server does not make itself."""
-    answer = own.as_admin()._client.write_data("auth/token/create", data={"policies": ["seal"], "ttl": "4h"})
     with running_vault(
         seal=TransitSeal(type="transit", address=own.url, key="acme", ca=own.server_ca.pem),
-        variables={"VAULT_TOKEN": answer["auth"]["client_token"]},
+        variables={"VAULT_TOKEN": seal_token(own)},
         product=Product.VAULT,
         binary=binary,
     ) as made:
@@ -67,7 +54,7 @@ def server_of(product: Product) -> Iterator[RunningVault]:
         with running_vault() as made:
             yield made
         return
-    with seal_keeper() as own, empty_vault(own, hashicorp()) as made:
+    with running_vault("tenant") as own, empty_vault(own, hashicorp()) as made:
         yield made
 
 

@@ -23,13 +23,13 @@ from tests.support.authorities import make_authority
 from tests.support.checkout import ROOT
 from tests.support.custody import VaultYard
 from tests.support.pgp import Holder
-from tests.support.vault import BAO, RunningVault
-from tests.support.vault_product import empty_vault, hashicorp, holders_of, initialise, seal_keeper
+from tests.support.vault import BAO, RunningVault, running_vault
+from tests.support.vault_product import empty_vault, hashicorp, holders_of, initialise
 
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[RunningVault]:
-    with seal_keeper() as made:
+    with running_vault("tenant") as made:
         yield made
 
 
