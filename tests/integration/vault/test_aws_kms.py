@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -109,13 +108,13 @@ def said_by(vault: RunningVault, plugins: Path, digest: str) -> str:
     )
     (vault.folder / "server.hcl").write_text(render_server(plan))
     (vault.folder / "server.log").unlink(missing_ok=True)
-    server = started_server(vault.folder, CREDENTIALS)
-    try:
-        server.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        server.communicate(timeout=30)
-    time.sleep(0.1)
-    return (vault.folder / "server.log").read_text()
+    server, log = started_server(vault.folder, CREDENTIALS), vault.folder / "server.log"
+    deadline = time.monotonic() + 20
+    while "awskms" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    server.communicate(timeout=30)
+    return log.read_text()
 
 
 def stays_closed(vault: RunningVault) -> bool:
