@@ -42,6 +42,7 @@ def test_a_tenant_lives_in_the_account_that_its_spec_names(checkout: Checkout, t
     assert {one["account"] for one in destroyed["logs"]} == {TENANT_ACCOUNT}
 
 
+@pytest.mark.full
 def test_a_pool_gives_each_new_tenant_the_account_with_the_fewest(checkout: Checkout) -> None:
     pool = [TENANT_ACCOUNT, OTHER_ACCOUNT]
     environment = profile(checkout, "pool", tenant_role=ROLE, tenant_accounts=pool)

@@ -196,6 +196,7 @@ def test_what_was_never_kept_is_said(checkout: Checkout, gone: tuple[Written, An
     assert "'yesterday' is no time" in odd
 
 
+@pytest.mark.full
 def test_a_weak_archive_is_refused_and_a_killed_destroy_is_gone_on_with(
     checkout: Checkout, tenant: str, s3: Any
 ) -> None:

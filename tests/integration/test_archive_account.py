@@ -106,6 +106,7 @@ def test_an_account_that_the_profile_does_not_pin_is_refused(fresh: Checkout) ->
     assert "aws.archive_account" in none
 
 
+@pytest.mark.full
 def test_without_an_account_of_its_own_the_archive_is_said_not_to_be_apart(fresh: Checkout) -> None:
     spec = fresh.root / "platform/platform.yaml"
     spec.write_text(spec.read_text(encoding="utf-8").partition("archive:")[0], encoding="utf-8")
@@ -207,6 +208,7 @@ def forget_what_the_archive_s_provider_made(checkout: Checkout) -> list[str]:
     return [str(r["urn"]).rsplit("::", 1)[-1] for r in gone]
 
 
+@pytest.mark.full
 def test_a_rotated_external_id_is_no_obstacle_and_no_change(checkout: Checkout, standing: Any) -> None:
     iam = checkout.aws("iam", account=ARCHIVE)
     trust = iam.get_role(RoleName="mutx-deploy")["Role"]["AssumeRolePolicyDocument"]

@@ -52,6 +52,7 @@ def test_two_runs_on_one_tenant_take_turns(checkout: Checkout, tenant: str) -> N
     assert_each_exists_once(checkout, tenant)
 
 
+@pytest.mark.full
 def test_a_registry_in_postgresql_serves_two_checkouts(
     checkout: Checkout, tenant: str, tmp_path: Path
 ) -> None:

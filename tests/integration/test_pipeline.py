@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mutx_infra.adapters.pulumi_engine import Engine
 from tests.support.checkout import Checkout, copy_platform, copy_programs
 from tests.support.pipeline import Pipeline
@@ -33,6 +35,7 @@ def test_a_pipeline_sees_no_changes_and_destroys_what_the_cli_made(
     checkout.run("tenant", "destroy", "acme", "--yes")
 
 
+@pytest.mark.full
 def test_a_pipeline_sees_no_changes_of_the_platform_and_repairs_it_in_both_accounts(
     checkout: Checkout, tmp_path: Path, engine: Engine
 ) -> None:

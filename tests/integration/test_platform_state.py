@@ -142,6 +142,7 @@ def test_there_is_nothing_to_move_before_the_platform_stands(checkout: Checkout)
     assert "error[platform-missing]" in refused
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("move")
 def test_a_target_that_is_not_there_leaves_everything_as_it_was(checkout: Checkout) -> None:
     environment = own_place(checkout)

@@ -132,6 +132,7 @@ def test_a_program_that_breaks_a_rule_is_stopped_before_that_resource_is_made(
     assert_each_exists_once(checkout, tenant)
 
 
+@pytest.mark.full
 def test_a_plan_that_passed_is_not_judged_again(checkout: Checkout, tenant: str) -> None:
     create(checkout, tenant)
     work_dir = checkout.root / ".mutx/stacks/sandbox" / tenant

@@ -24,7 +24,7 @@ from tests.support.tenants import (
 POINTS = range(10)
 """Moments of a create: from its begin, by ninths of what it makes, until all is made and not yet verified."""
 MANY = 10_000
-QUICK = {(3, True), (7, False)}
+QUICK = {(3, True)}
 """What `make test` takes of the moments, with and without killing the engine too."""
 GRACE_S = 25
 

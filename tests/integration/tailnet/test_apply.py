@@ -304,6 +304,7 @@ def test_a_pipeline_s_pulumi_finds_what_the_toolkit_has_made(
     assert "protected" in pulumi("destroy", "--stack", "tailnet", "--yes", expect=1)
 
 
+@pytest.mark.full
 def test_a_dead_provider_is_replaced_and_a_dead_server_is_a_new_sandbox(tailnet: Tailnet) -> None:
     checkout = tailnet.checkout
     tailnet.register("acme")
