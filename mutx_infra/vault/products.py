@@ -1,7 +1,8 @@
 """What differs between the servers that a tenant's Vault may be: OpenBao, and HashiCorp's. Nothing else asks which.
 
 OpenBao makes itself at its first start, and is told in its configuration whereto it logs. HashiCorp's does neither: the
-tenant initialises it (`initialising`), which gives recovery keys at once and a root token for a moment.
+tenant initialises it (`initialising`), which gives recovery keys at once and a root token for a moment. What each
+answers when its settings are read back is in `answers` and `answers_hashicorp`, for the manifest.
 """
 
 from __future__ import annotations

@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What came of a check. Everything but `ok` and `accepted` means that the Vault is not as the release says."""
+    """What came of a check. Where it is not `ok`, `accepted` or `unseen`, the Vault is not as the release says.
+
+    `unseen` is what the server shows nobody: it was not looked at.
+    """
 
     OK = "ok"
     ACCEPTED = "accepted"
@@ -16,6 +19,7 @@ class Status(StrEnum):
     EXTRA = "extra"
     MISSING = "missing"
     UNKNOWN = "unknown"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Check:
     @property
     def is_good(self) -> bool:
         """Whether the Vault may be as it is."""
-        return self.status in (Status.OK, Status.ACCEPTED)
+        return self.status in (Status.OK, Status.ACCEPTED, Status.UNSEEN)
 
 
 def ok(name: str, detail: str = "") -> Check:
@@ -55,6 +59,11 @@ def missing(name: str, detail: str = "") -> Check:
 def unknown(name: str, detail: str) -> Check:
     """Return a check that found nothing out."""
     return Check(name, Status.UNKNOWN, detail)
+
+
+def unseen(name: str, detail: str) -> Check:
+    """Return what could not be looked at, because the server shows it nobody."""
+    return Check(name, Status.UNSEEN, detail)
 
 
 def judged(name: str, found: Iterable[str], detail: str = "") -> Check:

@@ -73,10 +73,14 @@ class Expectation:
 def expect(
     manifest: Manifest, handover: Handover, at: datetime, *, takes_trial_seal: bool = False
 ) -> Expectation:
-    """Return what must be found, as far as the two files say."""
+    """Return what must be found, as far as the two files say.
+
+    Raises:
+        InputProblem: the manifest does not know the server (`manifest-product`).
+    """
     marks = {
         "tenant": handover.tenant,
         "seal": handover.seal,
         "admin_ca": fingerprint(handover.admin_ca),
     }
-    return Expectation(manifest, handover, marks, at, takes_trial_seal=takes_trial_seal)
+    return Expectation(manifest.of(handover.product), handover, marks, at, takes_trial_seal=takes_trial_seal)

@@ -20,6 +20,8 @@ _FIELDS = frozenset({
 })  # fmt: skip
 _OPTIONAL = frozenset({"server_name", "machines", "version", "kind", "sealed_by", "product", "platform_ca"})
 _MACHINE_FIELDS = frozenset({"name", "key", "role", "address", "request"})
+_OPENBAO = "openbao"
+"""What a file that names no server is of."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
 _URL = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
@@ -50,6 +52,7 @@ class Handover:
         admin_ca: the tenant's own authority.
         sealed_by: the key that seals it, as the operator says: no Vault does.
         digests: of each policy and role, as the operator's `vault init` printed them.
+        product: which server it is, as the manifest calls it.
     """
 
     tenant: str
@@ -62,6 +65,7 @@ class Handover:
     release: str
     digests: Mapping[str, str]
     machines: tuple[Machine, ...]
+    product: str
 
     @property
     def authorities(self) -> list[x509.Certificate]:
@@ -107,6 +111,7 @@ def _handover(data: Mapping[str, Any]) -> Handover:
         release=_text(data, "release"),
         digests=_digests(_object(data["digests"], "digests")),
         machines=machines,
+        product=_matching({"product": _OPENBAO, **data}, "product", _LABEL),
     )
 
 

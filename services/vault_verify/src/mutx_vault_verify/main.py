@@ -125,8 +125,8 @@ def _verify(options: argparse.Namespace, variables: Mapping[str, str]) -> tuple[
     )
     address = parse_address(url, name, variables.get("VAULT_HTTP_PROXY"))
     limits = Limits(options.timeout, options.timeout * TOTAL_REQUESTS)
-    vault = Vault(address, make_context(handover, cert, key), limits)
     want = expect(manifest, handover, datetime.now(UTC), takes_trial_seal=options.allow_trial_seal)
+    vault = Vault(address, make_context(handover, cert, key), limits)
     try:
         found = accepted(_survey(vault, want, platform_ca), options.accept)
     finally:
@@ -156,6 +156,7 @@ def _facts(address: Address, want: Expectation, found: Survey) -> dict[str, str]
         "tenant": handover.tenant,
         "vault": str(address),
         "known by": f"SHA-256 {authorities}",
+        "server": want.manifest["called"],
         "release": want.manifest.release,
         "sealed by": handover.sealed_by or handover.seal,
         "state": found.state or "unknown",

@@ -13,15 +13,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from mutx_vault_verify.document import canonical, parse
+from mutx_vault_verify.document import canonical, parse, shown
 from mutx_vault_verify.problem import InputProblem
 
 _KINDS: Mapping[str, type] = {
-    "kind": str, "version": int, "release": str, "servers": list, "platform_authorities": list, "policies": dict,
-    "policy_fields": dict, "mounts": dict, "auth": dict, "admin": str, "until_claim": list, "platform": list,
-    "roles": dict, "sent": dict, "machines": dict, "machine_ttl_s": int, "authorities": dict, "machine_authority": str,
-    "issuer": dict, "ssh": dict, "seals": dict, "nodes": dict, "reads": dict, "lists": dict,
+    "kind": str, "version": int, "release": str, "platform_authorities": list, "policies": dict, "admin": str,
+    "until_claim": list, "platform": list, "sent": dict, "machine_ttl_s": int, "authorities": dict,
+    "machine_authority": str, "nodes": dict, "products": dict,
 }  # fmt: skip
+_KINDS_OF_A_PRODUCT: Mapping[str, type] = {
+    "called": str, "servers": list, "shows": dict, "unknown": dict, "builtin_policies": dict, "unlisted_policies": list,
+    "policy_fields": dict, "plugin_versions": list, "mounts": dict, "auth": dict, "roles": dict, "machines": dict,
+    "issuer": dict, "ssh": dict, "seals": dict, "claim": list, "begun": dict, "kept_shares": str, "reads": dict,
+    "lists": dict, "unseen": dict,
+}  # fmt: skip
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,23 @@ class Manifest:
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what JSON may be
         """Return one part."""
         return self.data[name]
+
+    def of(self, product: str) -> Manifest:
+        """Return what holds of a Vault on one server, in one piece: nothing after this asks which server it is.
+
+        Raises:
+            InputProblem: the release knows no such server (`manifest-product`).
+        """
+        if product not in self.data["products"]:
+            raise InputProblem(
+                f"the manifest knows no server {shown(product)}, which the hand-over file says that the Vault is",
+                code="manifest-product",
+                remedy=f"ask the platform's operator which server it is; release {shown(self.release)} knows "
+                f"{shown(sorted(self.data['products']))}",
+            )
+        own = self.data["products"][product]
+        policies = {**self.data["policies"], **own["builtin_policies"]}
+        return Manifest(self.release, {**self.data, **own, "policies": policies})
 
 
 def parse_manifest(text: str, signature: str, key: str, where: str) -> Manifest:
@@ -74,9 +97,18 @@ def _is_complete(data: object) -> bool:
     return (
         isinstance(data, dict)
         and data.get("kind") == "vault-manifest"
-        and data.get("version") == 1
-        and set(data) == set(_KINDS)
-        and all(isinstance(data[name], kind) for name, kind in _KINDS.items())
+        and data.get("version") == _VERSION
+        and _has(data, _KINDS)
+        and all(_has(each, _KINDS_OF_A_PRODUCT) for each in data["products"].values())
+    )
+
+
+def _has(data: object, kinds: Mapping[str, type]) -> bool:
+    """Whether there is each of these, of its kind, and nothing else."""
+    return (
+        isinstance(data, dict)
+        and set(data) == set(kinds)
+        and all(isinstance(data[name], kind) for name, kind in kinds.items())
     )
 
 

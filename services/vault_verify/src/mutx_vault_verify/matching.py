@@ -39,14 +39,17 @@ def differences(expected: object, found: object, at: str = "") -> Iterator[str]:
 
 
 def _fields(expected: Mapping[str, Any], found: Mapping[str, Any], at: str) -> Iterator[str]:
-    for name in sorted(expected.keys() | found.keys(), key=str):
+    """Yield the differences of two objects; an expected `?name` may be missing."""
+    known = {name.removeprefix("?"): each for name, each in expected.items()}
+    for name in sorted(known.keys() | found.keys(), key=str):
         place = f"{at}.{shown(name)}" if at else shown(name)
         if name not in found:
-            yield _said(place, "is missing")
-        elif name not in expected:
+            if f"?{name}" not in expected:
+                yield _said(place, "is missing")
+        elif name not in known:
             yield _said(place, f"is {shown(found[name])}, and should not be there")
         else:
-            yield from differences(expected[name], found[name], place)
+            yield from differences(known[name], found[name], place)
 
 
 def _is_same(expected: object, found: object) -> bool:

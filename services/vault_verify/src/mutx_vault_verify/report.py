@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from mutx_vault_verify.check import Check
+from mutx_vault_verify.check import Check, Status
 from mutx_vault_verify.document import shown
 from mutx_vault_verify.survey import Survey
 
@@ -19,14 +19,21 @@ CANNOT_ATTEST = (
     "the other nodes' configuration files: ask each by --address",
     "anything before or after this moment: run it again",
 )
-_FAILING_FIRST = ("differs", "extra", "missing", "unknown", "accepted", "ok")
+_FAILING_FIRST = ("differs", "extra", "missing", "unknown", "unseen", "accepted", "ok")
 
 
 def as_table(found: Survey, facts: Mapping[str, str], *, is_verbose: bool = True) -> str:
-    """Return the verdict for people: every check, those that fail first, and what it does not say."""
+    """Return the verdict for people: every check, those that fail first, and what it does not say.
+
+    What was not looked at is said even where only what fails is asked for.
+    """
     width = max((len(check.name) for check in found.checks), default=0)
     listed = sorted(found.checks, key=lambda check: (_FAILING_FIRST.index(check.status), check.name))
-    rows = [_row(check, width) for check in listed if is_verbose or not check.is_good]
+    rows = [
+        _row(check, width)
+        for check in listed
+        if is_verbose or not check.is_good or check.status is Status.UNSEEN
+    ]
     head = [f"{name:<20}{shown(value)}" for name, value in facts.items()]
     limits = ["What this does not attest:", *(f"  - {limit}" for limit in CANNOT_ATTEST)]
     return "\n".join([*head, "", *rows, "", *limits, "", verdict(found)]) + "\n"
@@ -51,7 +58,8 @@ def verdict(found: Survey) -> str:
     counts = Counter(check.status for check in found.checks)
     said = ", ".join(f"{counts[status]} {status}" for status in counts)
     if found.is_good:
-        return f"The Vault is as the release says ({said})."
+        limit = ", as far as its server shows" if counts[Status.UNSEEN] else ""
+        return f"The Vault is as the release says{limit} ({said})."
     return f"The Vault is NOT as the release says ({said})."
 
 

@@ -101,6 +101,7 @@ class _Preparation:
 
 _LOOKS: tuple[tuple[str, Callable[[Source, Expectation], Iterator[Check]]], ...] = (
     ("server", server.check_server),
+    ("unseen", server.check_unseen),
     ("seal", server.check_seal),
     ("nodes", server.check_nodes),
     ("plugins", server.check_plugins),

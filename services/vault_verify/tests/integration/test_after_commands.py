@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tenant_vault import AGENT, GUARD, TenantVault, tenant_vault
+from tenant_vault import AGENT, GUARD, TenantVault
 
-from tests.support.administrator import Administrator
 from tests.support.authorities import signing_request
-from tests.support.pgp import make_holder
+from tests.support.vault_product import SERVERS, server_of
 
 
-@pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TenantVault]:
-    with tenant_vault(tmp_path_factory.mktemp("tenant")) as made:
-        yield made
+@pytest.fixture(scope="module", params=SERVERS)
+def vault(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TenantVault]:
+    with server_of(request.param) as server:
+        yield TenantVault(server, tmp_path_factory.mktemp("tenant"))
 
 
 def test_each_command_leaves_a_lawful_vault(vault):
-    ann = Administrator(vault.server, vault.folder / "ann")
+    ann, holder = vault.begin()
     machines = tuple(
         machine.model_copy(update={"request": signing_request(ann.folder, machine.name)[0]})
         for machine in vault.handover().machines
     )
     ann.hand_over(vault.handover(machines=machines))
-    holder = make_holder(ann.folder, "ann")
-    found = {}
+    found = {"begin": vault.verify()}
 
     for name, arguments, given in (
         ("claim", ["claim", "acme", "--pgp-key", holder.public.name], None),

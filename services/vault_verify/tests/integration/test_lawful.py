@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from mutx_vault_verify.report import CANNOT_ATTEST
-from tenant_vault import AGENT, GUARD, TenantVault, tenant_vault
+from tenant_vault import AGENT, GUARD, TenantVault, tenant_vault, vault_of
+
+from mutx_infra.byok import Product
+from tests.support.vault_product import SERVERS
 
 
 @pytest.fixture
@@ -18,7 +21,15 @@ def vault(tmp_path):
         yield made
 
 
-def test_it_passes_in_each_lawful_state(vault):
+@pytest.fixture(params=SERVERS)
+def either(request, tmp_path):
+    """Yield a Vault on each server."""
+    with vault_of(request.param, tmp_path) as made:
+        yield made
+
+
+def test_it_passes_in_each_lawful_state(either):
+    vault = either
     at_work = vault.server.as_onboarder()
 
     unclaimed = vault.verify()
@@ -40,11 +51,20 @@ def test_it_passes_in_each_lawful_state(vault):
         session.end()
 
 
-def test_it_leaves_nothing_behind(vault):
-    with vault.as_admin() as admin:
+def test_a_server_passes_for_no_other(either):
+    other = next(product for product in Product if product is not either.product)
+
+    verdict = either.verify(vault=either.hand_over("other.json", product=other))
+
+    assert verdict.status == 6
+    assert {"server product", "server version", "engine byok/", "plugin secret/kv"} <= verdict.failing.keys()
+
+
+def test_it_leaves_nothing_behind(either):
+    with either.as_admin() as admin:
         before = admin.list("auth/token/accessors")
 
-        vault.verify()
+        either.verify()
 
         assert admin.list("auth/token/accessors") == before
 

@@ -6,14 +6,19 @@ import json
 
 import pytest
 from mutx_vault_verify.main import main
-from tenant_vault import tenant_vault
+from tenant_vault import tenant_vault, vault_of
 
-from mutx_infra.byok import TransitSeal
+from mutx_infra.byok import Product, TransitSeal
 from tests.support.vault import running_vault
+from tests.support.vault_product import SERVERS
 
 
-@pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture(scope="module", params=SERVERS)
+def vault(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    if request.param is Product.VAULT:  # in tests it has no other seal
+        with vault_of(request.param, tmp_path_factory.mktemp("tenant")) as made:
+            yield made
+        return
     with running_vault("holder") as holder:
         admin = holder.as_admin()
         admin.write("sys/mounts/transit", {"type": "transit"})
@@ -28,7 +33,7 @@ def test_it_passes(vault, capsys):
     status = main([*vault.arguments(), "--json"])
 
     found = json.loads(capsys.readouterr().out)["checks"]
-    assert [each for each in found if each["status"] != "ok"] == []
+    assert [each for each in found if each["status"] not in ("ok", "unseen")] == []
     assert status == 0
 
 

@@ -1,4 +1,4 @@
-"""A claimed Vault that is as the release says, made of the manifest itself: no server, any answer can be changed."""
+"""A claimed Vault of either server, as the release says, made of the manifest itself: any answer can be changed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mutx_vault_verify.manifest import Manifest
 from mutx_vault_verify.problem import Unanswered
 
 from mutx_infra.adapters.vault_templates import policy_texts
+from mutx_infra.byok import Product
 from mutx_infra.vault.handover import Handover, Machine
 from mutx_infra.vault.layout import make_layout
 from mutx_infra.vault.server import LOOPBACK
 
 NOW = datetime.now(UTC)
-HOST, VERSION = "acme-agent-1", "2.7.2"
+HOST = "acme-agent-1"
 _PLUGINS = (("secret", "kv"), ("secret", "pki"), ("secret", "ssh"), ("auth", "cert"))
-_BUILT_IN = ("default", "response-wrapping", "root")
 
 
 @dataclass
@@ -84,13 +84,16 @@ def _root(name: str) -> str:
 @cache
 def manifest_data() -> dict[str, Any]:
     """Return the release's manifest, but for the texts that only a server has: here they are empty."""
-    made = current_manifest()
-    empty = dict.fromkeys(_BUILT_IN, hashlib.sha256(b"").hexdigest())
-    return {**made, "policies": {**made["policies"], **empty}}
+    made = copy.deepcopy(current_manifest())
+    for product in made["products"].values():
+        product["builtin_policies"] = dict.fromkeys(
+            product["builtin_policies"], hashlib.sha256(b"").hexdigest()
+        )
+    return made
 
 
 @cache
-def handover_text() -> str:
+def handover_text(product: Product = Product.OPENBAO) -> str:
     """Return the operator's file."""
     admin_ca, platform_ca, _, _ = _authorities()
     layout = make_layout("acme", policy_texts(), admin_ca, platform_ca, LOOPBACK)
@@ -100,46 +103,50 @@ def handover_text() -> str:
     return Handover(
         tenant="acme", url="https://10.0.1.5:8200", authority=admin_ca, admin_ca=admin_ca, seal="transit",
         release=current_manifest()["release"], digests=layout.digests(), machines=(machine,),
+        product=product, platform_ca=None if product is Product.OPENBAO else platform_ca,
     ).text()  # fmt: skip
 
 
 @cache
-def expectation() -> Expectation:
+def expectation(product: Product = Product.OPENBAO) -> Expectation:
     """Return what must be found."""
     manifest = manifest_data()
-    return expect(Manifest(manifest["release"], manifest), parse_handover(handover_text(), "it"), NOW)
+    return expect(Manifest(manifest["release"], manifest), parse_handover(handover_text(product), "it"), NOW)
 
 
-def lawful_vault() -> FakeVault:
+def lawful_vault(product: Product = Product.OPENBAO) -> FakeVault:
     """Return a Vault that is claimed, with one host enrolled and one administrator at work."""
     _, platform_ca, services, machines = _authorities()
-    manifest = manifest_data()
+    manifest = expectation(product).manifest
+    version = manifest["servers"][-1]
     certificate = {fingerprints(pem): pem for pem in _authorities()}
-    want = expectation().knowing(
-        version=VERSION, platform_ca=fingerprints(platform_ca), machine_ca=fingerprints(machines)
+    want = expectation(product).knowing(
+        version=version, platform_ca=fingerprints(platform_ca), machine_ca=fingerprints(machines)
     )
+    own = want.filled(manifest["plugin_versions"])[0]
     enrolled = want.machine(want.machines[HOST])
     roles = {"tenant-admin": want.filled(manifest["roles"]["tenant-admin"]), HOST: enrolled["role"],
              "mutx-operator": want.filled(manifest["roles"]["mutx-operator"])}  # fmt: skip
     roots = {"pki": services, "pki-machines": machines}
     answers: dict[str, Any] = {
         "sys/seal-status": {"type": "transit", "n": 3, "t": 2, "initialized": True, "migration": False,
-                            "version": VERSION, "storage_type": "raft", "cluster_name": "acme", "recovery_seal": True},
-        "sys/health": {"server_time_utc": int(NOW.timestamp())},
+                            "version": version, "storage_type": "raft", "cluster_name": "acme", "recovery_seal": True},
+        **{path: {"server_time_utc": int(NOW.timestamp()), **fields}
+           for path, fields in want.filled(manifest["shows"]).items()},
+        **{path: Unanswered(f"404: {words}") for path, words in manifest["unknown"].items()},
         "sys/loggers": {"core": "info"},
-        "sys/rotate/recovery/backup": Unanswered("400: no backed-up keys found"),
+        manifest["kept_shares"]: Unanswered("400: no backed-up keys found"),
         "sys/storage/raft/configuration": {"config": {"servers": [
             {"node_id": "acme-vault-1", "address": "10.0.1.5:8201", "voter": True}]}},
-        "sys/plugins/catalog": {"detailed": [{"name": name, "type": kind, "builtin": True,
-                                              "version": f"v{VERSION}+builtin.bao"} for kind, name in _PLUGINS],
+        "sys/plugins/catalog": {"detailed": [{"name": name, "type": kind, "builtin": True, "version": own}
+                                             for kind, name in _PLUGINS],
                                 "secret": ["kv", "pki", "ssh"], "auth": ["cert"], "database": []},
         "sys/mounts": want.filled(manifest["mounts"]), "sys/auth": want.filled(manifest["auth"]),
         "ssh/config/ca": {"public_key": "ssh-ed25519 AAAA"},
         "ssh/roles/operator": manifest["ssh"]["roles"]["operator"],
         "identity/entity/id/1": _entity("1", HOST, enrolled["metadata"]),
         "identity/entity/id/2": _entity("2", "ann@acme.example", None),
-        **{path: {"started": False} for path in ("sys/generate-root-token/attempt", "sys/rotate/recovery/init",
-                                                 "sys/rotate/root/init")},
+        **{path: {"started": False} for path in manifest["begun"].values()},
         **{f"auth/cert/certs/{name}": {**role, "certificate": certificate[role["certificate"]]}
            for name, role in roles.items()},
         **{f"{mount}/roles/{HOST}": enrolled["signs"][mount] for mount in roots},
@@ -153,7 +160,8 @@ def lawful_vault() -> FakeVault:
             "policy": texts.get(name, ""), "name": name, **manifest["policy_fields"],
         }  # fmt: skip
     lists = {
-        "sys/policies/acl": sorted({*texts, "default", "root"}), "auth/cert/certs": list(roles),
+        "sys/policies/acl": sorted(set(manifest["policies"]) - {*manifest["unlisted_policies"]}),
+        "auth/cert/certs": list(roles),
         "ssh/issuers": ["1"], "ssh/roles": ["operator"], "identity/entity/id": ["1", "2"],
         "identity/entity-alias/id": ["a1", "a2"], "auth/token/accessors": ["t1"], "sys/leases/lookup": ["auth/"],
         "sys/leases/lookup/auth": ["cert/"], "sys/leases/lookup/auth/cert": ["login/"],
@@ -198,7 +206,7 @@ def _plain(expected: Any) -> Any:
         if mark == "{words}":
             return "mutx"
     if isinstance(expected, dict):
-        return {name: _plain(each) for name, each in expected.items()}
+        return {name: _plain(each) for name, each in expected.items() if not name.startswith("?")}
     if isinstance(expected, list):
         return [_plain(each) for each in expected]
     return expected.replace("{*}", "10.0.1.5") if isinstance(expected, str) else expected

@@ -16,6 +16,7 @@ from release import RELEASE, Release, failing
 
 from mutx_infra.adapters.hvac_vault import HvacSession
 from mutx_infra.adapters.vault_templates import policy_texts
+from mutx_infra.byok import Product
 from mutx_infra.vault.handover import Handover, Machine
 from mutx_infra.vault.layout import (
     CERT_AUTH,
@@ -26,9 +27,12 @@ from mutx_infra.vault.layout import (
 )
 from mutx_infra.vault.manifest import make_manifest
 from mutx_infra.vault_ports import ClientCertificate
+from tests.support.administrator import Administrator
 from tests.support.authorities import signing_request
+from tests.support.pgp import Holder
 from tests.support.vault import RunningVault, running_vault
 from tests.support.vault_enrolment import enrolled
+from tests.support.vault_product import begin, server_of
 
 AGENT, GUARD, IDLE = "acme-agent-1", "acme-guard-1", "acme-agent-2"
 ADDRESS_OF = {AGENT: "127.0.0.1", GUARD: "127.0.0.2", IDLE: "127.0.0.3"}
@@ -96,7 +100,8 @@ class TenantVault:
         made = Handover(
             tenant=self.server.tenant, url=self.server.url, authority=self.server.server_ca.pem,
             admin_ca=self.server.tenant_ca.pem, seal=self.server.seal.type, release=RELEASE,
-            digests=self.server.layout.digests(), machines=machines,
+            digests=self.server.layout.digests(), machines=machines, product=self.server.product,
+            platform_ca=None if self.server.product is Product.OPENBAO else self.server.platform_ca.pem,
         )  # fmt: skip
         return made.model_copy(update=changed)
 
@@ -106,11 +111,26 @@ class TenantVault:
         path.write_text(self.handover(**changed).text())
         return path
 
+    @property
+    def product(self) -> Product:
+        return self.server.product
+
+    def begin(self) -> tuple[Administrator, Holder]:
+        """Have the tenant make it where the server does not make itself; return who did, and who has the share."""
+        ann = Administrator(self.server, self.folder / "ann")
+        ann.hand_over(self.handover())
+        holder = begin(ann)
+        if self.product is Product.VAULT:
+            (share,) = self.folder.glob("ann/acme-recovery/*")
+            self.shares = [holder.decrypt(share.read_bytes()).decode()]
+        return ann, holder
+
     def claim(self) -> None:
         """Do what `vault claim` does: recovery keys, the SSH authority, the end of the onboarder."""
         with self.as_admin() as admin:
-            answer = admin.write("sys/rotate/recovery/init", {"secret_shares": 1, "secret_threshold": 1})
-            self.shares = list(answer["keys_base64"])
+            if self.product is Product.OPENBAO:
+                keys = admin.write("sys/rotate/recovery/init", {"secret_shares": 1, "secret_threshold": 1})
+                self.shares = list(keys["keys_base64"])
             admin.write(f"{SSH_MOUNT}/config/ca", {"generate_signing_key": True, "key_type": "ed25519"})
             admin.write(f"{SSH_MOUNT}/roles/{SSH_ROLE}", SSH_SETTINGS)
             admin.delete(f"auth/{CERT_AUTH}/certs/{ONBOARDER}")
@@ -153,6 +173,16 @@ class TenantVault:
 
 @contextmanager
 def tenant_vault(folder: Path, **more: Any) -> Iterator[TenantVault]:
-    """Yield a Vault as it is handed over, unclaimed."""
+    """Yield a Vault on OpenBao as it is handed over, unclaimed."""
     with running_vault(**more) as server:
         yield TenantVault(server, folder)
+
+
+@contextmanager
+def vault_of(product: Product, folder: Path) -> Iterator[TenantVault]:
+    """Yield a Vault on either server as it is before the claim."""
+    with server_of(product) as server:
+        made = TenantVault(server, folder)
+        if product is Product.VAULT:
+            made.begin()
+        yield made

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from get_vault import vault_version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lawful import handover_text
@@ -45,6 +46,10 @@ def test_the_checked_in_manifest_is_that_of_the_templates():
     assert TARGET.read_text() == rendered(current_manifest())
 
 
+def test_the_manifest_knows_the_server_that_the_long_tests_build():
+    assert current_manifest()["products"]["vault"]["servers"][-1] == vault_version()
+
+
 def test_the_toolkit_and_the_tenant_mean_the_same_bytes():
     assert canonical(current_manifest()) == canonical_json(current_manifest())
 
@@ -75,7 +80,7 @@ WRONG = {
     "a-digest": {"digests": {"policy agent": "0"}},
     "a-key-of-plus": {"machines": [{**HANDOVER["machines"][0], "key": "+"}]},
     "one-machine-twice": {"machines": HANDOVER["machines"] * 2}, "a-line-break": {"seal": "transit\n"},
-    "an-address": {"machines": [{**HANDOVER["machines"][0], "address": "0.0.0.0/0"}]},
+    "no-server": {"product": "a b"}, "an-address": {"machines": [{**HANDOVER["machines"][0], "address": "0.0.0.0/0"}]},
 }  # fmt: skip
 
 
@@ -120,11 +125,13 @@ def test_a_signed_manifest_is_read_in_any_layout(release):
     assert found.data == manifest
 
 
+@pytest.mark.parametrize("product", [None, "openbao", "vault"])
 @pytest.mark.parametrize("part", ["policies", "roles", "reads", "lists", "seals", "servers", "release"])
-def test_a_manifest_that_somebody_changed_is_refused(release, part):
+def test_a_manifest_that_somebody_changed_is_refused(release, part, product):
     manifest = current_manifest()
     signature = release.signature_of(manifest)
-    manifest[part] = type(manifest[part])()
+    parts = manifest["products"][product] if product else manifest
+    parts[part] = None
 
     with pytest.raises(InputProblem) as caught:
         parse_manifest(rendered(manifest), signature, release.public, "it")
@@ -171,8 +178,9 @@ def test_a_key_that_is_none_of_a_release_is_refused(release, key):
     assert caught.value.code == "manifest-key"
 
 
-@pytest.mark.parametrize("changed", [{"version": 2}, {"kind": "vault-claim"}, {"more": {}}, {"policies": []}],
-                         ids=["version", "kind", "field", "type"])  # fmt: skip
+@pytest.mark.parametrize("changed", [{"version": 1}, {"kind": "vault-claim"}, {"more": {}}, {"policies": []},
+                                     {"products": {"openbao": {}}}, {"products": {"openbao": 1}}],
+                         ids=["version", "kind", "field", "type", "product", "no-product"])  # fmt: skip
 def test_a_manifest_of_another_make_is_refused_though_it_is_signed(release, changed):
     manifest = {**current_manifest(), **changed}
 
@@ -266,6 +274,13 @@ def test_a_manifest_of_another_release_is_refused(given_files, capsys):
     stale = given_files.release.sign({**current_manifest(), "release": "0.0.9"}, "stale.json")
 
     assert (given_files.run(manifest=stale), code(capsys)) == (3, "manifest-release")
+
+
+def test_a_server_that_the_release_does_not_know_is_refused(given_files, capsys):
+    file = given_files.folder / "vault.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "product": "other"}))
+
+    assert (given_files.run(), code(capsys)) == (3, "manifest-product")
 
 
 def test_a_package_without_a_release_s_key_asks_for_it(given_files, capsys):

@@ -8,11 +8,13 @@ from mutx_vault_verify.matching import differences, fill
 SAME = [
     ({"a": 1}, {"a": 1}), ([1, "x"], [1, "x"]), (None, None), ("https://{*}:8200", "https://10.0.1.5:8200"),
     ({"a": {"{any}": True}}, {"a": {"b": [1]}}), ({"{empty}": True}, None), ({"{empty}": True}, []),
-    ({"{between}": [1, 5]}, 5), ({"{words}": {"never": ["root"]}}, "a, b"),
+    ({"?a": 1}, {}), ({"?a": 1}, {"a": 1}), ({"{between}": [1, 5]}, 5), ({"{words}": {"never": ["root"]}}, "a, b"),
 ]  # fmt: skip
 OTHER = [
     ({"a": 1}, {"a": 1, "b": 2}, "b is 2, and should not be there"),
     ({"a": 1, "b": 2}, {"a": 1}, "b is missing"),
+    ({"?a": 1}, {"a": 2}, "a is 2, not 1"),
+    ({"?a": 1}, {"?a": 1}, "?a is 1, and should not be there"),
     ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, "a.b[1] is 3, not 2"),
     ({"a": [1]}, {"a": [1, 2]}, "a is [1, 2], not [1]"),
     ({"a": 1}, {"a": True}, "a is true, not 1"),

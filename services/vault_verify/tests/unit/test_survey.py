@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lawful import HOST, FakeVault, a_token, expectation, lawful_vault
 from mutx_vault_verify.check import Status
-from mutx_vault_verify.checks.server import host_name
+from mutx_vault_verify.checks.server import HEALTH, host_name
 from mutx_vault_verify.expectation import State
 from mutx_vault_verify.problem import Unanswered
 from mutx_vault_verify.report import as_json, as_table, verdict
 from mutx_vault_verify.survey import Survey, accepted, survey
 
 from mutx_infra import naming
+from mutx_infra.byok import Product
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-LAWFUL = lawful_vault()
+PRODUCTS = tuple(Product)
+LAWFULS = {product: lawful_vault(product) for product in PRODUCTS}
+LAWFUL = LAWFULS[Product.OPENBAO]
 LOOKED_AT_BY_NAME = (
-    "sys/seal-status", "sys/health", "sys/rotate/recovery", "sys/rotate/root", "sys/generate-root", "sys/storage",
+    "sys/seal-status", "sys/health", "sys/rotate/recovery", "sys/rotate/root", "sys/rekey", "sys/generate-root",
+    "sys/storage",
     "sys/plugins", "ssh/config", "pki/cert/", "pki-machines/cert/",
 )  # fmt: skip
 """Of these answers only what is named is looked at; all others are compared whole."""
 
 
-def look(source: FakeVault) -> Survey:
-    return survey(source, expectation())
+def look(source: FakeVault, product: Product = Product.OPENBAO) -> Survey:
+    return survey(source, expectation(product))
 
 
 def failing(found: Survey) -> dict[str, str]:
     return {check.name: str(check.status) for check in found.checks if not check.is_good}
+
+
+HOW_TO = Path(__file__).resolve().parents[4] / "docs/how-to/verify-your-vault.md"
 
 
 @pytest.fixture
@@ -44,30 +52,82 @@ def vault() -> FakeVault:
     return copy.deepcopy(LAWFUL)
 
 
-def test_a_lawful_vault_passes(vault):
-    found = look(vault)
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_lawful_vault_passes(product):
+    found = look(LAWFULS[product], product)
 
     assert (failing(found), found.state, found.is_good) == ({}, State.CLAIMED, True)
     assert verdict(found).startswith("The Vault is as the release says")
 
 
-@pytest.mark.parametrize("path", sorted(set(LAWFUL.answers) - {"sys/rotate/recovery/backup"}))
-def test_an_answer_that_is_refused_never_passes(vault, path):
+def test_what_a_server_shows_nobody_is_said_and_not_held_against_it():
+    found = look(LAWFULS[Product.VAULT], Product.VAULT)
+
+    unseen = {check.name for check in found.checks if check.status is Status.UNSEEN}
+    said = as_table(found, {}, is_verbose=False)
+    assert {"audit stanza", "holders of the recovery keys"} <= unseen
+    assert all(f"unseen    {name}" in said for name in unseen)
+    assert "as the release says, as far as its server shows (" in said
+    assert [name for name in unseen if f"`{name}`" not in HOW_TO.read_text()] == []
+
+
+@pytest.mark.parametrize("claimed", PRODUCTS)
+@pytest.mark.parametrize("real", PRODUCTS)
+def test_a_server_passes_for_no_other(claimed, real):
+    found = look(LAWFULS[real], claimed)
+
+    assert found.is_good is (claimed is real)
+    assert ({"server product", "server version"} <= set(failing(found))) is (claimed is not real)
+
+
+@pytest.mark.parametrize("claimed", PRODUCTS)
+@pytest.mark.parametrize("real", PRODUCTS)
+def test_a_server_that_says_another_version_passes_for_no_other(claimed, real):
+    vault, version = copy.deepcopy(LAWFULS[real]), expectation(claimed).manifest["servers"][-1]
+    vault.answers["sys/seal-status"]["version"] = vault.answers[HEALTH]["version"] = version
+
+    found = failing(look(vault, claimed))
+
+    assert ({"server product", "engine byok/"} <= set(found)) is (claimed is not real)
+
+
+def test_a_version_that_is_said_in_two_ways_is_named(vault):
+    vault.answers[HEALTH]["version"] = "9.9.9"
+
+    assert failing(look(vault)) == {"server product": "differs"}
+
+
+EVERY_PATH = [
+    (product, path)
+    for product in PRODUCTS
+    for path in sorted(set(LAWFULS[product].answers) - {expectation(product).manifest["kept_shares"]})
+]
+
+
+@pytest.mark.parametrize(("product", "path"), EVERY_PATH)
+def test_an_answer_that_is_refused_never_passes(product, path):
+    vault = copy.deepcopy(LAWFULS[product])
     vault.answers[path] = Unanswered("403: denied")
 
-    found = look(vault)
+    found = look(vault, product)
 
     assert not found.is_good
     assert {"unknown", "missing", "differs"} & set(failing(found).values())
 
 
 @pytest.mark.parametrize(
-    "path", sorted(path for path in LAWFUL.answers if not path.startswith(LOOKED_AT_BY_NAME))
+    ("product", "path"),
+    [
+        (product, path)
+        for product, path in EVERY_PATH
+        if not path.startswith(LOOKED_AT_BY_NAME) and path not in expectation(product).manifest["unknown"]
+    ],
 )
-def test_a_field_too_many_never_passes(vault, path):
+def test_a_field_too_many_never_passes(product, path):
+    vault = copy.deepcopy(LAWFULS[product])
     vault.answers[path]["not-known"] = "x"
 
-    assert not look(vault).is_good
+    assert not look(vault, product).is_good
 
 
 @settings(deadline=None)
@@ -201,7 +261,7 @@ def test_a_node_is_called_as_the_platform_calls_its_host(tenant):
 
 
 def test_clocks_apart_are_named(vault):
-    vault.answers["sys/health"]["server_time_utc"] -= 600
+    vault.answers[HEALTH]["server_time_utc"] -= 600
 
     assert failing(look(vault)) == {"clock": "differs"}
 

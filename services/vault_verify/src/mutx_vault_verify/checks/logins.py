@@ -71,7 +71,7 @@ def _printed(source: Source, want: Expectation) -> Mapping[str, list[str]]:
     texts: dict[str, Any] = read_each(source, CERTS, sorted(own & set(source.names(CERTS))))
     sent = want.manifest["sent"]
     platform = next((texts[n].get("certificate") for n in want.manifest["platform"] if n in texts), None)
-    built_in = {"default", "root", "response-wrapping"}
+    built_in = want.manifest["builtin_policies"]
     printed = {f"policy {n}": [d] for n, d in want.manifest["policies"].items() if n not in built_in}
     for name, template in sent.items():
         # The onboarder's role is gone after the claim; its authority is the other platform role's.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mutx_vault_verify.check import Check, extra, judged, ok, unknown
+from mutx_vault_verify.check import Check, extra, judged, ok, unknown, unseen
+from mutx_vault_verify.checks.authorities import ssh_signers
 from mutx_vault_verify.document import mapping, number, sequence, shown, text, texts
 from mutx_vault_verify.expectation import Expectation, State
+from mutx_vault_verify.matching import differences
 from mutx_vault_verify.problem import Unanswered
 from mutx_vault_verify.vault import Source
 
+HEALTH = "sys/health?standbyok=true"
+"""A node that does not lead says 429 otherwise."""
 SKEW_S = 60
 _LONGEST_LABEL = 63
 _NO_BACKUP = "no backed-up keys"
@@ -19,13 +23,8 @@ _QUIET = frozenset({"info", "warn", "error"})
 
 
 def read_state(source: Source, want: Expectation) -> tuple[State, Check]:
-    """Return whether the tenant has claimed the Vault, by all three things that a claim changes."""
-    onboarders = set(want.manifest["until_claim"])
-    signs = {
-        "recovery keys set": number(_seal(source), "n") > 0 and not _kept(source),
-        "SSH authority made": bool(source.names(f"{want.manifest['ssh']['mount']}/issuers")),
-        "onboarder gone": not onboarders & set(source.names("auth/cert/certs")),
-    }
+    """Return whether the tenant has claimed the Vault, by all that a claim changes on its server."""
+    signs = {sign: _SIGNS[sign](source, want) for sign in want.manifest["claim"]}
     if all(signs.values()):
         return State.CLAIMED, ok("claim", "claimed: the platform's onboarder is gone")
     if not any(signs.values()):
@@ -36,15 +35,31 @@ def read_state(source: Source, want: Expectation) -> tuple[State, Check]:
     return State.HALFWAY, judged("claim", [f"{said}; `vault claim` goes on where it stopped"])
 
 
+def _has_recovery_keys(source: Source, want: Expectation) -> bool:
+    return number(_seal(source), "n") > 0 and not _kept(source, want)
+
+
+def _has_lost_the_onboarder(source: Source, want: Expectation) -> bool:
+    return not set(want.manifest["until_claim"]) & set(source.names("auth/cert/certs"))
+
+
+_SIGNS: Mapping[str, Callable[[Source, Expectation], bool]] = {
+    "recovery keys set": _has_recovery_keys,
+    "SSH authority made": lambda source, want: bool(ssh_signers(source, want)),
+    "onboarder gone": _has_lost_the_onboarder,
+}
+
+
 def check_server(source: Source, want: Expectation) -> Iterator[Check]:
-    """Look at version, clock and how loud the log is."""
+    """Look at which server it is, its version, its clock and how loud its log is."""
+    yield judged("server product", _others(source, want), want.manifest["called"])
     seal = _seal(source)
     version = text(seal, "version")
     known = want.manifest["servers"]
     yield judged(
         "server version", [] if version in known else [f"is {shown(version)}, not {shown(known)}"], version
     )
-    health = mapping(source.get("sys/health"), "sys/health")
+    health = mapping(source.get(HEALTH), HEALTH)
     ahead_s = number(health, "server_time_utc") - want.at.timestamp()
     yield judged(
         "clock", [] if abs(ahead_s) <= SKEW_S else [f"the Vault's is {ahead_s:+.0f} s from this machine's"]
@@ -54,6 +69,12 @@ def check_server(source: Source, want: Expectation) -> Iterator[Check]:
         raise Unanswered("the server says of no part how loud it is")
     loud = [name for name in sorted(levels) if text(levels, name) not in _QUIET]
     yield judged("log level", [f"{shown(name)} logs {shown(levels[name])}" for name in loud])
+
+
+def check_unseen(_source: Source, want: Expectation) -> Iterator[Check]:
+    """Say what no answer of this server shows, so that nobody takes it for looked at."""
+    for name, why in sorted(want.manifest["unseen"].items()):
+        yield unseen(name, why)
 
 
 def check_seal(source: Source, want: Expectation) -> Iterator[Check]:
@@ -73,9 +94,8 @@ def check_seal(source: Source, want: Expectation) -> Iterator[Check]:
         if seal.get(field) != value:
             said.append(f"{field} is {shown(seal.get(field))}, not {shown(value)}")
     yield judged("seal", said, kind)
-    yield _recovery(source, seal, want.state)
-    for name, path in (("generate-root", "sys/generate-root-token/attempt"), ("rotation of recovery keys",
-                       "sys/rotate/recovery/init"), ("rotation of unseal keys", "sys/rotate/root/init")):  # fmt: skip
+    yield _recovery(source, seal, want)
+    for name, path in want.manifest["begun"].items():
         try:
             begun = mapping(source.get(path), path).get("started")
             yield judged(name, [] if begun is False else [f"has begun ({path}): ask who did"])
@@ -113,8 +133,8 @@ def check_plugins(source: Source, want: Expectation) -> Iterator[Check]:
     """Look for code that is not the server's own."""
     catalog = mapping(source.get("sys/plugins/catalog"), "the catalog")
     detailed = [mapping(each, "a plugin") for each in sequence(catalog.get("detailed"), "the catalog")]
-    own = f"v{want.marks['version']}+builtin.bao"
-    foreign = [p for p in detailed if p.get("builtin") is not True or p.get("version") != own]
+    own = want.filled(want.manifest["plugin_versions"])
+    foreign = [p for p in detailed if p.get("builtin") is not True or not _fits_any(own, p.get("version"))]
     for plugin in foreign:
         yield extra(
             f"plugin {shown(plugin.get('type'))}/{shown(plugin.get('name'))}",
@@ -139,28 +159,49 @@ def host_name(name: str) -> str:
     return f"{name[: _LONGEST_LABEL - 9].rstrip('-')}-{digest}"
 
 
+def _others(source: Source, want: Expectation) -> Iterator[str]:
+    """Yield what another server, or none that says the truth of itself, would answer."""
+    for path, fields in sorted(want.filled(want.manifest["shows"]).items()):
+        answer = mapping(source.get(path), path)
+        for field, expected in sorted(fields.items()):
+            if list(differences(expected, answer.get(field))):
+                yield f"{path}: {field} is {shown(answer.get(field))}, not {shown(expected)}"
+    for path, words in sorted(want.manifest["unknown"].items()):
+        try:
+            source.get(path)
+        except Unanswered as reason:
+            if words not in str(reason):
+                yield f"{path} is answered {shown(str(reason))}, not {shown(words)}"
+        else:
+            yield f"it knows {path}, which {want.manifest['called']} does not"
+
+
+def _fits_any(expected: list[str], found: object) -> bool:
+    return any(not list(differences(each, found)) for each in expected)
+
+
 def _seal(source: Source) -> Mapping[str, Any]:
     return mapping(source.get("sys/seal-status"), "sys/seal-status")
 
 
-def _recovery(source: Source, seal: Mapping[str, Any], state: State) -> Check:
+def _recovery(source: Source, seal: Mapping[str, Any], want: Expectation) -> Check:
     shares, threshold = number(seal, "n"), number(seal, "t")
     if seal.get("recovery_seal") is not True:
         return judged("recovery keys", ["the Vault is not sealed by a key outside of it"])
-    if shares == 0 and state is not State.CLAIMED:
+    if shares == 0 and want.state is not State.CLAIMED and "recovery keys set" in want.manifest["claim"]:
         return ok("recovery keys", "none yet")
     said = [] if 1 <= threshold <= shares else [f"{threshold} of {shares} make no sense"]
-    if kept := _kept(source):
+    if kept := _kept(source, want):
         said.append(
             f"the Vault still keeps the shares, for PGP {shown(kept)}: a claim ends with their deletion"
         )
     return judged("recovery keys", said, f"{threshold} of {shares}")
 
 
-def _kept(source: Source) -> list[str]:
+def _kept(source: Source, want: Expectation) -> list[str]:
     """Return the PGP keys of shares that the Vault keeps, encrypted, while a claim goes on."""
     try:
-        backup = source.get("sys/rotate/recovery/backup")
+        backup = source.get(want.manifest["kept_shares"])
     except Unanswered as reason:
         if _NO_BACKUP in str(reason):
             return []
