@@ -213,6 +213,8 @@ OPENBAO = Answers(
     configuration={
         "allow_unauthenticated_workflows": False,
         "audits": [{"description": "", "path": f"{AUDIT_DEVICE}/", "type": "file"}],
+        # With a seal in AWS KMS; no plugin but the seal's is registered (`plugin_versions`).
+        "plugin_directory": {"{one of}": ["", ServerPaths().plugins]},
         "disable_ssct_tokens": True, "disable_standby_reads": False, "unsafe_allow_api_audit_creation": False,
         "unsafe_cross_namespace_identity": False, "unsafe_relative_paths": False,
     },

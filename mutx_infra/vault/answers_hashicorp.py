@@ -80,7 +80,7 @@ HASHICORP = replace(
     kept_shares="sys/rekey/recovery-key-backup",
     configuration={
         "administrative_namespace_path": "", "disable_mlock": True, "enable_post_unseal_trace": False,
-        "experiments": None, "plugin_tmpdir": "", "post_unseal_trace_directory": "",
+        "experiments": None, "plugin_directory": "", "plugin_tmpdir": "", "post_unseal_trace_directory": "",
         "remove_irrevocable_lease_after": 0,
     },
     # Whom an empty node joins is there on hosts that have peers; which of the nodes answers, the list of nodes says.

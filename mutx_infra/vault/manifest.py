@@ -7,7 +7,7 @@ server gives them back, with what it adds by itself. Marks in them:
 - `{admin_ca}`, `{platform_ca}`, `{machine_ca}`: SHA-256 of the one certificate that must stand there;
 - `{*}`: a host, a port or both;
 - `{"{any}": true}`: anything; `{"{empty}": true}`: nothing, however it is written; `{"{between}": [a, b]}`: a number;
-  `{"{words}": {"never": […]}}`: words with commas between them, none of those;
+  `{"{one of}": […]}`: any of those; `{"{words}": {"never": […]}}`: words with commas between them, none of those;
 - among fields or in a list of names, `?name`: it may be there.
 
 What holds whichever the server is stands at the top, the rest below `products`.
@@ -327,7 +327,7 @@ def _server(answers: Answers, paths: ServerPaths, listen: str, cluster_port: int
         "enable_response_header_raft_node_id": False, "enable_ui": False, "imprecise_lease_role_tracking": False,
         "introspection_endpoint": False, "listeners": [{"config": listener, "type": "tcp"}], "log_format": "json",
         "log_level": "", "log_requests_level": "", "max_lease_ttl": _seconds(TOKEN_MAX_TTL), "pid_file": "",
-        "plugin_directory": "", "plugin_file_permissions": 0, "plugin_file_uid": 0, "raw_storage_endpoint": False,
+        "plugin_file_permissions": 0, "plugin_file_uid": 0, "raw_storage_endpoint": False,
         "seals": [{"disabled": False, "type": "{seal}", **answers.seal}],
         "storage": {
             **here, "disable_clustering": False, "redirect_addr": api, "type": "raft",

@@ -79,6 +79,11 @@ def _between(argument: tuple[int, int], found: object, at: str) -> Iterator[str]
         yield _said(at, f"is {shown(found)}, not {lowest} to {highest}")
 
 
+def _one_of(argument: list[object], found: object, at: str) -> Iterator[str]:
+    if not any(_is_same(each, found) for each in argument):
+        yield _said(at, f"is {shown(found)}, not one of {shown(argument)}")
+
+
 def _words(argument: Mapping[str, list[str]], found: object, at: str) -> Iterator[str]:
     words = {word.strip() for word in found.split(",")} if isinstance(found, str) else None
     if words is None or words & set(argument["never"]):
@@ -89,5 +94,6 @@ _MARKS: Mapping[str, Callable[[Any, object, str], Iterator[str]]] = {
     "{any}": _anything,
     "{empty}": _nothing,
     "{between}": _between,
+    "{one of}": _one_of,
     "{words}": _words,
 }

@@ -201,7 +201,7 @@ def _plain(expected: Any) -> Any:
         mark, argument = next(iter(expected.items()))
         if mark in ("{any}", "{empty}"):
             return None
-        if mark == "{between}":
+        if mark in ("{between}", "{one of}"):
             return argument[0]
         if mark == "{words}":
             return "mutx"

@@ -8,7 +8,8 @@ from mutx_vault_verify.matching import differences, fill
 SAME = [
     ({"a": 1}, {"a": 1}), ([1, "x"], [1, "x"]), (None, None), ("https://{*}:8200", "https://10.0.1.5:8200"),
     ({"a": {"{any}": True}}, {"a": {"b": [1]}}), ({"{empty}": True}, None), ({"{empty}": True}, []),
-    ({"?a": 1}, {}), ({"?a": 1}, {"a": 1}), ({"{between}": [1, 5]}, 5), ({"{words}": {"never": ["root"]}}, "a, b"),
+    ({"?a": 1}, {}), ({"?a": 1}, {"a": 1}), ({"{between}": [1, 5]}, 5),
+    ({"{one of}": ["", "/p"]}, "/p"), ({"{words}": {"never": ["root"]}}, "a, b"),
 ]  # fmt: skip
 OTHER = [
     ({"a": 1}, {"a": 1, "b": 2}, "b is 2, and should not be there"),
@@ -24,6 +25,7 @@ OTHER = [
     ({"a": "x.y"}, {"a": "xzy"}, "a is xzy, not x.y"),
     ({"a": {"{empty}": True}}, {"a": 0}, "a is 0, and should be empty"),
     ({"a": {"{between}": [1, 5]}}, {"a": 0}, "a is 0, not 1 to 5"),
+    ({"a": {"{one of}": ["", "/p"]}}, {"a": "/q"}, 'a is /q, not one of ["", "/p"]'),
     ({"a": {"{between}": [0, 5]}}, {"a": True}, "a is true, not 0 to 5"),
     ({"a": {"{words}": {"never": ["root", ""]}}}, {"a": "x,root"}, 'a is x,root, and should name none of ["root", ""]'),
     ({"a": {"{words}": {"never": [""]}}}, {"a": ""}, 'a is , and should name none of [""]'),
