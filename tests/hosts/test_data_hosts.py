@@ -487,6 +487,7 @@ def test_a_certificate_of_the_tenant_s_services_lets_in_and_rotates_without_a_re
     assert sql(hosts, "SELECT pg_postmaster_start_time()") == started
 
 
+@pytest.mark.full
 def test_what_is_asked_of_clients_is_checked_and_put_right(known: Known, hosts: Hosts) -> None:
     as_root(hosts, "install -o mutx-vault -m 0444 /etc/mutx/tls/postgresql.crt /etc/mutx/vault/machine.crt")
     mutual = {"pg-03", "pg-09", "redis-03", "redis-07"}

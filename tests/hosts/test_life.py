@@ -139,6 +139,7 @@ def test_machines_end_with_their_state_directory(own: Hosts) -> None:
     eventually(lambda: traces_of(own) == [], 15)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(480)
 def test_a_machine_with_a_kernel_of_its_own_restarts_too(tmp_path: Path) -> None:
     """The one test on User-Mode Linux: auditd and sysctl work there, and nowhere else."""

@@ -92,6 +92,7 @@ def test_what_an_operator_does_is_recorded(acme: Checkout, seen: Any) -> None:
     assert [name for name, (_, _, wanted) in RECORDED.items() if wanted not in answers[name]] == []
 
 
+@pytest.mark.full
 def test_what_is_the_kernel_s_is_seen_broken_and_mended(acme: Checkout, seen: Any) -> None:
     broken = {name: breakage for name, breakage in BREAKAGES.items() if breakage.own_kernel}
     script = " && ".join(breakage.script for breakage in broken.values())

@@ -75,6 +75,7 @@ def break_and_mend(tenant: Onboarded, broken: dict[str, list[str]]) -> None:
     assert failures(explained) == []
 
 
+@pytest.mark.full
 def test_a_watched_file_that_somebody_changed_is_named_until_it_is_explained(
     checkout: Checkout, tenant: Onboarded
 ) -> None:

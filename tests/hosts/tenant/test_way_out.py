@@ -202,6 +202,7 @@ def test_every_connection_is_one_line_in_the_journal(world: World) -> None:
     ]
 
 
+@pytest.mark.full
 def test_apt_of_a_host_without_any_route_out_takes_its_lists_by_it(world: World) -> None:
     trust(world, "database-1")
     source = f"deb [trusted=yes] http://{PACKAGES}/debian ./"
