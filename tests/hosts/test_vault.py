@@ -33,6 +33,7 @@ from tests.support.playbook import SSH_RULE, Outcome, Playbook
 from tests.support.suites import verdicts
 from tests.support.vault_enrolment import enrolled
 from tests.support.vault_machine import deposit
+from tests.support.waiting import until
 
 VAULT, AGENT = "trial-1", "trial-2"
 TRIAL = "10.63.255.0/24"
@@ -208,7 +209,7 @@ def authority(converged: Converged) -> str:
 def admin(converged: Converged, authority: str) -> Admin:
     tenant = converged.tenant
     visitor = tenant.hosts.visitor("admin", "trial", TRIAL, f"{ADMIN_ADDRESS}/24")
-    await_(lambda: visitor.knock(str(tenant.addresses[VAULT]), 8200) is Answer.OPEN, 15)
+    until(lambda: visitor.knock(str(tenant.addresses[VAULT]), 8200) is Answer.OPEN, within_s=15)
     return Admin(
         tenant, visitor, HvacVault(VaultAddress(tenant.server.api_address, authority)), tenant.folder
     )
@@ -228,14 +229,6 @@ def enrolled_agent(converged: Converged, admin: Admin, authority: str) -> Conver
     run = converged.playbook.run()
     assert run.status == 0, run.text
     return converged
-
-
-def await_(holds: Callable[[], bool], within_s: float) -> float:
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < within_s, f"not within {within_s} s"
-        time.sleep(0.1)
-    return time.monotonic() - begun
 
 
 def changed(outcome: Outcome) -> set[str]:
@@ -297,7 +290,7 @@ def test_the_certificate_lasts_a_day_and_is_renewed_by_a_reload(converged: Conve
     lasts = tenant.tries(VAULT, "openssl x509 -in /etc/openbao/tls/server.crt -noout -checkend 86400")
 
     tenant.root(VAULT, "systemctl start mutx-vault-certificate")
-    await_(lambda: tenant.root(VAULT, serial) != before[0], 10)
+    until(lambda: tenant.root(VAULT, serial) != before[0], within_s=10)
 
     assert lasts.returncode == 1
     assert "Verify return code: 0" in tenant.root(VAULT, show)
@@ -318,35 +311,35 @@ def test_a_host_that_nobody_enrolled_waits(converged: Converged) -> None:
 
 def test_an_enrolled_agent_s_host_is_given_its_key_and_its_agent_starts(enrolled_agent: Converged) -> None:
     tenant = enrolled_agent.tenant
-    await_(lambda: tenant.tries(AGENT, f"test -e {KEY}").returncode == 0, 30)
+    until(lambda: tenant.tries(AGENT, f"test -e {KEY}").returncode == 0, within_s=30)
 
     seen = tenant.root(AGENT, f"stat -c '%U %a' {KEY}; cat {KEY}; stat -f -c %T {KEY}")
 
     assert seen.split() == ["mutx-agent", "400", "sk-shared", "tmpfs"] or seen.startswith(
         "mutx-agent 400\nsk-shared"
     )
-    await_(lambda: tenant.tries(AGENT, "systemctl is-active mutx-agent").stdout == "active\n", 30)
+    until(lambda: tenant.tries(AGENT, "systemctl is-active mutx-agent").stdout == "active\n", within_s=30)
 
 
 def test_a_rotated_key_arrives_within_ten_seconds(enrolled_agent: Converged, admin: Admin) -> None:
     tenant = enrolled_agent.tenant
     admin.deposits(SHARED, "sk-before")
-    await_(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-before", 20)
+    until(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-before", within_s=20)
 
     admin.deposits(SHARED, "sk-after")
 
-    assert await_(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-after", 10) < 10
+    assert until(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-after", within_s=10) < 10
 
 
 def test_an_agent_that_somebody_stopped_stays_stopped(enrolled_agent: Converged) -> None:
     tenant = enrolled_agent.tenant
-    await_(lambda: tenant.tries(AGENT, "systemctl is-active mutx-agent").stdout == "active\n", 30)
+    until(lambda: tenant.tries(AGENT, "systemctl is-active mutx-agent").stdout == "active\n", within_s=30)
     tenant.root(
         AGENT,
         "systemctl stop mutx-agent; systemctl restart mutx-vault-agent; rm -f /run/mutx-vault/delivered",
     )
 
-    await_(lambda: tenant.tries(AGENT, "test -e /run/mutx-vault/delivered").returncode == 0, 20)
+    until(lambda: tenant.tries(AGENT, "test -e /run/mutx-vault/delivered").returncode == 0, within_s=20)
     time.sleep(2)
 
     assert tenant.tries(AGENT, "systemctl is-active mutx-agent").stdout == "inactive\n"
@@ -397,7 +390,7 @@ def test_no_key_is_in_a_journal_a_file_or_a_command_line_of_either_host(
 ) -> None:
     tenant = enrolled_agent.tenant
     admin.deposits(SHARED, "sk-canary-on-machines")
-    await_(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-canary-on-machines", 20)
+    until(lambda: tenant.tries(AGENT, f"cat {KEY}").stdout == "sk-canary-on-machines", within_s=20)
     search = """{ journalctl -o cat --no-pager; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
         find /etc /var /root /home -xdev -type f -exec cat {} + 2>/dev/null; } | grep -ac sk-canar[y] || true"""
 
@@ -479,7 +472,7 @@ def test_a_claim_gives_the_agent_s_host_to_the_tenant_and_closes_the_vault_s(
     assert not is_closed(hosts, VAULT)
 
     admin.does(lambda session: session.write("ssh/config/ca", {"generate_signing_key": True}))
-    await_(lambda: is_closed(hosts, VAULT) and is_closed(hosts, AGENT), 90)
+    until(lambda: is_closed(hosts, VAULT) and is_closed(hosts, AGENT), within_s=90)
 
     subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "ann"], check=True)
     certificate = admin.does(lambda session: ssh_certificate(session, tmp_path / "ann.pub", principal))

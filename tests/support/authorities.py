@@ -36,9 +36,7 @@ class Authority:
         begins_in: timedelta = timedelta(minutes=-5),
     ) -> ClientCertificate:
         """Write a client's key and certificate."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = self._sign(name, key.public_key(), (ExtendedKeyUsageOID.CLIENT_AUTH,), [], begins_in, ends_in)
-        return _write(folder, name, made, key)
+        return self._issue(folder, name, (ExtendedKeyUsageOID.CLIENT_AUTH,), [], ends_in, begins_in)
 
     def server(
         self,
@@ -49,39 +47,29 @@ class Authority:
         begins_in: timedelta = timedelta(minutes=-5),
     ) -> ClientCertificate:
         """Write a server's key and certificate, good for some addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [
-            x509.DNSName(name),
-            *(x509.IPAddress(ip_address(a)) for a in addresses),
-        ]
-        made = self._sign(
-            name, key.public_key(), (ExtendedKeyUsageOID.SERVER_AUTH,), names, begins_in, ends_in
-        )
-        return _write(folder, name, made, key)
+        names = [x509.DNSName(name), *(x509.IPAddress(ip_address(a)) for a in addresses)]
+        return self._issue(folder, name, (ExtendedKeyUsageOID.SERVER_AUTH,), names, ends_in, begins_in)
 
     def service(self, folder: Path, name: str, ends_in: timedelta = timedelta(hours=23)) -> ClientCertificate:
         """Write a key and a certificate that is good on either side, as the Vault issues them for a host's name."""
-        key = ec.generate_private_key(ec.SECP256R1())
         usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-        names: list[x509.GeneralName] = [x509.DNSName(name)]
-        made = self._sign(name, key.public_key(), usages, names, timedelta(minutes=-5), ends_in)
-        return _write(folder, name, made, key)
+        return self._issue(folder, name, usages, [x509.DNSName(name)], ends_in)
 
-    def _sign(
+    def _issue(
         self,
+        folder: Path,
         name: str,
-        key: ec.EllipticCurvePublicKey,
         usages: Sequence[x509.ObjectIdentifier],
-        names: list[x509.GeneralName],
-        begins_in: timedelta,
+        names: Sequence[x509.GeneralName],
         ends_in: timedelta,
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
+        begins_in: timedelta = timedelta(minutes=-5),
+    ) -> ClientCertificate:
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(name))
             .issuer_name(self.certificate.subject)
-            .public_key(key)
+            .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + begins_in)
             .not_valid_after(now + ends_in)
@@ -90,7 +78,7 @@ class Authority:
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self.key, hashes.SHA256())
+        return _write(folder, name, builder.sign(self.key, hashes.SHA256()), key)
 
 
 def make_authority(name: str) -> Authority:

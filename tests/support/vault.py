@@ -120,11 +120,11 @@ class RunningVault:
             text += "\n# HashiCorp's server needs not be asked for this.\nunsafe_allow_api_audit_creation = true\n"
         (self.folder / "server.hcl").write_text(text)
 
-    def start(self) -> None:
+    def start(self, within_s: float = READY_WITHIN_S) -> None:
         """Start it and wait until it serves; the first time, until it has made the onboarder's role, its last."""
         is_first = not any((self.folder / "storage").iterdir())
         self.process = started_server(self.folder, self.variables, binary=self.binary)
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + within_s
         while not self._is_ready(is_first=is_first):
             log = (self.folder / "server.log").read_text()
             assert self.process.poll() is None, f"no Vault:\n{log[-3000:]}"
@@ -192,6 +192,15 @@ def started_server(
             stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, process_group=group,
             env={"HOME": str(folder), "PATH": "/usr/bin:/bin", **(variables or {})},
         )  # fmt: skip
+
+
+def leads(vault: HvacVault) -> bool:
+    """Say whether a node answers, and by itself."""
+    try:
+        health = vault.health()
+    except MutxInfraError:
+        return False
+    return health.is_initialized and not health.is_sealed and not health.is_standby
 
 
 @contextmanager

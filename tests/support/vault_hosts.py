@@ -17,7 +17,6 @@ from mutx_infra.adapters.ansible_inventory import literal
 from mutx_infra.adapters.hvac_vault import HvacSession, HvacVault
 from mutx_infra.adapters.vault_templates import policy_texts, render_server
 from mutx_infra.byok import Product, TransitSeal
-from mutx_infra.errors import MutxInfraError
 from mutx_infra.flows import Role
 from mutx_infra.vault.hosts import VaultHost, VaultTerms, server_plan
 from mutx_infra.vault.layout import TENANT_ADMIN, make_layout
@@ -28,7 +27,7 @@ from tests.support.checkout import make_checkout
 from tests.support.databases import as_root
 from tests.support.machines import Hosts, Visitor
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
-from tests.support.vault import RunningVault
+from tests.support.vault import RunningVault, leads
 from tests.support.vault_people import seal_token
 
 TRIAL, TENANT_ADDRESS = "10.63.255.0/24", "10.63.255.193"
@@ -80,16 +79,13 @@ class Tenant:
         return as_root(self.hosts, script, name)
 
     def enter(self, machine: VaultHost) -> HvacSession:
-        vault = HvacVault(
-            VaultAddress(f"https://{machine.address}:8200", "".join(self.known_by.values())), timeout_s=3
-        )
-        return vault.login(self.authority.client(self.own.folder, "ann"), TENANT_ADMIN)
+        return self._vault(machine).login(self.authority.client(self.own.folder, "ann"), TENANT_ADMIN)
 
     def leader(self, within_s: float = 60) -> VaultHost:
         deadline = time.monotonic() + within_s
         while True:
             for machine in self.machines:
-                if self.there(lambda machine=machine: self._leads(machine)):
+                if self.there(lambda machine=machine: leads(self._vault(machine))):
                     return machine
             assert time.monotonic() < deadline, "no node leads"
             time.sleep(0.2)
@@ -102,15 +98,9 @@ class Tenant:
 
         return self.there(ask)
 
-    def _leads(self, machine: VaultHost) -> bool:
-        vault = HvacVault(
-            VaultAddress(f"https://{machine.address}:8200", "".join(self.known_by.values())), timeout_s=3
-        )
-        try:
-            health = vault.health()
-        except MutxInfraError:
-            return False
-        return health.is_initialized and not health.is_sealed and not health.is_standby
+    def _vault(self, machine: VaultHost) -> HvacVault:
+        where = VaultAddress(f"https://{machine.address}:8200", "".join(self.known_by.values()))
+        return HvacVault(where, timeout_s=3)
 
 
 def seal_of(own: RunningVault) -> TransitSeal:

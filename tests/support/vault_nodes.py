@@ -21,9 +21,9 @@ from mutx_infra.vault.server import ServerPlan, Start, decide_start
 from mutx_infra.vault_ports import Health
 from tests.support.vault import BAO, RunningVault
 from tests.support.vault_people import deposit
+from tests.support.waiting import until
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-WITHIN_S = 60.0
 JOINING = "acme-vault-9"
 
 
@@ -188,15 +188,6 @@ def servers(vault: RunningVault) -> dict[str, bool]:
     except MutxInfraError:
         return {}
     return {server["node_id"]: bool(server["voter"]) for server in found}
-
-
-def until(is_so: Callable[[], bool], otherwise: str, within_s: float = WITHIN_S) -> float:
-    """Wait until something is so; return how long it took."""
-    began = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - began < within_s, otherwise
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 class Writer:

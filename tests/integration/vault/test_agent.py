@@ -24,6 +24,7 @@ from tests.support.vault import RunningVault
 from tests.support.vault_enrolment import signed
 from tests.support.vault_machine import OWNER, PROGRAM, Machine, deposit
 from tests.support.vault_product import SERVERS, begin, server_of
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.story
 
@@ -54,17 +55,8 @@ def machine(vault: RunningVault) -> Iterator[Machine]:
     made.enroll(admin)
     deposit(admin, OWN, "sk-first")
     with made.running():
-        await_(lambda: made.file("openai").exists(), 15)
+        until(lambda: made.file("openai").exists(), within_s=15)
         yield made
-
-
-def await_(holds: Callable[[], bool], within_s: float) -> float:
-    """Wait until something holds; returns how long it took."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < within_s, f"not within {within_s} s"
-        time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 def holds(file: Path, text: str) -> Callable[[], bool]:
@@ -141,7 +133,7 @@ def test_a_rotated_key_arrives_in_time_and_no_reader_sees_anything_else(
 ) -> None:
     file, seen, is_over = machine.file("openai"), set(), Event()
     deposit(admin, OWN, "sk-before")
-    await_(holds(file, "sk-before"), 10)
+    until(holds(file, "sk-before"), within_s=10)
 
     def read() -> None:
         while not is_over.is_set():
@@ -153,7 +145,7 @@ def test_a_rotated_key_arrives_in_time_and_no_reader_sees_anything_else(
     reader = Thread(target=read)
     reader.start()
     deposit(admin, OWN, "sk-after")
-    took = await_(lambda: "sk-after" in seen, 10)
+    took = until(lambda: "sk-after" in seen, within_s=10)
     is_over.set()
     reader.join()
 
@@ -167,12 +159,12 @@ def test_a_shared_key_counts_where_the_agent_has_none_of_its_own(
     file = machine.file("openai")
     deposit(admin, SHARED, "sk-shared")
     deposit(admin, OWN, "sk-own")
-    await_(holds(file, "sk-own"), 10)
+    until(holds(file, "sk-own"), within_s=10)
 
     admin.delete(OWN.replace("/data/", "/metadata/"))
-    await_(holds(file, "sk-shared"), 10)
+    until(holds(file, "sk-shared"), within_s=10)
     deposit(admin, OWN, "sk-own again")
-    await_(holds(file, "sk-own again"), 20)
+    until(holds(file, "sk-own again"), within_s=20)
 
 
 def test_a_key_that_is_gone_is_taken_away_and_one_that_comes_late_arrives(
@@ -182,11 +174,13 @@ def test_a_key_that_is_gone_is_taken_away_and_one_that_comes_late_arrives(
     file = machine.file("anthropic")
 
     deposit(admin, shared, "sk-late")
-    await_(holds(file, "sk-late"), 20)
+    until(holds(file, "sk-late"), within_s=20)
     admin.delete(shared.replace("/data/", "/metadata/"))
-    await_(lambda: not file.exists(), 10)
+    until(lambda: not file.exists(), within_s=10)
 
-    await_(lambda: "took ANTHROPIC_KEY away" in machine.log("deliver"), 5)  # it is said after it is done
+    until(
+        lambda: "took ANTHROPIC_KEY away" in machine.log("deliver"), within_s=5
+    )  # it is said after it is done
     assert own != shared
 
 
@@ -196,7 +190,7 @@ def test_no_key_is_in_a_log_of_the_host(machine: Machine) -> None:
 
 def test_the_service_certificate_is_the_host_s_own_and_lasts_a_day_at_most(machine: Machine) -> None:
     file, authority = machine.secrets / "server.pem", machine.secrets / "ca.pem"
-    await_(lambda: file.exists() and authority.exists(), 15)
+    until(lambda: file.exists() and authority.exists(), within_s=15)
 
     assert "acme-agent-1" in shown(file, "-subject")
     assert not lasts(file, 24 * 3600)
@@ -211,7 +205,7 @@ def test_the_service_certificate_is_the_host_s_own_and_lasts_a_day_at_most(machi
 def test_the_host_s_servers_show_that_certificate_and_a_server_that_did_not_take_it_is_told_again(
     machine: Machine, tmp_path: Path
 ) -> None:
-    await_(Path(machine.plan.paths.service_certificate).exists, 15)
+    until(Path(machine.plan.paths.service_certificate).exists, within_s=15)
     servers = Servers(machine, tmp_path)
 
     refused = servers.install(status=1)
@@ -295,7 +289,7 @@ def test_what_was_delivered_stays_while_the_vault_does_not_answer(
     vault.start()
     admin = vault.as_admin()
     deposit(admin, OWN, "sk-then")
-    await_(holds(file, "sk-then"), 45)
+    until(holds(file, "sk-then"), within_s=45)
 
     assert during == before
 
@@ -313,4 +307,4 @@ def test_a_host_that_is_no_longer_let_in_loses_keys_and_certificates(
         if machine.name in str(found["meta"]):
             admin.write("auth/token/revoke-accessor", {"accessor": accessor})
 
-    await_(lambda: not list(machine.secrets.iterdir()), 30)
+    until(lambda: not list(machine.secrets.iterdir()), within_s=30)

@@ -20,10 +20,10 @@ from tests.support.vault_nodes import (
     can_enter,
     joining_node,
     servers,
-    until,
     watched_vault,
 )
 from tests.support.vault_people import ask, deposit, seal_token, token_of
+from tests.support.waiting import until
 
 KILLED_AT = (0.4, 0.75, 0.9)
 """Parts of an uninterrupted first start after which the server is killed."""
@@ -179,7 +179,7 @@ def test_a_vault_is_closed_while_the_tenant_s_seal_is_gone_and_opens_when_it_is_
             own.stop()
 
             with pytest.raises(AssertionError, match="no Vault"):
-                _start_briefly(vault)
+                vault.start(within_s=5)
             assert not _answers(vault)
             vault.stop()
 
@@ -192,19 +192,8 @@ def test_a_vault_is_closed_while_the_tenant_s_seal_is_gone_and_opens_when_it_is_
             admin.write("transit/keys/acme/config", {"deletion_allowed": True})
             admin.delete("transit/keys/acme")
             with pytest.raises(AssertionError, match="no Vault"):
-                _start_briefly(vault)
+                vault.start(within_s=5)
             assert not _answers(vault)
-
-
-def _start_briefly(vault: RunningVault) -> None:
-    """Start a server that is not to come up."""
-    from tests.support import vault as support  # noqa: PLC0415
-
-    waited, support.READY_WITHIN_S = support.READY_WITHIN_S, 5
-    try:
-        vault.start()
-    finally:
-        support.READY_WITHIN_S = waited
 
 
 def _answers(vault: RunningVault) -> bool:

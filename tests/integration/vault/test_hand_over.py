@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,21 +9,15 @@ from types import ModuleType
 import pytest
 
 from tests.support.authorities import make_authority
+from tests.support.programs import load_program
 from tests.support.vault import RunningVault, running_vault
 
 pytestmark = pytest.mark.story
 
-PROGRAM = Path(__file__).resolve().parents[3] / "playbooks/roles/host/files/mutx-hand-over"
-
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("mutx_hand_over", str(PROGRAM))
-    spec = importlib.util.spec_from_loader("mutx_hand_over", loader)
-    assert spec is not None
-    made = importlib.util.module_from_spec(spec)
-    loader.exec_module(made)
-    return made
+    return load_program("host/files/mutx-hand-over")
 
 
 @pytest.fixture(scope="module")

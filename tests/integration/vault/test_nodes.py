@@ -26,8 +26,9 @@ from mutx_infra.vault.layout import TENANT_ADMIN, make_layout
 from mutx_infra.vault.server import LOOPBACK, STATIC_KEY_BYTES, ServerPaths
 from mutx_infra.vault_ports import VaultAddress
 from tests.support.authorities import Authority, make_authority
-from tests.support.vault import free_port, started_server
-from tests.support.vault_nodes import Writer, until
+from tests.support.vault import free_port, leads, started_server
+from tests.support.vault_nodes import Writer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.story
 
@@ -61,13 +62,6 @@ class Node:
         return HvacVault(
             VaultAddress(f"https://{self.host.address}:{self.port}", self.authority.pem), timeout_s=3
         )
-
-    def is_leader(self) -> bool:
-        try:
-            health = self.vault.health()
-        except MutxInfraError:
-            return False
-        return health.is_initialized and not health.is_sealed and not health.is_standby
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +117,7 @@ def await_leader(nodes: list[Node], within_s: float) -> Node:
     deadline = time.monotonic() + within_s
     while True:
         for node in nodes:
-            if node.process is not None and node.is_leader():
+            if node.process is not None and leads(node.vault):
                 return node
         assert time.monotonic() < deadline, "no node leads"
         time.sleep(0.1)

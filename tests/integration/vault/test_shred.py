@@ -14,10 +14,9 @@ from mutx_infra.adapters.x509 import check_receipt
 from mutx_infra.byok import TransitSeal
 from mutx_infra.errors import MutxInfraError, RefusedError
 from mutx_infra.vault.receipt import Receipt
-from tests.support import vault as support
 from tests.support.administrator import Administrator, handover_of
 from tests.support.checkout import ROOT
-from tests.support.vault import RunningVault, running_vault
+from tests.support.vault import READY_WITHIN_S, RunningVault, running_vault
 
 CANARY = "sk-canary-51b84c067f3a9d2e"
 SEAL_POLICY = 'path "transit/+/acme" { capabilities = ["update"] }'
@@ -83,7 +82,6 @@ def test_a_copy_of_the_storage_opens_until_the_tenant_shreds_it(
     ann: Administrator,
     own: RunningVault,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(vault)
     vault.stop()
@@ -99,9 +97,8 @@ def test_a_copy_of_the_storage_opens_until_the_tenant_shreds_it(
     assert (told["seal_key_destroyed"], told["next_step"]) == (True, "")
     assert receipt_of(ann).details["seal_key_destroyed"] is True
     assert own.as_admin().read("transit/keys/acme") is None
-    monkeypatch.setattr(support, "READY_WITHIN_S", 8)
     with pytest.raises(AssertionError, match="no Vault"):
-        restore(vault, tmp_path / "backup")
+        restore(vault, tmp_path / "backup", within_s=8)
     with pytest.raises(MutxInfraError):
         vault.as_admin()
     assert not [
@@ -232,9 +229,9 @@ def restart(vault: RunningVault) -> None:
     vault.start()
 
 
-def restore(vault: RunningVault, backup: Path) -> None:
+def restore(vault: RunningVault, backup: Path, within_s: float = READY_WITHIN_S) -> None:
     """Start the server on what lies in a backup, as on a fresh machine."""
     vault.stop()
     shutil.rmtree(vault.folder / "storage")
     shutil.copytree(backup, vault.folder / "storage")
-    vault.start()
+    vault.start(within_s)

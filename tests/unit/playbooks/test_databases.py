@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+from tests.support.programs import ROLES, UNIT, load_program
 
-
-def program(path: str, name: str) -> ModuleType:
-    loader = SourceFileLoader(name, str(ROLES / path))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    loader.exec_module(loaded)
-    return loaded
-
-
-live = program("postgresql/library/postgresql_live.py", "postgresql_live")
+live = load_program("postgresql/library/postgresql_live.py")
 APP = live.Database("app", "app_owner", "app", 40)
 GOOD_USER = {"login": True, "limit": 40, "powers": False, "member_of": []}
 
@@ -77,7 +63,7 @@ def test_a_user_that_may_make_tables_may_no_longer() -> None:
 
 
 def test_the_oldest_backups_go_and_unfinished_ones_with_them(tmp_path: Path) -> None:
-    backup = program("host/files/mutx-backup", "mutx_backup")
+    backup = load_program("host/files/mutx-backup")
     backup.KINDS["fake"] = Fake
     (tmp_path / ".unfinished-1").mkdir()
     for day in ("20260101T000000Z", "20260102T000000Z"):
@@ -93,7 +79,7 @@ def test_the_oldest_backups_go_and_unfinished_ones_with_them(tmp_path: Path) -> 
 
 
 def test_a_backup_that_cannot_be_read_back_is_none(tmp_path: Path) -> None:
-    backup = program("host/files/mutx-backup", "mutx_backup")
+    backup = load_program("host/files/mutx-backup")
     backup.KINDS["fake"] = Broken
 
     with pytest.raises(backup.BackupError, match="unreadable"):
@@ -103,7 +89,7 @@ def test_a_backup_that_cannot_be_read_back_is_none(tmp_path: Path) -> None:
 
 
 def test_a_backup_that_was_changed_is_not_restored(tmp_path: Path) -> None:
-    backup = program("host/files/mutx-backup", "mutx_backup")
+    backup = load_program("host/files/mutx-backup")
     backup.KINDS["fake"] = Fake
     backup.make("fake", {"directory": str(tmp_path), "kept": 1})
     (tmp_path / backup.backups(tmp_path)[0] / "data").write_text("other")
@@ -138,4 +124,4 @@ class Broken(Fake):
     """Something whose backup is worth nothing."""
 
     def verify(self, place: Path) -> None:
-        raise sys.modules["mutx_backup"].BackupError("unreadable")
+        raise sys.modules[UNIT + "mutx_backup"].BackupError("unreadable")

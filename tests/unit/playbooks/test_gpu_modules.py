@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+from tests.support.programs import ROLES, load_program
 
-
-def module(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"unit_{Path(path).stem}", ROLES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-host_facts = module("host/library/host_facts.py")
+host_facts = load_program("host/library/host_facts.py")
 
 
 def run(program: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+from tests.support.programs import ROLES, load_program
 
-
-def module(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROLES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-host_facts = module("host/library/host_facts.py")
-ufw_live = module("ufw/library/ufw_live.py")
-ufw_rules = module("ufw/filter_plugins/ufw_rules.py")
+host_facts = load_program("host/library/host_facts.py")
+ufw_live = load_program("ufw/library/ufw_live.py")
+ufw_rules = load_program("ufw/filter_plugins/ufw_rules.py")
 
 
 @pytest.fixture

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+from tests.support.programs import ROLES, load_program
+
 FIRST, SECOND, THIRD = "agent-1.0-aaa", "agent-1.1-bbb", "agent-1.2-ccc"
 
 
-def module(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"unit_{Path(path).stem}", ROLES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-agent_release = module("agent_runtime/library/agent_release.py")
-agent_wheelhouse = module("agent_runtime/library/agent_wheelhouse.py")
-release_names = module("agent_runtime/lookup_plugins/agent_release.py")
+agent_release = load_program("agent_runtime/library/agent_release.py")
+agent_wheelhouse = load_program("agent_runtime/library/agent_wheelhouse.py")
+release_names = load_program("agent_runtime/lookup_plugins/agent_release.py")
 
 
 def run(program: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLES = Path(__file__).resolve().parents[3] / "playbooks" / "roles"
+from tests.support.programs import ROLES, load_program
+
 KEY_BODY = b"\x04" + bytes(range(60))
 OTHER_BODY = b"\x04" + bytes(61)
 USER = b"\xb4\x05a key"
 
 
-def load(path: str) -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader(Path(path).stem.replace("-", "_"), str(ROLES / path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    loaded = importlib.util.module_from_spec(spec)
-    loader.exec_module(loaded)
-    return loaded
-
-
-signing_key = load("host/library/signing_key.py")
-tailscale_settings = load("tailscale/library/tailscale_settings.py")
-mutx_join = load("mutx_join/files/mutx-join")
+signing_key = load_program("host/library/signing_key.py")
+tailscale_settings = load_program("tailscale/library/tailscale_settings.py")
+mutx_join = load_program("mutx_join/files/mutx-join")
 
 
 def old_packet(body: bytes) -> bytes:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "playbooks/roles/vault/files/mutx-vault"
+from tests.support.programs import load_program
+
 EMPTY, OPEN = {"initialized": False, "sealed": True}, {"initialized": True, "sealed": False}
 SEALED, SILENT = {"initialized": True, "sealed": True}, {"silent": "nobody answers"}
 
 
 @pytest.fixture
 def program() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("mutx_vault", str(PROGRAM))
-    spec = importlib.util.spec_from_loader("mutx_vault", loader)
-    assert spec is not None
-    made = importlib.util.module_from_spec(spec)
-    loader.exec_module(made)
-    return made
+    return load_program("vault/files/mutx-vault")
 
 
 def settings(*, awaits_tenant: bool = True) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import grp
-import importlib.machinery
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +12,14 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "playbooks/roles/vault_agent/files/mutx-vault-machine"
+from tests.support.programs import load_program
+
 OWN, SHARED, ITSELF = "byok/data/agents/agent-1/openai", "byok/data/shared/openai", "auth/token/lookup-self"
 
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("mutx_vault_machine", str(PROGRAM))
-    spec = importlib.util.spec_from_loader("mutx_vault_machine", loader)
-    assert spec is not None
-    made = importlib.util.module_from_spec(spec)
-    loader.exec_module(made)
-    return made
+    return load_program("vault_agent/files/mutx-vault-machine")
 
 
 @dataclass
