@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -117,24 +118,54 @@ def test_wheels_for_older_systems_are_taken_and_for_newer_ones_not() -> None:
     assert "manylinux_2_37_x86_64" not in found
 
 
-def test_a_release_s_name_changes_with_wheel_lock_and_host_alone(tmp_path: Path) -> None:
+def test_a_release_s_name_changes_with_wheels_lock_and_host_alone(tmp_path: Path) -> None:
     wheel, lock = tmp_path / "my_agent-1.0-py3-none-any.whl", tmp_path / "requirements.lock"
+    companion = tmp_path / "our_kit-0.1-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
+    companion.write_bytes(b"companion")
     lock.write_text("a==1\n")
 
     def name(python: str = "3.11") -> str:
-        found: str = release_names.release_name(wheel, [lock], {"python": python})
+        found: str = release_names.release_name([wheel, companion], [lock], {"python": python})
         return found
 
     first = name()
     assert first.startswith("my_agent-1.0-")
     assert name() == first
     assert name("3.12") != first
+    companion.write_bytes(b"another")
+    assert name() != first
+    companion.write_bytes(b"companion")
     lock.write_text("a==2\n")
     assert name() != first
 
 
 def test_a_wheel_that_is_none_or_is_not_there_is_refused(tmp_path: Path) -> None:
+    good = tmp_path / "agent-1.0-py3-none-any.whl"
+    good.touch()
     for path in ("", "agent.tar.gz", "my_agent-1.0-py3-none-any.whl"):
         with pytest.raises(release_names.AnsibleError, match=r"\[agent-wheel\]"):
-            release_names.release_name(tmp_path / path, [], {})
+            release_names.release_name([tmp_path / path], [], {})
+        with pytest.raises(release_names.AnsibleError, match=r"\[agent-wheel\]"):
+            release_names.release_name([good, tmp_path / path], [], {})
+
+
+def test_an_archive_holds_companions_and_their_hashes(tmp_path: Path) -> None:
+    wheel, companion = tmp_path / "my_agent-1.0-py3-none-any.whl", tmp_path / "our_kit-0.1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    companion.write_bytes(b"companion")
+    lock, target = tmp_path / "requirements.lock", {"python": "3.11", "machine": "x86_64", "libc": "2.36"}
+    lock.write_text("# nothing\n")
+    digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode() + lock.read_bytes()).hexdigest()
+    # What pip would have fetched is there already: this test is without network.
+    (tmp_path / "cache" / f"wheels-{digest[:12]}").mkdir(parents=True)
+
+    made = run(
+        "agent_runtime/library/agent_wheelhouse.py", release="my_agent-1.0-aaa", wheel=str(wheel),
+        companions=[str(companion)], locks=[str(lock)], target=target, cache=str(tmp_path / "cache"),
+    )  # fmt: skip
+
+    with tarfile.open(made["archive"]) as tar:
+        assert {wheel.name, companion.name, "requirements.txt"} == set(tar.getnames())
+        text = tar.extractfile("requirements.txt").read().decode()  # type: ignore[union-attr]
+    assert f"our_kit==0.1 --hash=sha256:{hashlib.sha256(b'companion').hexdigest()}" in text

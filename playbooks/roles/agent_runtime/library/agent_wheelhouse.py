@@ -20,14 +20,15 @@ module: agent_wheelhouse
 short_description: Have all wheels of a release in one archive on the controller
 description:
   - Runs on the controller. pip fetches the wheels of the locks for the host's Python, from the index that it is set up
-    with, and takes none whose hash is not locked; nothing is built. The archive also holds the agent's own wheel and
-    C(requirements.txt), with hashes of all of it.
+    with, and takes none whose hash is not locked; nothing is built. The archive also holds the agent's own wheel, its
+    companions and C(requirements.txt), with hashes of all of it.
   - Wheels are kept by the digest of the locks and the target, the newest archives by the release's name. Hosts of one
     run that ask at once wait for one download.
 author: mutx.dev
 options:
   release: {description: The name of the release., type: str, required: true}
   wheel: {description: Path of the agent's wheel., type: path, required: true}
+  companions: {description: Paths of wheels on no index that it needs., type: list, elements: path, default: []}
   locks: {description: Paths of the requirements with hashes., type: list, elements: path, required: true}
   target: {description: "The host's C(python), C(machine) and C(libc)."  , type: dict, required: true}
   cache: {description: The directory of archives., type: path, required: true}
@@ -66,6 +67,7 @@ def main() -> None:
         argument_spec={
             "release": {"type": "str", "required": True},
             "wheel": {"type": "path", "required": True},
+            "companions": {"type": "list", "elements": "path", "default": []},
             "locks": {"type": "list", "elements": "path", "required": True},
             "target": {"type": "dict", "required": True},
             "cache": {"type": "path", "required": True},
@@ -87,8 +89,9 @@ def main() -> None:
 
 
 def make(module: AnsibleModule, cache: Path, archive: Path) -> None:
-    """Pack the locked wheels and the agent's own beside the archive's place, and move it there when it is whole."""
-    wheel, locks = Path(module.params["wheel"]), [Path(lock) for lock in module.params["locks"]]
+    """Pack the locked wheels and our own beside the archive's place, and move it there when it is whole."""
+    own = [Path(wheel) for wheel in (module.params["wheel"], *module.params["companions"])]
+    locks = [Path(lock) for lock in module.params["locks"]]
     digest = hashlib.sha256(json.dumps(module.params["target"], sort_keys=True).encode())
     for lock in locks:
         digest.update(lock.read_bytes())
@@ -100,9 +103,9 @@ def make(module: AnsibleModule, cache: Path, archive: Path) -> None:
             (place / "wheels").rename(wheels)
         requirements = place / "requirements.txt"
         text = "".join(lock.read_text(encoding="utf-8") for lock in locks)
-        requirements.write_text(text + requirement(wheel), encoding="utf-8")
+        requirements.write_text(text + "".join(map(requirement, own)), encoding="utf-8")
         with tarfile.open(place / "archive.tar", "w") as tar:
-            for file in [*sorted(wheels.iterdir()), wheel, requirements]:
+            for file in [*sorted(wheels.iterdir()), *own, requirements]:
                 tar.add(file, arcname=file.name)
         (place / "archive.tar").rename(archive)
     newest = sorted(cache.glob("*.tar"), key=lambda file: -file.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""The name of a release: of the agent's wheel, all that is locked with it, and what it is installed on."""
+"""The name of a release: of the agent's wheels, all that is locked with them, and what they are installed on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ DOCUMENTATION = r"""
 name: agent_release
 short_description: The name of a release
 description:
-  - The wheel's name and version, and a digest of its bytes, of the locks and of the target. Reads files here.
+  - The wheel's name and version, and a digest of all wheels' bytes, of the locks and of the target. Reads files here.
 author: mutx.dev
 options:
   _terms: {description: Path of the wheel., required: true}
+  companions: {description: Paths of the wheels that go with it., type: list, default: []}
   locks: {description: Paths of the locks., type: list, required: true}
   target: {description: Python, machine and libc of the host., type: dict, required: true}
 """
@@ -34,26 +35,28 @@ class LookupModule(LookupBase):  # type: ignore[misc] # Ansible has no types
         terms: Sequence[str],
         variables: object = None,  # noqa: ARG002 - Ansible's interface
         *,
+        companions: Sequence[str] = (),
         locks: Sequence[str] = (),
         target: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Return the name, alone in a list."""
-        return [release_name(Path(terms[0]), [Path(lock) for lock in locks], target or {})]
+        own = [Path(wheel) for wheel in (terms[0], *companions)]
+        return [release_name(own, [Path(lock) for lock in locks], target or {})]
 
 
-def release_name(wheel: Path, locks: Sequence[Path], target: Mapping[str, str]) -> str:
-    """Return `<name>-<version>-<digest>`; the same inputs have the same name on every controller.
+def release_name(wheels: Sequence[Path], locks: Sequence[Path], target: Mapping[str, str]) -> str:
+    """Return `<name>-<version>-<digest>` after the first wheel; the same inputs have the same name on every controller.
 
     Raises:
         AnsibleError: a file is not there, or is no wheel.
     """
-    fields = wheel.stem.split("-")
-    if wheel.suffix != ".whl" or len(fields) < _PARTS_OF_A_WHEEL:
-        raise AnsibleError(
-            f"[agent-wheel] {wheel} is no wheel: agent_runtime_wheel names one on the controller"
-        )
+    for wheel in wheels:
+        if wheel.suffix != ".whl" or len(wheel.stem.split("-")) < _PARTS_OF_A_WHEEL:
+            raise AnsibleError(
+                f"[agent-wheel] {wheel} is no wheel: agent_runtime_wheel and _companions name some on the controller"
+            )
     try:
-        parts = [file.expanduser().read_bytes() for file in (wheel, *locks)]
+        parts = [file.expanduser().read_bytes() for file in (*wheels, *locks)]
     except OSError as exc:
         raise AnsibleError(
             f"[agent-wheel] {exc.filename} cannot be read on the controller: {exc.strerror}"
@@ -61,4 +64,5 @@ def release_name(wheel: Path, locks: Sequence[Path], target: Mapping[str, str]) 
     digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode())
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
-    return f"{fields[0]}-{fields[1]}-{digest.hexdigest()[:_DIGEST_LENGTH]}"
+    name, version = wheels[0].stem.split("-")[:2]
+    return f"{name}-{version}-{digest.hexdigest()[:_DIGEST_LENGTH]}"
