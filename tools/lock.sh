@@ -17,9 +17,10 @@ version=$(sed -n 's,^[[:space:]]*github.com/pulumi/pulumi/pkg/v3 v\([^ ]*\).*,\1
 mkdir -p -m 700 .mutx
 printf 'pulumi==%s\n' "$version" >.mutx/engine-version.txt
 
+# The kit is on no index: what it needs is locked, itself comes from the checkout, or to a host as a companion wheel.
 compile() {
     "$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' \
-        --no-emit-index-url --no-emit-find-links "$@"
+        --no-emit-index-url --no-emit-find-links --no-emit-package mutx-service-kit "$@"
 }
 # Upgrades are asked for: `make lock UPGRADE=1`; otherwise only what pyproject.toml changed is resolved anew.
 compile ${UPGRADE:+--upgrade} --all-extras --constraints tools/constraints.txt --constraints .mutx/engine-version.txt \

@@ -23,7 +23,8 @@ from tests.support.checkout import ROOT
 from tests.support.machines import Hosts, Visitor
 
 AGENT = ROOT / "services/reference_agent"
-sys.path.append(str(AGENT / "tests/support"))
+KIT = ROOT / "services/service_kit"
+sys.path += [str(AGENT / "tests/support"), str(KIT / "tests/support")]
 
 from authority import Authority  # noqa: E402
 from egress_proxy import EgressProxy  # noqa: E402
@@ -34,11 +35,12 @@ NAME, GUARD = "agent-1.trial.internal", "guard-1.trial.internal"
 PROXY_PORT = 8444
 
 
-def build_wheel(into: Path, version: str = "") -> Path:
-    """Build the reference agent's wheel; the same source gives the same bytes."""
-    source = into / f"source-{version}"
+@cache
+def build_wheel(into: Path, version: str = "", service: Path = AGENT) -> Path:
+    """Build a service's wheel; the same source gives the same bytes."""
+    source = into / f"source-{service.name}-{version}"
     shutil.copytree(
-        AGENT, source, ignore=shutil.ignore_patterns("build", "tests", "*.egg-info", "__pycache__")
+        service, source, ignore=shutil.ignore_patterns("build", "tests", "*.egg-info", "__pycache__")
     )
     if version:
         project = source / "pyproject.toml"
@@ -48,7 +50,7 @@ def build_wheel(into: Path, version: str = "") -> Path:
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(into / "dist"), str(source)],
         env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}, capture_output=True, check=True,
     )  # fmt: skip
-    return next((into / "dist").glob(f"*-{version or '0.1.0'}-*.whl"))
+    return next((into / "dist").glob(f"mutx_{service.name}-{version or '0.1.0'}-*.whl"))
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Surroundings:
             "ansible_become": True, "mutx_role": "agent",
             "agent_runtime_address": str(self.hosts.state("trial-1").machine.wire.address),
             "agent_runtime_wheel": str(wheel),
+            "agent_runtime_companions": [str(build_wheel(wheel.parent.parent, service=KIT))],
             "agent_runtime_lock": str(AGENT / "requirements.lock"),
             "agent_runtime_provider": "openai", "agent_runtime_model": "model-1",
             "agent_runtime_base_url": self.provider.openai_url, "agent_runtime_provider_ca": "/etc/mutx-public-ca.pem",

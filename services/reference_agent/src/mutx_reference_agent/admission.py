@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from mutx_service.problem import Problem
+
 from mutx_reference_agent.pause import PauseSwitch
-from mutx_reference_agent.problem import Problem
 from mutx_reference_agent.settings import Limits
 
 

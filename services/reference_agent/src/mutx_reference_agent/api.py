@@ -8,6 +8,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 
+from mutx_service.answer import guarded, http_exceptions, peer_of_request, problem_response
+from mutx_service.body import read_body
+from mutx_service.journal import describe_exception, write_event
+from mutx_service.peer import check_caller
+from mutx_service.problem import Problem
+from mutx_service.trace import SpanContext, parse_traceparent, span
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,15 +22,11 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from mutx_reference_agent.admission import Admission, Slot
-from mutx_reference_agent.body import read_body
-from mutx_reference_agent.journal import describe_exception, write_event
 from mutx_reference_agent.pause import PauseSwitch
-from mutx_reference_agent.peer import Peer, check_caller
-from mutx_reference_agent.problem import Problem
+from mutx_reference_agent.problem import KINDS
 from mutx_reference_agent.run import Agent, Event, Finished, RunRequest, parse_pause, parse_request
 from mutx_reference_agent.settings import Settings
 from mutx_reference_agent.stream import stream_events
-from mutx_reference_agent.trace import SpanContext, parse_traceparent, span
 
 _LONGEST_PAUSE_BODY = 4096
 
@@ -51,22 +53,8 @@ def create_app(settings: Settings, ports: Ports, *, lifespan: Lifespan[Starlette
             Route("/v1/pause", routes.guarded(routes.pause), methods=["PUT"]),
             Route("/v1/pause", routes.guarded(routes.resume), methods=["DELETE"]),
         ],
-        exception_handlers={HTTPException: _answer_http_exception},
+        exception_handlers={HTTPException: http_exceptions(KINDS)},
         lifespan=lifespan,
-    )
-
-
-def problem_response(problem: Problem, trace_id: str = "") -> JSONResponse:
-    """Return the answer that tells a problem."""
-    headers = {} if problem.retry_after_s is None else {"retry-after": str(problem.retry_after_s)}
-    if problem.kind.status in {403, 408, 413}:
-        # What is left of the body is not read.
-        headers["connection"] = "close"
-    return JSONResponse(
-        problem.document(trace_id),
-        status_code=problem.kind.status,
-        headers=headers,
-        media_type="application/problem+json",
     )
 
 
@@ -78,22 +66,11 @@ class _Routes:
         self, route: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         """Let permitted callers in, and answer a problem as one."""
-
-        async def guarded(request: Request) -> Response:
-            try:
-                self._check_caller(request)
-                return await route(request)
-            except Problem as problem:
-                return problem_response(problem)
-            except Exception as error:  # noqa: BLE001 - the one place: logged without its words, answered as a problem
-                write_event("defect", describe_exception(type(error), error.__traceback__))
-                return problem_response(Problem("defect"))
-
-        return guarded
+        return guarded(route, KINDS, self._check_caller)
 
     def _check_caller(self, request: Request) -> None:
         if self._settings.server_tls is not None:
-            check_caller(_peer(request), self._settings.callers)
+            check_caller(peer_of_request(request), self._settings.callers)
 
     async def healthz(self, _request: Request) -> Response:
         """Alive: the loop turns."""
@@ -114,7 +91,7 @@ class _Routes:
         """Pause; the body may be empty or `{"reason": …}`."""
         body = await read_body(request, _LONGEST_PAUSE_BODY)
         reason = parse_pause(body)
-        by = ", ".join(sorted(_peer(request).names)) or "loopback"
+        by = ", ".join(sorted(peer_of_request(request).names)) or "loopback"
         pause = await asyncio.to_thread(self._ports.pause.set, by, reason)
         write_event("paused", {"agent": self._settings.name, "by": pause.by, "since": pause.since})
         return self._tell_pause()
@@ -122,7 +99,7 @@ class _Routes:
     async def resume(self, request: Request) -> Response:
         """Take runs again."""
         await asyncio.to_thread(self._ports.pause.clear)
-        by = ", ".join(sorted(_peer(request).names)) or "loopback"
+        by = ", ".join(sorted(peer_of_request(request).names)) or "loopback"
         write_event("resumed", {"agent": self._settings.name, "by": by})
         return self._tell_pause()
 
@@ -212,7 +189,7 @@ async def _answer_whole(request: Request, run: _Run, slot: Slot) -> Response:
     try:
         finished = running.result()
     except Problem as problem:
-        return problem_response(problem, run.trace_id)
+        return problem_response(problem, KINDS, run.trace_id)
     return JSONResponse(completed_document(run.run_id, finished, run.trace_id))
 
 
@@ -224,17 +201,3 @@ def completed_document(run_id: str, finished: Finished, trace_id: str) -> dict[s
 async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _peer(request: Request) -> Peer:
-    peer = getattr(request.state, "peer", None)
-    return peer if isinstance(peer, Peer) else Peer()
-
-
-async def _answer_http_exception(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = {404: "not-found", 405: "method-not-allowed"}.get(status, "defect")
-    answer = problem_response(Problem(code))
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
-    return answer

@@ -16,13 +16,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, Human
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 from langgraph.errors import GraphRecursionError
+from mutx_service.problem import Problem
+from mutx_service.trace import span
 
-from mutx_reference_agent.problem import Problem
 from mutx_reference_agent.providers import build_model, problem_of
 from mutx_reference_agent.run import Delta, Event, Finished, RunRequest, ToolUse
 from mutx_reference_agent.settings import Settings
 from mutx_reference_agent.tools import calculate, tell_time
-from mutx_reference_agent.trace import span
 
 _MODEL_NODE, _TOOL_NODE = "model", "tools"
 

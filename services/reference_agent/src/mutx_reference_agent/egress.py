@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 import httpx2
+from mutx_service.journal import write_event
+from mutx_service.tls import ReloadingContext, client_context
+from mutx_service.trace import current
 
-from mutx_reference_agent.journal import write_event
 from mutx_reference_agent.key_file import KeyFile, ProviderKey
-from mutx_reference_agent.settings import Settings
-from mutx_reference_agent.tls import ReloadingContext, client_context
-from mutx_reference_agent.trace import current
+from mutx_reference_agent.settings import PROXY_TLS_VARIABLE, Settings
 
 KEY_HEADER: Mapping[str, tuple[str, str]] = {
     "openai": ("authorization", "Bearer "),
@@ -131,7 +131,9 @@ class _Pools:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._proxy_tls = client_context(settings.proxy_tls) if settings.proxy_tls else None
+        self._proxy_tls = (
+            client_context(settings.proxy_tls, "proxy", PROXY_TLS_VARIABLE) if settings.proxy_tls else None
+        )
         self._provider_tls = _provider_context(settings)
         self._context = _now(self._proxy_tls)
         self._pool = self._make()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 LONGEST_KEY = 4096
 _VISIBLE = frozenset(range(0x21, 0x7F))

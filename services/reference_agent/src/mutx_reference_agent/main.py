@@ -11,20 +11,21 @@ import sys
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 
+from mutx_service.journal import describe_exception, set_up_logging, write_event
+from mutx_service.notify import notify, take_socket
+from mutx_service.problem import Problem
+from mutx_service.server import Listener, ServiceServer, build_config
+from mutx_service.settings import SettingsError
+from mutx_service.tls import client_context, server_context
 from starlette.applications import Starlette
 
 from mutx_reference_agent.admission import Admission
 from mutx_reference_agent.api import Ports, create_app
 from mutx_reference_agent.egress import TenantTransport
-from mutx_reference_agent.journal import describe_exception, set_up_logging, write_event
 from mutx_reference_agent.key_file import KeyFile
-from mutx_reference_agent.notify import notify, take_socket
 from mutx_reference_agent.pause import PauseSwitch
-from mutx_reference_agent.problem import Problem
 from mutx_reference_agent.run import Agent
-from mutx_reference_agent.server import AgentServer, build_config
-from mutx_reference_agent.settings import Settings, SettingsError, read_settings
-from mutx_reference_agent.tls import client_context, server_context
+from mutx_reference_agent.settings import PROXY_TLS_VARIABLE, TLS_VARIABLE, Settings, read_settings
 
 SETTINGS_INVALID = 3
 
@@ -71,9 +72,9 @@ def scrub_environment(variables: MutableMapping[str, str]) -> None:
 def try_certificates(settings: Settings) -> None:
     """Build what the certificates decide once, so that a wrong one stops the start with its variable's name."""
     if settings.server_tls:
-        server_context(settings.server_tls)
+        server_context(settings.server_tls, TLS_VARIABLE)
     if settings.proxy_tls:
-        client_context(settings.proxy_tls)
+        client_context(settings.proxy_tls, "proxy", PROXY_TLS_VARIABLE)
 
 
 def _serve(settings: Settings) -> int:
@@ -101,10 +102,14 @@ class _Process:
         self._agent: Agent | None = None
         self.exit_status = 0
 
-    def server(self) -> AgentServer:
+    def server(self) -> ServiceServer:
         ports = Ports(self._loaded_agent, self._key.read, self._pause, self._admission)
         app = create_app(self._settings, ports, lifespan=self._lifespan)
-        return AgentServer(build_config(app, self._settings), self._tell_listening, self._stop)
+        settings = self._settings
+        listener = Listener(
+            settings.host, settings.port, settings.server_tls, TLS_VARIABLE, settings.limits.stop_s
+        )
+        return ServiceServer(build_config(app, listener), self._tell_listening, self._stop)
 
     def _loaded_agent(self) -> Agent:
         if self._agent is None:

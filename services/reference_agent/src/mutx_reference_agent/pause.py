@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 FILE_NAME = "paused"
 LONGEST_REASON = 200

@@ -1,38 +1,16 @@
-"""Every refusal and failure a caller can meet: one JSON shape (RFC 9457), stable codes.
-
-A problem never holds a key, a prompt, an answer, or the words of a provider: those may quote any of them.
-"""
+"""The codes of the agent's refusals and failures (docs/reference/agent-contract.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from mutx_service.problem import COMMON_KINDS, Kinds, ProblemKind
 
-@dataclass(frozen=True, slots=True)
-class ProblemKind:
-    """What a code means: the HTTP status, a title that never varies, and whether a retry may help."""
-
-    status: int
-    title: str
-    retry_after_s: int | None = None
-
-
-KINDS: Mapping[str, ProblemKind] = MappingProxyType(
+KINDS: Kinds = MappingProxyType(
     {
-        "http-invalid": ProblemKind(400, "This is not HTTP/1.1"),
-        "caller-refused": ProblemKind(403, "The client certificate names no permitted caller"),
-        "caller-expired": ProblemKind(
-            403, "The client certificate has expired since the connection was made"
-        ),
-        "not-found": ProblemKind(404, "There is no such resource"),
-        "method-not-allowed": ProblemKind(405, "The resource does not have this method"),
-        "body-slow": ProblemKind(408, "The body did not arrive in time"),
+        **COMMON_KINDS,
         "agent-paused": ProblemKind(409, "The agent is paused and takes no new runs"),
         "body-too-large": ProblemKind(413, "The body is larger than the agent takes"),
-        "media-type": ProblemKind(415, "The body must be application/json"),
-        "request-invalid": ProblemKind(422, "The request does not have the wanted form"),
         "defect": ProblemKind(500, "The agent has a defect"),
         "pause-unwritable": ProblemKind(500, "The pause could not be kept; this process stays paused"),
         "provider-key-refused": ProblemKind(502, "The provider refused the tenant's key"),
@@ -51,40 +29,3 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         "run-steps-exceeded": ProblemKind(504, "The run took more steps than it may"),
     }
 )
-
-
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """A failure that a caller is told about.
-
-    Args:
-        code: a key of `KINDS`.
-        detail: what the caller needs to find the cause; no text of the run, no key.
-        errors: for `request-invalid`, one entry per wrong field.
-        retry_after_s: what the provider asked for, instead of the kind's own.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        detail: str = "",
-        *,
-        errors: Sequence[Mapping[str, str]] = (),
-        retry_after_s: int | None = None,
-    ) -> None:
-        super().__init__(code)
-        self.code, self.detail, self.errors = code, detail, tuple(errors)
-        self.kind = KINDS[code]
-        self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
-
-    def document(self, trace_id: str = "") -> dict[str, object]:
-        """Return the JSON document; empty members are left out."""
-        whole = {
-            "type": f"urn:mutx:problem:{self.code}",
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "code": self.code,
-            "detail": self.detail,
-            "trace_id": trace_id,
-            "errors": [dict(error) for error in self.errors],
-        }
-        return {name: value for name, value in whole.items() if value not in ("", [])}

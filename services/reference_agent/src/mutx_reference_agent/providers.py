@@ -11,9 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import httpx2
 from langchain_core.language_models import BaseChatModel
+from mutx_service.problem import Problem
 from pydantic import PrivateAttr, SecretStr
 
-from mutx_reference_agent.problem import Problem
 from mutx_reference_agent.settings import Settings
 
 PLACEHOLDER = "the-transport-has-it"

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NoReturn, Protocol
 
+from mutx_service.problem import Problem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mutx_reference_agent.pause import LONGEST_REASON
-from mutx_reference_agent.problem import Problem
 
 LONGEST_TEXT = 100_000
 MOST_TURNS = 100

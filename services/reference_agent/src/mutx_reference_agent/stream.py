@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 
+from mutx_service.problem import Problem
 from starlette.responses import StreamingResponse
 
-from mutx_reference_agent.problem import Problem
+from mutx_reference_agent.problem import KINDS
 from mutx_reference_agent.run import Delta, Event, Finished, ToolUse
 
 KEEP_ALIVE_S = 15.0
@@ -73,7 +74,7 @@ async def _perform(
     try:
         await perform(emit)
     except Problem as problem:
-        failed = {"id": run_id, **problem.document("".join(trace_ids))}
+        failed = {"id": run_id, **problem.document(KINDS, "".join(trace_ids))}
         await messages.put(("failed", failed))
     await messages.put(None)
 

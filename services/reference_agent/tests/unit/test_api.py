@@ -14,11 +14,12 @@ import pytest
 from mutx_reference_agent.admission import Admission
 from mutx_reference_agent.api import Ports, create_app
 from mutx_reference_agent.pause import PauseSwitch
-from mutx_reference_agent.peer import Peer, check_caller
-from mutx_reference_agent.problem import KINDS, Problem
+from mutx_reference_agent.problem import KINDS
 from mutx_reference_agent.run import Delta, Finished
 from mutx_reference_agent.settings import KNOWN, read_settings
 from mutx_reference_agent.stream import stream_events
+from mutx_service.peer import Peer, check_caller
+from mutx_service.problem import Problem
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 Answer = TypeVar("Answer")

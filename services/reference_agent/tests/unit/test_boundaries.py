@@ -6,8 +6,15 @@ import ast
 from pathlib import Path
 
 import pytest
+from mutx_reference_agent.problem import KINDS
 
 CHECKOUT = Path(__file__).resolve().parents[4]
+SERVICES = {
+    "guardrail": "mutx_guardrail",
+    "provider_double": "mutx_provider_double",
+    "reference_agent": "mutx_reference_agent",
+    "service_kit": "mutx_service",
+}
 TOOLKIT = ("mutx_infra", "cli", "stacks", "sandbox", "templates", "playbooks")
 
 
@@ -23,11 +30,11 @@ def imported(directory: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("service", ["reference_agent", "provider_double"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_imports_nothing_of_the_toolkit(service):
     found = imported(CHECKOUT / "services" / service / "src")
 
-    assert f"mutx_{service}" in found
+    assert SERVICES[service] in found
     assert found & {"mutx_infra", "mutx_sandbox"} == set()
 
 
@@ -39,7 +46,26 @@ def test_the_agent_imports_no_double():
 def test_the_toolkit_imports_no_service(directory):
     found = imported(CHECKOUT / directory)
 
-    assert found & {"mutx_reference_agent", "mutx_provider_double"} == set()
+    assert found & set(SERVICES.values()) == set()
+
+
+def test_the_kit_imports_no_service():
+    assert (
+        imported(CHECKOUT / "services/service_kit/src") & (set(SERVICES.values()) - {"mutx_service"}) == set()
+    )
+
+
+def test_every_code_that_the_agent_raises_is_in_its_table():
+    raised = {
+        node.args[0].value
+        for file in (CHECKOUT / "services/reference_agent/src").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"
+        if isinstance(node.args[0], ast.Constant)
+    }
+
+    assert len(raised) > 10
+    assert raised - KINDS.keys() == set()
 
 
 def test_what_a_host_installs_is_what_was_tested():

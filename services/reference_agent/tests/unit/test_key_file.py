@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 from mutx_reference_agent.key_file import KeyFile, ProviderKey
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 
 @pytest.fixture

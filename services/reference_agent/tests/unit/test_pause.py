@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from mutx_reference_agent.pause import Pause, PauseSwitch
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 
 def a_switch(directory) -> PauseSwitch:

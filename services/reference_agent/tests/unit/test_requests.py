@@ -7,8 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutx_reference_agent.problem import Problem
+from mutx_reference_agent.problem import KINDS
 from mutx_reference_agent.run import LONGEST_TEXT, parse_pause, parse_request
+from mutx_service.problem import Problem
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -73,7 +74,7 @@ def test_a_refusal_names_fields_and_no_values():
         parse_request(b'{"input": 7, "secret-canary": "value-canary"}')
 
     assert [each["field"] for each in refused.value.errors] == ["input", "secret-canary"]
-    assert "value-canary" not in json.dumps(refused.value.document())
+    assert "value-canary" not in json.dumps(refused.value.document(KINDS))
 
 
 def test_a_request_does_not_show_its_text():

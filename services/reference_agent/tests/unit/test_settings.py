@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from mutx_reference_agent.main import scrub_environment
-from mutx_reference_agent.settings import SettingsError, read_settings
+from mutx_reference_agent.settings import read_settings
+from mutx_service.settings import SettingsError
 
 
 @pytest.fixture

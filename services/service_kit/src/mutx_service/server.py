@@ -1,4 +1,4 @@
-"""uvicorn, with what the contract asks beyond it: the caller's certificate, problems for bad HTTP, a gentle stop."""
+"""uvicorn, with what a service asks beyond it: the caller's certificate, problems for bad HTTP, a gentle stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 import h11
@@ -14,10 +15,10 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mutx_reference_agent.peer import peer_of
-from mutx_reference_agent.problem import Problem
-from mutx_reference_agent.settings import Settings
-from mutx_reference_agent.tls import server_context
+from mutx_service.peer import peer_of
+from mutx_service.problem import COMMON_KINDS, Problem
+from mutx_service.settings import TlsFiles
+from mutx_service.tls import server_context
 
 HEADERS_LIMIT_S = 10
 IDLE_S = 30
@@ -25,7 +26,24 @@ _LARGEST_HEADERS = 16 * 1024
 _STOP_MARGIN_S = 2
 
 
-class AgentProtocol(H11Protocol):
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where a service listens.
+
+    Attributes:
+        tls: None serves plain HTTP.
+        tls_variable: the variable that names the certificate, for errors.
+        stop_s: seconds that running requests have after a stop was asked for.
+    """
+
+    host: str
+    port: int
+    tls: TlsFiles | None
+    tls_variable: str
+    stop_s: int
+
+
+class ServiceProtocol(H11Protocol):
     """One connection: it knows its peer, and does not wait for ever."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
@@ -38,7 +56,7 @@ class AgentProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words say no more
         """Answer what is no HTTP with the one shape of an error."""
-        document = Problem("http-invalid").document()
+        document = Problem("http-invalid").document(COMMON_KINDS)
         body = json.dumps(document).encode()
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         for event in (
@@ -55,7 +73,7 @@ class AgentProtocol(H11Protocol):
             self.transport.close()
 
 
-class AgentServer(Server):
+class ServiceServer(Server):
     """A server that tells when it listens and when it is to stop."""
 
     def __init__(
@@ -74,26 +92,26 @@ class AgentServer(Server):
             self._on_listening(host, port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take no new runs from now on, and let the running ones end."""
+        """Tell it at once: what is running may end, and nothing new begins."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._on_stop)
         super().handle_exit(sig, frame)
 
 
-def build_config(app: ASGIApp, settings: Settings) -> Config:
+def build_config(app: ASGIApp, listener: Listener) -> Config:
     """Return uvicorn's configuration: HTTP/1.1, mTLS where there are files, no logs and headers of its own."""
-    tls = settings.server_tls
+    tls = listener.tls
 
     def make_context(_config: Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         if tls is None:
             raise TypeError("plain HTTP has no TLS context")
-        return server_context(tls)
+        return server_context(tls, listener.tls_variable)
 
     return Config(
         app,
-        host=settings.host,
-        port=settings.port,
-        http=AgentProtocol,
+        host=listener.host,
+        port=listener.port,
+        http=ServiceProtocol,
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -102,7 +120,7 @@ def build_config(app: ASGIApp, settings: Settings) -> Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=settings.limits.stop_s + _STOP_MARGIN_S,
+        timeout_graceful_shutdown=listener.stop_s + _STOP_MARGIN_S,
         h11_max_incomplete_event_size=_LARGEST_HEADERS,
         ssl_context_factory=None if tls is None else make_context,
     )

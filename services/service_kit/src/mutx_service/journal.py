@@ -1,4 +1,4 @@
-"""What the agent says: one JSON object a line on stdout, which the journal keeps.
+"""What a service says: one JSON object a line on stdout, which the journal keeps.
 
 Our own events have fields that were chosen. Anything a library logs is reduced to its place in the code: its words
 may quote a prompt, an answer or a header.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO
 
-OURS = "mutx_reference_agent"
+OURS = "mutx_service"
 _FIELDS = "mutx_fields"
 _FRAMES = 6
 

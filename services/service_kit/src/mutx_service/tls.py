@@ -1,4 +1,4 @@
-"""TLS contexts made of files that are replaced while the agent runs: certificates live a day at most.
+"""TLS contexts made of files that are replaced while the service runs: certificates live a day at most.
 
 The files are looked at on each new connection (three `stat` calls); a pair that does not fit together, as in the
 moment between two writes, leaves the earlier one in force.
@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from mutx_reference_agent.journal import write_event
-from mutx_reference_agent.settings import SettingsError, TlsFiles
+from mutx_service.journal import write_event
+from mutx_service.settings import SettingsError, TlsFiles
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -20,6 +20,7 @@ class ReloadingContext:
     """The context of some files as they are now.
 
     Args:
+        files: looked at on each call of `current`.
         name: what the journal calls it when a reload fails.
         make: builds a context; it raises OSError (ssl.SSLError is one) where the files do not serve.
     """
@@ -48,8 +49,12 @@ class ReloadingContext:
         return self._context
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles, variable: str) -> ssl.SSLContext:
     """Return a context for a listener that takes client certificates of one CA only.
+
+    Args:
+        files: looked at on each handshake.
+        variable: what an error names, the variable of the certificate.
 
     Raises:
         SettingsError: the files that are there at the start do not serve.
@@ -57,7 +62,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     try:
         reloading = ReloadingContext("server", files, _make_server_context)
     except OSError as error:
-        raise _not_usable("TLS_CERTIFICATE", error) from None
+        raise _not_usable(variable, error) from None
     outer = _make_server_context(files)
 
     def take_current(connection: ssl.SSLObject, _name: str | None, _outer: ssl.SSLContext) -> None:
@@ -68,16 +73,21 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return outer
 
 
-def client_context(files: TlsFiles) -> ReloadingContext:
-    """Return the context for the egress proxy.
+def client_context(files: TlsFiles, name: str, variable: str) -> ReloadingContext:
+    """Return the context for calls to a server of the same CA.
+
+    Args:
+        files: looked at on each call of `current`.
+        name: what the journal calls this side when a reload fails.
+        variable: what an error names, the variable of the certificate.
 
     Raises:
         SettingsError: the files that are there at the start do not serve.
     """
     try:
-        return ReloadingContext("proxy", files, _make_client_context)
+        return ReloadingContext(name, files, _make_client_context)
     except OSError as error:
-        raise _not_usable("PROXY_CERTIFICATE", error) from None
+        raise _not_usable(variable, error) from None
 
 
 def _make_server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -115,7 +125,7 @@ def _paths(files: TlsFiles) -> tuple[Path, Path, Path]:
 def _not_usable(variable: str, error: OSError) -> SettingsError:
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     return SettingsError(
-        f"MUTX_AGENT_{variable}",
+        variable,
         f"and its key and CA cannot be used ({reason})",
         "check that they are PEM and fit together",
     )

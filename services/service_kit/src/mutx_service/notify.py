@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 
 
@@ -20,7 +19,7 @@ def notify(variables: Mapping[str, str], **values: str) -> None:
         sender.sendto(message.encode(), address)
 
 
-def take_socket(variables: os._Environ[str]) -> dict[str, str]:
+def take_socket(variables: MutableMapping[str, str]) -> dict[str, str]:
     """Return the socket's variable, and take it out of the environment: no child is to speak for us."""
     address = variables.pop("NOTIFY_SOCKET", "")
     return {"NOTIFY_SOCKET": address} if address else {}

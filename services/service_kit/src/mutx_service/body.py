@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 BODY_LIMIT_S = 10
 

@@ -10,8 +10,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutx_reference_agent.journal import JsonLines
-from mutx_reference_agent.trace import parse_traceparent, span
+from mutx_service.journal import JsonLines
+from mutx_service.trace import parse_traceparent, span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -21,7 +21,7 @@ def lines():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    logger = logging.getLogger("mutx_reference_agent")
+    logger = logging.getLogger("mutx_service")
     level, logger.propagate = logger.level, False
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from mutx_reference_agent.problem import Problem
+from mutx_service.problem import Problem
 
 _NAME_KINDS = frozenset({"DNS", "URI"})
 

@@ -1,0 +1,1 @@
+"""What every HTTP service on a tenant's hosts shares."""
