@@ -17,6 +17,7 @@ from typing import TextIO
 
 OURS = "mutx_service"
 _FIELDS = "mutx_fields"
+_MUST = "mutx_must"
 _FRAMES = 6
 
 _logger = logging.getLogger(OURS)
@@ -27,9 +28,18 @@ def write_event(event: str, fields: Mapping[str, object], *, level: int = loggin
     _logger.log(level, event, extra={_FIELDS: dict(fields)})
 
 
+def must_write_event(event: str, fields: Mapping[str, object]) -> None:
+    """Write one event, or fail: for what may not happen without its line.
+
+    Raises:
+        OSError: the line was not taken.
+    """
+    _logger.info(event, extra={_FIELDS: dict(fields), _MUST: True})
+
+
 def set_up_logging(stream: TextIO) -> None:
     """Send every logger, warning and unhandled exception of this process to `stream`, one line each."""
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -38,6 +48,16 @@ def set_up_logging(stream: TextIO) -> None:
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False
     sys.excepthook = _log_unhandled
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A line that has to be written fails its writer; any other is lost in silence when the stream is gone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Raise again what `emit` met, where the record asks for it."""
+        if getattr(record, _MUST, False):
+            raise  # noqa: PLE0704 - called from within `emit`'s except
+        super().handleError(record)
 
 
 class JsonLines(logging.Formatter):
