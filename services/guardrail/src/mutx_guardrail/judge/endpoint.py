@@ -51,22 +51,26 @@ class Endpoint:
     async def send(self, method: str, path: str, document: Mapping[str, object] | None = None) -> bytes:
         """Return the body of a response with status 200 and JSON.
 
-        A connection that cannot be made is tried three times; a request that went out is not sent again.
+        A connection that cannot be made is tried three times; so is one that had been idle and broke before a response
+        began, for then the server had closed it. Nothing else is sent again.
 
         Raises:
             Unreached: there is none.
         """
         if self._tls is not None:
             self._tls.refresh()
-        request = self._client.build_request(method, path, json=document)
         for attempt in range(CONNECTION_TRIES):
+            connecting = _Connecting()
+            request = self._client.build_request(
+                method, path, json=document, extensions={"trace": connecting.note}
+            )
             try:
                 response = await self._client.send(request, stream=True)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+                if not connecting.explains(error):
+                    raise Unreached(f"the connection failed ({type(error).__name__})") from None
                 if attempt + 1 < CONNECTION_TRIES:
                     await asyncio.sleep(_BACKOFF_S * 2**attempt)
-            except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-                raise Unreached(f"the connection failed ({type(error).__name__})") from None
             else:
                 return await _read(response)
         raise Unreached("no connection")
@@ -80,6 +84,26 @@ class Endpoint:
         uds = str(settings.socket) if settings.socket else None
         verify = self._tls.context if self._tls else True
         return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=pool, uds=uds)
+
+
+class _Connecting:
+    """Whether a request got a connection of its own, or one that had been used before."""
+
+    def __init__(self) -> None:
+        self._is_new = False
+
+    async def note(self, event: str, _details: Mapping[str, object]) -> None:
+        """Take the client's account of what it does (httpx2's `trace` extension)."""
+        self._is_new = self._is_new or event in {
+            "connection.connect_tcp.started",
+            "connection.connect_unix_socket.started",
+        }
+
+    def explains(self, error: Exception) -> bool:
+        """Say whether the server cannot have seen the request, so that it may be sent again."""
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return True
+        return not self._is_new and isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
 
 
 async def _read(response: httpx2.Response) -> bytes:

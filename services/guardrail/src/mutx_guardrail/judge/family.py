@@ -51,7 +51,11 @@ class Subject:
 
     @property
     def turns(self) -> tuple[Mapping[str, str], ...]:
-        """The text as a conversation: a user's turn, or an assistant's after one that stands for the question."""
+        """The text as a conversation: a user's turn, or an assistant's after one that stands for the question.
+
+        llama.cpp's server takes an assistant's turn at the end for the begin of the answer, unless it is started with
+        `--no-prefill-assistant`; vLLM does not.
+        """
         if self.direction is Direction.INPUT:
             return ({"role": "user", "content": self.harmless_text},)
         return (

@@ -37,12 +37,15 @@ class Server(httpx2.AsyncBaseTransport):
 
     def __init__(self, answer=lambda _asked: a_body(GOOD[FamilyName.QWEN3GUARD])) -> None:
         self.answer, self.asked, self.at_once, self.most_at_once = answer, [], 0, 0
+        self.is_idle_connection = False
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def handle_async_request(self, request):
         asked = json.loads(await request.aread() or b"null")
         self.asked.append(asked)
+        if not self.is_idle_connection:
+            await request.extensions["trace"]("connection.connect_tcp.started", {})
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -277,6 +280,20 @@ def test_a_request_that_may_have_arrived_is_not_sent_again(failure):
     why = refused(a_judge(server))
 
     assert (CANARY in why, len(server.asked)) == (False, 1)
+
+
+def test_an_idle_connection_that_the_server_had_closed_is_replaced():
+    def closed(_asked):
+        server.is_idle_connection = False
+        server.answer = lambda _asked: a_body(GOOD[FamilyName.QWEN3GUARD])
+        return httpx2.RemoteProtocolError("closed")
+
+    server = Server(closed)
+    server.is_idle_connection = True
+
+    judged(a_judge(server))
+
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
