@@ -23,7 +23,7 @@ class StoreUnavailable(Exception):  # noqa: N818 - the state of a store, told as
 class Change(Generic[T]):
     """What a step makes of a key: its next state (None: nothing), for how long it is kept, and what the caller hears.
 
-    A state equal to the one before is not written, and its time to live not renewed.
+    No state is empty. One equal to that before is not written, and its time to live not renewed.
     """
 
     state: bytes | None

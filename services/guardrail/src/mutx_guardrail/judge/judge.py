@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from mutx_guardrail.breaker import Breaker, Circuit
 from mutx_guardrail.document import Document, Origin
 from mutx_guardrail.judge.answer import Answer, Unreadable, read_answer, read_models
-from mutx_guardrail.judge.breaker import Breaker, Circuit
 from mutx_guardrail.judge.endpoint import Endpoint, Unreached
 from mutx_guardrail.judge.family import THRESHOLD, Direction, Family, Question, Reading, Subject
 from mutx_guardrail.judge.granite_guardian import GraniteGuardian

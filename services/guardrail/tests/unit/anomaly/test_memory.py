@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from anomaly_contract import MINUTE, SECOND, AnomalyContract, Clock, StoreContract, append
 from mutx_guardrail.anomaly.memory import MemoryStore
-from mutx_guardrail.anomaly.store import StoreUnavailable
+from mutx_guardrail.anomaly.store import Change, StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.policy import Anomaly as Limits
 from mutx_guardrail.verdict import Layer
@@ -107,7 +107,7 @@ def test_keys_that_come_and_go_leave_nothing_behind(clock):
     store = MemoryStore(clock=clock.now)
     for number in range(1000):
         store.change(f"errors:{number}", append(b"1", ttl_s=10**6), is_vital=True)
-        store.change(f"errors:{number}", lambda _before, _now: append(b"")(None, 0), is_vital=True)
+        store.change(f"errors:{number}", lambda _before, _now: Change(None, 0, None), is_vital=True)
 
     clock.move(2 * 10**6)
     store.change("errors:a", append(b"1"), is_vital=True)

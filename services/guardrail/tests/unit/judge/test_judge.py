@@ -9,7 +9,7 @@ import logging
 import httpx2
 import pytest
 from judging import GOOD, NONCE, a_body, a_document, some_settings
-from mutx_guardrail.judge.breaker import Circuit
+from mutx_guardrail.breaker import Circuit
 from mutx_guardrail.judge.endpoint import Endpoint
 from mutx_guardrail.judge.family import Direction
 from mutx_guardrail.judge.judge import Judge

@@ -15,7 +15,7 @@ class Circuit(StrEnum):
 
 
 class Breaker:
-    """Counts a server's failures. Used by one event loop, so it needs no lock.
+    """Counts a server's failures. One event loop calls it without a lock; threads hold one.
 
     Args:
         failures: one after another, until it opens.
