@@ -25,7 +25,7 @@ class Reply:
         retry_after: the header's value for 429 and 503.
         delay_s: silence before the first byte.
         chunk_delay_s: silence between a stream's chunks.
-        body: sent instead of an answer, with status 200 (for malformed ones).
+        body: sent instead of an answer, with status 200 (for malformed ones), as `media`.
         break_after: chunks after which a stream ends; with `reset` by a broken connection, else as if it were whole.
     """
 
@@ -36,6 +36,7 @@ class Reply:
     delay_s: float = 0.0
     chunk_delay_s: float = 0.0
     body: str | None = None
+    media: str = "application/json"
     break_after: int | None = None
     reset: bool = False
 

@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         model, words_in = str(asked.get("model")), len(json.dumps(asked).split())
         if reply.body is not None:
-            self._send_bytes(200, reply.body.encode(), "application/json")
+            self._send_bytes(200, reply.body.encode(errors="surrogateescape"), reply.media)
         elif asked.get("stream"):
             self._stream([frame(event) for event in stream(dialect, reply, model, words_in)], reply)
         else:
