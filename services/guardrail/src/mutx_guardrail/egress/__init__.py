@@ -1,0 +1,1 @@
+"""The guard host's egress: the agents' only way out to the LLM providers."""

@@ -1,0 +1,170 @@
+"""Judging the texts of calls: each by the guard, those that it let pass unchanged a moment ago not again.
+
+A provider's API has no memory, so an agent sends the whole conversation with each call. A text that was let pass as it
+is, of the same origin and for the same agent, is known by a digest and not judged anew, but for the newest one, which
+always is. What is kept are digests under a key of this process, never texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Protocol
+
+from mutx_guardrail.document import Origin
+from mutx_guardrail.egress.refusal import Refusal, refusal_of
+from mutx_guardrail.egress.texts import Group, Part, Slot
+from mutx_guardrail.verdict import Verdict
+
+JudgeOne = Callable[[str, Origin], Awaitable[str]]
+
+KNOWN_S = 600.0
+MOST_KNOWN = 65_536
+AT_ONCE = 4
+MOST_TEXTS = 2_000
+
+
+class Guard(Protocol):
+    """Judges one text. A verdict that is not `allowed` refuses; otherwise `sanitized` is what may be passed on."""
+
+    async def input(self, text: str, agent: str, origin: Origin) -> Verdict:
+        """Judge a text on its way to the model."""
+
+    async def output(self, text: str, agent: str) -> Verdict:
+        """Judge a text on its way from the model."""
+
+
+class Judge:
+    """Judges requests and answers; used from one event loop only."""
+
+    def __init__(self, guard: Guard, now: Callable[[], float] = time.monotonic) -> None:
+        self._guard, self._known = guard, _Known(now)
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def request(self, parts: Sequence[Part], agent: str) -> None:
+        """Judge the texts of a request, and put what the guard changed in their places.
+
+        Raises:
+            Refusal: the guard refuses one, or a change that it asks for cannot be made.
+        """
+        if len(parts) > MOST_TEXTS:
+            raise Refusal("request_invalid", f"at most {MOST_TEXTS} texts are taken in one call")
+        newest = max(
+            (at for at, part in enumerate(parts) if part.origin is not Origin.AGENT), default=len(parts) - 1
+        )
+
+        taken: list[Part] = []
+        is_new_policy = False
+
+        async def judge(text: str, origin: Origin) -> str:
+            nonlocal is_new_policy
+            verdict = await self._guard.input(text, agent, origin)
+            if not verdict.allowed:
+                raise refusal_of(verdict, "the request")
+            is_new_policy |= self._known.adopt(verdict.policy)
+            if verdict.sanitized == text:
+                self._known.add(agent, origin, text)
+            return verdict.sanitized
+
+        async def judge_unless_known(at: int, part: Part) -> None:
+            if at != newest and self._known.has(agent, part.origin, part.text):
+                taken.append(part)
+                return
+            await self._apply(part, judge)
+
+        await self._all([judge_unless_known(at, part) for at, part in enumerate(parts)])
+        if is_new_policy:
+            # Those that were known passed by the policy before this one.
+            await self._all([self._apply(part, judge) for part in taken])
+
+    async def answer(self, parts: Sequence[Part], agent: str) -> None:
+        """Judge the texts of an answer; it raises as `request` does."""
+
+        async def one(text: str, _origin: Origin) -> str:
+            return await self.output(text, agent)
+
+        await self._all([self._apply(part, one) for part in parts])
+
+    async def output(self, text: str, agent: str) -> str:
+        """Return what may be passed on of a text from the model.
+
+        Raises:
+            Refusal: nothing of it.
+        """
+        verdict = await self._guard.output(text, agent)
+        if not verdict.allowed:
+            raise refusal_of(verdict, "the answer")
+        return verdict.sanitized
+
+    async def _apply(self, part: Part, one: JudgeOne) -> None:
+        async with self._places:
+            judged = await one(part.text, part.origin)
+            if judged == part.text:
+                return
+            if isinstance(part, Slot):
+                part.put(judged)
+                part.text = judged
+                return
+            await self._apply_group(part, one)
+
+    async def _apply_group(self, group: Group, one: JudgeOne) -> None:
+        """Judge a free value string by string: what is to be masked of a name, or across strings, cannot be."""
+        is_changed = False
+        for slot in group.slots:
+            judged = await one(slot.text, slot.origin) if slot.text.strip() else slot.text
+            if judged != slot.text:
+                slot.put(judged)
+                slot.text, is_changed = judged, True
+        if not is_changed or await one(group.text, group.origin) != group.text:
+            raise Refusal("content_not_maskable", "what is to be masked stands where it cannot be")
+        group.finish()
+
+    async def _all(self, judging: Sequence[Coroutine[None, None, None]]) -> None:
+        """Wait for all; the first refusal ends the others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in judging:
+                    group.create_task(each)
+        except BaseExceptionGroup as errors:
+            raise _first(errors.subgroup(Refusal) or errors) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _Known:
+    """Digests of texts that passed as they were, under one policy."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._key, self._policy = now, secrets.token_bytes(32), ""
+        self._ends: OrderedDict[bytes, float] = OrderedDict()
+
+    def adopt(self, policy: str) -> bool:
+        """Forget all where the policy is another one; say whether something was forgotten."""
+        if policy == self._policy:
+            return False
+        had_some = bool(self._ends)
+        self._policy = policy
+        self._ends.clear()
+        return had_some
+
+    def has(self, agent: str, origin: Origin, text: str) -> bool:
+        return self._ends.get(self._digest(agent, origin, text), 0.0) > self._now()
+
+    def add(self, agent: str, origin: Origin, text: str) -> None:
+        digest = self._digest(agent, origin, text)
+        self._ends[digest] = self._now() + KNOWN_S
+        self._ends.move_to_end(digest)
+        while len(self._ends) > MOST_KNOWN:
+            self._ends.popitem(last=False)
+
+    def _digest(self, agent: str, origin: Origin, text: str) -> bytes:
+        content = f"{agent}\0{origin.value}\0{text}".encode(errors="surrogatepass")
+        return hashlib.blake2b(content, key=self._key, digest_size=16).digest()
