@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from mutx_guardrail.egress.rules import Rules
 from mutx_guardrail.egress.settings import Bounds
 from mutx_guardrail.egress.sse import EventError, RawEvent, read_events, write_event
 from mutx_guardrail.egress.strict_json import Json, JsonError, read_json, write_json
-from mutx_guardrail.egress.texts import answer_texts, request_texts
+from mutx_guardrail.egress.texts import Part, answer_texts, request_texts
 from mutx_guardrail.egress.upstream import BAD_GATEWAY, Upstream, headers_back, raw_parts, read_whole
 from mutx_guardrail.egress.window import Waiting, Windows
 from mutx_guardrail.egress.wire import Gone, Wire
@@ -34,6 +34,7 @@ from mutx_guardrail.egress.wire import Gone, Wire
 TICK_S = 0.5
 NOT_FOUND, FORBIDDEN, UNAVAILABLE = 404, 403, 503
 _TARGET = re.compile(r"/([a-z0-9-]{1,63})((?:/[a-z0-9_-]{1,32}){1,4})(\?[A-Za-z0-9_.=&-]{1,200})?")
+_SMALL = 64 * 1024
 _MODEL = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
@@ -48,6 +49,7 @@ class Call:
     path: str
     headers: Mapping[str, str]
     document: dict[str, Json] | None
+    texts: Sequence[Part] = ()
 
     @property
     def model(self) -> str:
@@ -110,21 +112,20 @@ class Proxy:
         if provider not in self._rules.agents[agent].providers:
             raise Refusal("provider_not_permitted", f"{agent} may not call {provider}", FORBIDDEN)
         method = request.method.decode("ascii")
-        document = None
+        document, texts = None, list[Part]()
         if method == "POST":
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise Refusal("request_invalid", "the body must be application/json")
-            document = _document(body)
+            document, texts = await _understand(body, self._rules.agents[agent].unjudged)
         elif body:
             raise Refusal("request_invalid", "this call has no body")
         dialect = DIALECTS[self._rules.providers[provider].dialect]
-        return Call(agent, provider, dialect, method, path, headers, document)
+        return Call(agent, provider, dialect, method, path, headers, document, texts)
 
     async def _perform(self, wire: Wire, call: Call) -> None:
         content = b""
         if call.document is not None:
-            parts = request_texts(call.document, self._rules.agents[call.agent].unjudged)
-            await self._judge.request(parts, call.agent)
+            await self._judge.request(call.texts, call.agent)
             content = write_json(call.document)
         fields = {"agent": call.agent, "provider": call.provider, "model": call.model}
         record, status = Record("llm-call", fields, self._write), "cancelled"
@@ -265,6 +266,16 @@ async def _with_ticks(events: AsyncIterator[RawEvent]) -> AsyncGenerator[RawEven
         coming.cancel()
         with suppress(asyncio.CancelledError, Refusal, EventError):
             await coming
+
+
+async def _understand(body: bytes, unjudged: frozenset[str]) -> tuple[dict[str, Json], list[Part]]:
+    """Return a body's document and its texts; a large one is read beside the loop, which others wait for."""
+
+    def understand() -> tuple[dict[str, Json], list[Part]]:
+        document = _document(body)
+        return document, request_texts(document, unjudged)
+
+    return await asyncio.to_thread(understand) if len(body) > _SMALL else understand()
 
 
 def _document(body: bytes) -> dict[str, Json]:

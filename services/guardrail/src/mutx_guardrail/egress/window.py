@@ -78,14 +78,14 @@ class Windows:
             if ended is None or key[0] in ended:
                 await self._settle(channel, is_end=True)
                 del self._channels[key]
-            elif channel.unseen >= self._window:
+            elif channel.unseen >= self._step(channel):
                 await self._settle(channel, is_end=False)
         return self._leave()
 
     async def tick(self) -> list[Waiting]:
         """Judge what has come although no window is full; for streams that are slow."""
         for channel in self._channels.values():
-            if channel.unseen and channel.pending > self._hold:
+            if channel.unseen and channel.pending > self._hold and channel.unseen >= channel.pending // 2:
                 await self._settle(channel, is_end=False)
         return self._leave()
 
@@ -95,6 +95,10 @@ class Windows:
             await self._settle(channel, is_end=True)
         self._channels.clear()
         return self._leave()
+
+    def _step(self, channel: _Channel) -> int:
+        """How much must be new: a window, or half of a text that could not leave, so that its cost stays linear."""
+        return max(self._window, channel.pending // 2)
 
     def _take(self, event: Waiting, delta: Delta) -> None:
         text = delta.text

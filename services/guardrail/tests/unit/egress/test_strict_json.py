@@ -42,7 +42,7 @@ def test_nesting_is_bounded(depth, taken):
     if taken:
         assert read_json(content) is not None
     else:
-        with pytest.raises(JsonError, match="deep"):
+        with pytest.raises(JsonError):
             read_json(content)
 
 
@@ -63,7 +63,7 @@ def test_brackets_within_a_string_nest_nothing():
         b'{"\\udfff":1}',
         b"\xef\xbb\xbf1",
         b'"\xed\xa0\x80"',
-        b"9" * 41,
+        b"9" * 5000,
         b"01",
         b"[1,]",
         b"'a'",

@@ -115,6 +115,18 @@ def test_what_follows_a_text_waits_for_it():
     assert asyncio.run(go()) == [0, 2]
 
 
+def test_a_text_that_cannot_leave_is_not_judged_at_every_window():
+    judged: list[int] = []
+
+    async def change_the_end(text: str) -> str:
+        judged.append(len(text))
+        return f"{text[:-1]}!" if text else text
+
+    asyncio.run(run(["x" * 4] * 1_000, change_the_end))
+
+    assert sum(judged) < 10 * 4_000
+
+
 def test_an_answer_past_its_bound_is_refused():
     with pytest.raises(Refusal, match="answer_too_large"):
         asyncio.run(run(["x" * 6_000, "y" * 6_000]))
