@@ -1,0 +1,11 @@
+"""Documents as layer 0 would make them, without layer 0."""
+
+from __future__ import annotations
+
+from mutx_guardrail.document import PLAIN, Document, OffsetMap, Origin, View
+
+
+def document_of(text: str, *further: View) -> Document:
+    """Return a text whose plain reading is itself, with some further readings."""
+    plain = View(PLAIN, text, OffsetMap.identity(len(text)))
+    return Document(text, Origin.USER, (plain, *further), (), plain)
