@@ -40,8 +40,6 @@ def read_json(content: bytes) -> Json:
             text,
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
-            parse_float=_float,
-            parse_int=_int,
         )
     except (ValueError, RecursionError):
         raise JsonError("is no JSON") from None
