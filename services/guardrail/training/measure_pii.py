@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from mutx_guardrail.document import Document, OffsetMap, Origin, View
-from mutx_guardrail.pii.kinds import ALIASES
+from mutx_guardrail.pii.find import find_pii
+from mutx_guardrail.pii.kinds import ALIASES, Kind
 from mutx_guardrail.pii.structured import structured_detector
+from mutx_guardrail.policy import Pii
 from mutx_guardrail.verdict import Finding
 
 STRUCTURED: Final = (
@@ -139,8 +141,9 @@ def _names(threshold: float) -> Callable[[str], Sequence[Marked]]:
     # spaCy takes seconds to import, and is not needed for the other part.
     from mutx_guardrail.pii.names import names_detector  # noqa: PLC0415
 
-    detector = names_detector()
-    return lambda text: _marked(detector.judge(document_of(text)).findings, threshold)
+    structured, names = structured_detector(), names_detector()
+    policy = Pii(kinds=tuple(Kind), threshold=threshold)
+    return lambda text: _marked(find_pii(document_of(text), structured, names, policy), threshold)
 
 
 def _marked(findings: Iterable[Finding], threshold: float) -> list[Marked]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from mutx_guardrail.document import Document
@@ -11,7 +12,7 @@ from mutx_guardrail.pii.kinds import ALIASES, DEFAULT_KINDS, Kind
 from mutx_guardrail.pii.merge import merge
 from mutx_guardrail.pii.rule import Candidate
 from mutx_guardrail.policy import Pii
-from mutx_guardrail.verdict import Finding, Span
+from mutx_guardrail.verdict import Finding, Layer, Span
 
 _KINDS: Final = frozenset(Kind)
 
@@ -39,12 +40,22 @@ def find_pii(
 def select_pii(findings: Iterable[Finding], policy: Pii) -> tuple[Finding, ...]:
     """Return which of the parts' findings a policy asks for; of those that overlap the heavier stays."""
     kinds = wanted_kinds(policy)
+    asked = [f for f in findings if f.kind in kinds and f.confidence >= policy.threshold]
     candidates = (
         Candidate(f.span.start, f.span.end, Kind(f.kind), f.confidence, f.rule, f.layer, f.view)
-        for f in findings
-        if f.kind in kinds and f.confidence >= policy.threshold
+        for f in _without_parts(asked)
     )
     return tuple(c.finding(Span(c.start, c.end), c.view) for c in merge(candidates))
+
+
+def _without_parts(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Return the findings but for names within something structured: a street's name is no person."""
+    whole = sorted(f.span for f in findings if f.layer is Layer.PATTERNS)
+    starts = [span.start for span in whole]
+    for finding in findings:
+        at = bisect_right(starts, finding.span.start) - 1
+        if finding.layer is not Layer.NAMES or at < 0 or whole[at].end < finding.span.end:
+            yield finding
 
 
 def wanted_kinds(policy: Pii) -> frozenset[Kind]:
