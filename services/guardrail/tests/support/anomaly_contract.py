@@ -6,6 +6,7 @@ A test file subclasses the two and gives `store` and `clock`.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import numpy as np
 import pytest
@@ -105,6 +106,24 @@ class StoreContract:
         clock.move(86_400)
 
         assert take_many(store, 101) == [True] * 100 + [False]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_any_run_of_requests_and_clocks_is_as_a_list_of_times_would_have_it(self, store, clock, seed):
+        chance, limit, window_s, times = Random(seed), 7, 65, []
+        outcomes, expected = [], []
+
+        for _ in range(300):
+            # Multiples of ten: a clock that also runs by itself is never within 5 s of a boundary.
+            clock.move(chance.choice([0, 0, 0, 0, 10, 20, 60, 600, -10, -600]))
+            outcomes.append(store.take("rate:a", limit, window_s * SECOND) == 0)
+            begin = clock.shift - window_s * SECOND
+            times = [min(time, clock.shift) for time in times if max(times) > begin]
+            expected.append(sum(time > begin for time in times) < limit)
+            if expected[-1]:
+                times.append(clock.shift)
+
+        assert outcomes == expected
+        assert set(expected) == {True, False}
 
     def test_many_threads_take_no_place_twice(self, store):
         with ThreadPoolExecutor(8) as pool:
@@ -264,6 +283,15 @@ class AnomalyContract:
         clock.move(300)
 
         assert (refused.passed, watch.admit("a", LIMITS).passed) == (False, True)
+
+    @pytest.mark.parametrize("state", [b"x", b"\x09" * 9, b"\x00" * 10], ids=ascii)
+    def test_a_state_that_cannot_be_read_lets_nothing_pass_until_it_is_resumed(self, watch, store, state):
+        store.change("errors:a", lambda _before, _now: Change(state, 100, None), is_vital=True)
+
+        refused = watch.admit("a", LIMITS)
+        watch.resume("a")
+
+        assert (refused.unavailable, watch.admit("a", LIMITS).passed) == ((Layer.ANOMALY,), True)
 
     def test_a_clock_set_back_does_not_forget_errors(self, watch, clock):
         self.fail(watch, 19, 19)

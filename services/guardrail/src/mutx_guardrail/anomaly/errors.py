@@ -6,7 +6,8 @@ the window pauses: with 50 %, 50 of 100 do not and 51 do.
 
 Paused, no request passes. When the time is over one does, the probe; its success ends the pause with a clean slate, its
 failure begins another. A probe that nobody reports on makes room for the next after the length of a pause. Reports that
-arrive while the agent is paused belong to requests from before, and count for nothing.
+arrive while the agent is paused belong to requests from before, and count for nothing; the first that arrives while the
+probe runs is taken for its own.
 
 The window is told in slices of a sixtieth: a slice leaves as a whole when its begin is a window away.
 """
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mutx_guardrail.anomaly.agent import Kind, key_of
-from mutx_guardrail.anomaly.store import MICROSECONDS, Change, Step, Store
+from mutx_guardrail.anomaly.store import MICROSECONDS, Change, Step, Store, StoreUnavailable
 from mutx_guardrail.policy import Anomaly as Limits
 
 SLICES = 60
@@ -116,14 +117,17 @@ def _decode(state: bytes | None, now: int, limits: Limits) -> _Record:
     """Return the record as of now: slices that are over gone, and nothing later than a clock that was set back."""
     if state is None:
         return _Record()
-    phase, since = _HEAD.unpack_from(state)
     oldest = now - limits.error_window_s * MICROSECONDS
-    slices = tuple(
-        (min(begin, now), requests, errors)
-        for begin, requests, errors in _SLICE.iter_unpack(state[_HEAD.size :])
-        if begin > oldest
-    )
-    return _Record(Phase(phase), min(since, now), slices)
+    try:
+        phase, since = _HEAD.unpack_from(state)
+        slices = tuple(
+            (min(begin, now), requests, errors)
+            for begin, requests, errors in _SLICE.iter_unpack(state[_HEAD.size :])
+            if begin > oldest
+        )
+        return _Record(Phase(phase), min(since, now), slices)
+    except (struct.error, ValueError):
+        raise StoreUnavailable("the agent's state cannot be read: resume it by hand") from None
 
 
 def _looked(before: bytes | None, now: int, limits: Limits) -> Change[Told]:

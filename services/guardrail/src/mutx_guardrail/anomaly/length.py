@@ -70,6 +70,8 @@ def _learn(lengths: array[int], measured: Measured, window: int) -> bytes | None
 
 
 def _decode(state: bytes | None) -> array[int]:
+    """Return what was learned; what is not of this form is forgotten."""
     lengths = array("I")
-    lengths.frombytes(state or b"")
+    if state is not None and len(state) % lengths.itemsize == 0:
+        lengths.frombytes(state)
     return lengths

@@ -51,14 +51,14 @@ class MemoryStore:
         with self._lock:
             now = self._clock()
             taken = self._windows.get(key, now)
-            if taken is None:
+            if taken is None or taken[-1] <= now - window_us:
                 self._windows.put(key, array("q", (now,)), now, now + window_us)
                 return 0
             _set_back(taken, now)
             if len(taken) >= limit and taken[-limit] > now - window_us:
                 return taken[-limit] + window_us - now
             taken.append(now)
-            if len(taken) > 2 * limit:
+            if len(taken) > limit + limit // 4:
                 del taken[:-limit]
             self._windows.put(key, taken, now, now + window_us)
             return 0

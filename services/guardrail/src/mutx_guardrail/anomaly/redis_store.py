@@ -23,7 +23,8 @@ from mutx_guardrail.breaker import Breaker
 
 T = TypeVar("T")
 
-PREFIX: Final = "mutx-guardrail:"
+PREFIX: Final = "mutx-guardrail:1:"
+"""The number is of the form of what is kept."""
 FAILURES, REST_S = 3, 0.5
 _LOCKS: Final = 64
 
@@ -37,7 +38,9 @@ _TAKE: Final = (
 local key, limit, window = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local text = string.format('%.0f', now)
 local newest = redis.call('LINDEX', key, 0)
-if newest and tonumber(newest) > now then
+if newest and tonumber(newest) <= now - window then
+  redis.call('DEL', key)
+elseif newest and tonumber(newest) > now then
   local taken = redis.call('LRANGE', key, 0, -1)
   redis.call('DEL', key)
   for _, at in ipairs(taken) do

@@ -19,6 +19,7 @@ UNKNOWN_QUESTION: Final = "(The question is not known.)"
 """Stands for the user's turn where a response alone is judged, and no purpose is declared."""
 
 _TAG = re.compile(r"<(?=\S)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INSTRUCTION = re.compile(r"\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL)[A-Z_]*\])")
 
 
@@ -46,8 +47,11 @@ class Subject:
 
     @property
     def harmless_text(self) -> str:
-        """The text with every control token of a chat template broken: no `<|im_end|>` in it ends its turn."""
-        return _INSTRUCTION.sub("[ ", _TAG.sub("< ", self.text))
+        """The text with every control token of a chat template broken: no `<|im_end|>` in it ends its turn.
+
+        Halves of surrogate pairs, which no UTF-8 holds, are replaced.
+        """
+        return _INSTRUCTION.sub("[ ", _TAG.sub("< ", _SURROGATE.sub("\ufffd", self.text)))
 
     @property
     def turns(self) -> tuple[Mapping[str, str], ...]:

@@ -106,16 +106,16 @@ class Judge:
         windows = split_windows(len(text), settings.window_chars, settings.overlap_chars)
         if len(windows) > settings.windows:
             _refuse(f"the text needs {len(windows)} windows, and {settings.windows} are judged")
+        subjects = [
+            Subject(text[window.start : window.end], direction, self._nonce(), document.origin, purpose)
+            for window in windows
+        ]
         async with self._admitted():
-            readings = await self._within_deadline(
-                [
-                    Subject(
-                        text[window.start : window.end], direction, self._nonce(), document.origin, purpose
-                    )
-                    for window in windows
-                ]
-            )
-        calibrated = [_calibrate(reading, settings) for reading in readings]
+            outcome = await self._within_deadline(subjects)
+        if isinstance(outcome, str):
+            # Here, and not where it failed: an error on the way there may hold the request, and so the text.
+            _refuse(outcome)
+        calibrated = [_calibrate(reading, settings) for reading in outcome]
         spans = [document.plain.original(window.start, window.end) for window in windows]
         return {check: self._signal(check, calibrated, spans) for check in self.checks(direction)}
 
@@ -151,8 +151,8 @@ class Judge:
             self._texts -= 1
             self._breaker.leave()
 
-    async def _within_deadline(self, subjects: list[Subject]) -> list[Reading]:
-        """Judge windows side by side.
+    async def _within_deadline(self, subjects: list[Subject]) -> list[Reading] | str:
+        """Judge windows side by side; why they were not judged, where they were not.
 
         Only what is the server's fault counts against it: no text, and no crowd of texts, can have it shunned.
         """
@@ -163,13 +163,13 @@ class Judge:
         except TimeoutError:
             if attempt.is_sent:
                 self._breaker.fail()
-            _refuse(self._too_late)
+            return self._too_late
         except Unreached as error:
             self._breaker.fail()
-            _refuse(error.why)
+            return error.why
         except Unreadable as error:
             self._breaker.succeed()
-            _refuse(error.why)
+            return error.why
         self._breaker.succeed()
         return readings
 
@@ -231,4 +231,4 @@ def _calibrate(reading: Reading, settings: JudgeSettings) -> Reading:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise LayerUnavailable(Layer.JUDGE, why) from None
+    raise LayerUnavailable(Layer.JUDGE, why)
