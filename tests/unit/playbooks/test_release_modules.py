@@ -1,4 +1,4 @@
-"""Releases of an agent: what their modules decide, on files of the test."""
+"""Releases of a service: what their modules decide, on files of the test."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.support.programs import ROLES, load_program
 FIRST, SECOND, THIRD = "agent-1.0-aaa", "agent-1.1-bbb", "agent-1.2-ccc"
 
 
-agent_release = load_program("agent_runtime/library/agent_release.py")
-agent_wheelhouse = load_program("agent_runtime/library/agent_wheelhouse.py")
-release_names = load_program("agent_runtime/lookup_plugins/agent_release.py")
+service_release = load_program("service_release/library/service_release.py")
+service_wheelhouse = load_program("service_release/library/service_wheelhouse.py")
+release_names = load_program("service_release/lookup_plugins/service_release.py")
 
 
 def run(program: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -45,7 +45,9 @@ def put_release(root: Path, name: str, *, age_s: int = 0, is_whole: bool = True)
 
 
 def release(root: Path, name: str, state: str, **more: Any) -> dict[str, Any]:
-    return run("agent_runtime/library/agent_release.py", root=str(root), release=name, state=state, **more)
+    return run(
+        "service_release/library/service_release.py", root=str(root), release=name, state=state, **more
+    )
 
 
 def test_a_switch_keeps_the_one_before_and_the_newest_others(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_a_release_to_go_back_to_must_be_there_and_those_that_are_are_named(tmp_
     refused = release(tmp_path, FIRST, "looked_at", must_be_there=True)
 
     assert refused["failed"] is True
-    assert "[agent-release-missing]" in refused["msg"]
+    assert "[release-missing]" in refused["msg"]
     assert SECOND in refused["msg"]
 
 
@@ -93,7 +95,7 @@ def test_an_archive_that_is_none_leaves_the_current_release(tmp_path: Path) -> N
 
     refused = release(tmp_path, SECOND, "installed", archive=str(tmp_path / "incoming.tar"), command="agent")
 
-    assert f"[agent-install] {SECOND} could not be installed, {FIRST} stays" in refused["msg"]
+    assert f"[release-install] {SECOND} could not be installed, {FIRST} stays" in refused["msg"]
     assert (tmp_path / "current").readlink() == Path("releases", FIRST)
 
 
@@ -111,7 +113,7 @@ def test_names_in_an_archive_decide_no_path(tmp_path: Path) -> None:
 
 
 def test_wheels_for_older_systems_are_taken_and_for_newer_ones_not() -> None:
-    found = agent_wheelhouse.platforms("x86_64", "2.36")
+    found = service_wheelhouse.platforms("x86_64", "2.36")
 
     assert found[0] == "manylinux_2_36_x86_64"
     assert {"manylinux2014_x86_64", "manylinux_2_17_x86_64", "linux_x86_64"} <= set(found)
@@ -144,9 +146,9 @@ def test_a_wheel_that_is_none_or_is_not_there_is_refused(tmp_path: Path) -> None
     good = tmp_path / "agent-1.0-py3-none-any.whl"
     good.touch()
     for path in ("", "agent.tar.gz", "my_agent-1.0-py3-none-any.whl"):
-        with pytest.raises(release_names.AnsibleError, match=r"\[agent-wheel\]"):
+        with pytest.raises(release_names.AnsibleError, match=r"\[release-wheel\]"):
             release_names.release_name([tmp_path / path], [], {})
-        with pytest.raises(release_names.AnsibleError, match=r"\[agent-wheel\]"):
+        with pytest.raises(release_names.AnsibleError, match=r"\[release-wheel\]"):
             release_names.release_name([good, tmp_path / path], [], {})
 
 
@@ -161,7 +163,7 @@ def test_an_archive_holds_companions_and_their_hashes(tmp_path: Path) -> None:
     (tmp_path / "cache" / f"wheels-{digest[:12]}").mkdir(parents=True)
 
     made = run(
-        "agent_runtime/library/agent_wheelhouse.py", release="my_agent-1.0-aaa", wheel=str(wheel),
+        "service_release/library/service_wheelhouse.py", release="my_agent-1.0-aaa", wheel=str(wheel),
         companions=[str(companion)], locks=[str(lock)], target=target, cache=str(tmp_path / "cache"),
     )  # fmt: skip
 

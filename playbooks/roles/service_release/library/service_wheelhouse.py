@@ -16,18 +16,18 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: agent_wheelhouse
+module: service_wheelhouse
 short_description: Have all wheels of a release in one archive on the controller
 description:
   - Runs on the controller. pip fetches the wheels of the locks for the host's Python, from the index that it is set up
-    with, and takes none whose hash is not locked; nothing is built. The archive also holds the agent's own wheel, its
+    with, and takes none whose hash is not locked; nothing is built. The archive also holds the service's own wheel, its
     companions and C(requirements.txt), with hashes of all of it.
   - Wheels are kept by the digest of the locks and the target, the newest archives by the release's name. Hosts of one
     run that ask at once wait for one download.
 author: mutx.dev
 options:
   release: {description: The name of the release., type: str, required: true}
-  wheel: {description: Path of the agent's wheel., type: path, required: true}
+  wheel: {description: Path of the service's wheel., type: path, required: true}
   companions: {description: Paths of wheels on no index that it needs., type: list, elements: path, default: []}
   locks: {description: Paths of the requirements with hashes., type: list, elements: path, required: true}
   target: {description: "The host's C(python), C(machine) and C(libc)."  , type: dict, required: true}
@@ -36,12 +36,12 @@ options:
 
 EXAMPLES = r"""
 - name: Fetch the wheels
-  agent_wheelhouse:
-    release: my_agent-1.0-0a1b2c3d4e5f
-    wheel: dist/my_agent-1.0-py3-none-any.whl
+  service_wheelhouse:
+    release: my_service-1.0-0a1b2c3d4e5f
+    wheel: dist/my_service-1.0-py3-none-any.whl
     locks: [requirements.lock]
     target: {python: "3.11", machine: x86_64, libc: "2.36"}
-    cache: ~/.cache/mutx-infra/agents
+    cache: ~/.cache/mutx-infra/services
   delegate_to: localhost
 """
 
@@ -83,7 +83,7 @@ def main() -> None:
                 if not archive.exists():
                     make(module, cache, archive)
         except (RefusedError, OSError) as exc:
-            module.fail_json(msg=f"[agent-wheels] the wheels of {given['release']} cannot be had: {exc}")
+            module.fail_json(msg=f"[release-wheels] the wheels of {given['release']} cannot be had: {exc}")
     # A cache: nothing that an operator needs to hear of.
     module.exit_json(changed=False, archive=str(archive))
 

@@ -1,4 +1,4 @@
-"""Releases of an agent on its host: side by side, whole or not there, and one of them current by one rename."""
+"""Releases of a service on its host: side by side, whole or not there, and one of them current by one rename."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: agent_release
-short_description: Releases of an agent, side by side
+module: service_release
+short_description: Releases of a service, side by side
 description:
   - Each release is a virtual environment below C(releases) with a mark that is written last; one without it was begun
-    and never finished, and is made anew. The running agent has the paths of its own release, so it is not disturbed.
+    and never finished, and is made anew. The running service has the paths of its own release, so it is not disturbed.
 author: mutx.dev
 options:
   root: {description: The place of the releases., type: path, required: true}
@@ -27,7 +27,7 @@ options:
     choices: [looked_at, installed, current]
     required: true
   must_be_there: {description: Fail where it is not there., type: bool, default: false}
-  archive: {description: What agent_wheelhouse made; removed afterwards., type: path}
+  archive: {description: What service_wheelhouse made; removed afterwards., type: path}
   command: {description: The console script that it must have., type: str}
   kept: {description: How many others stay beside the current one and the one before., type: int, default: 2}
   pending: {description: The mark that says that the unit must be restarted., type: str}
@@ -35,13 +35,14 @@ options:
 
 EXAMPLES = r"""
 - name: Switch to the release
-  agent_release:
-    root: /opt/mutx-agent
-    release: my_agent-1.0-0a1b2c3d4e5f
+  service_release:
+    root: /opt/my-service
+    release: my_service-1.0-0a1b2c3d4e5f
     state: current
 """
 
 RETURN = r"""
+release: {description: Its name., type: str, returned: always}
 missing: {description: Whether it is not installed., type: bool, returned: always}
 is_current: {description: Whether the unit starts it., type: bool, returned: always}
 releases: {description: Those that are installed., type: list, returned: always}
@@ -104,7 +105,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # Whatever the operator's umask is, the agent's account must be able to read it.
+    # Whatever the operator's umask is, the service's account must be able to read it.
     os.umask(0o022)
     releases, wanted, state = (
         Releases(Path(module.params["root"])),
@@ -114,7 +115,7 @@ def main() -> None:
     if module.params["must_be_there"] and wanted not in releases.names():
         there = ", ".join(releases.names()) or "none"
         module.fail_json(
-            msg=f"[agent-release-missing] {wanted} is not on this host, nothing was changed; there are: {there}"
+            msg=f"[release-missing] {wanted} is not on this host, nothing was changed; there are: {there}"
         )
     changed = {
         "looked_at": False,
@@ -126,10 +127,11 @@ def main() -> None:
             act(module, releases, wanted)
         except (RefusedError, OSError, tarfile.TarError) as exc:
             stays = releases.current_name() or "no release"
-            module.fail_json(msg=f"[agent-install] {wanted} could not be installed, {stays} stays: {exc}")
+            module.fail_json(msg=f"[release-install] {wanted} could not be installed, {stays} stays: {exc}")
     names = releases.names()
     module.exit_json(
         changed=changed,
+        release=wanted,
         missing=wanted not in names,
         is_current=releases.current_name() == wanted,
         releases=names,
@@ -166,7 +168,7 @@ def install(archive: Path, place: Path, command: str) -> None:
     unpack(archive, wheels)
     installer = next(wheels.glob("pip-*.whl"), None)
     if installer is None:
-        raise RefusedError("the archive holds no pip: it was not made by agent_wheelhouse")
+        raise RefusedError("the archive holds no pip: it was not made by service_wheelhouse")
     # Without pip: Debian's Python has no ensurepip, and a release needs none once it is installed.
     must_run(PYTHON, "-m", "venv", "--without-pip", str(place))
     pip = [str(place / "bin/python"), "-I", f"{installer}/pip", "--isolated", "--no-input",
@@ -174,7 +176,7 @@ def install(archive: Path, place: Path, command: str) -> None:
     must_run(*pip, "install", "--quiet", "--no-index", "--find-links", str(wheels), "--no-deps", "--require-hashes",
              "--requirement", str(wheels / "requirements.txt"))  # fmt: skip
     if not os.access(place / "bin" / command, os.X_OK):
-        raise RefusedError(f"it has no command `{command}`: see agent_runtime_command")
+        raise RefusedError(f"it has no command `{command}`: name the console script that serves")
     shutil.rmtree(wheels)
     os.sync()
     (place / WHOLE).touch()

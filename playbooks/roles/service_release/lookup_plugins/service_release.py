@@ -1,4 +1,4 @@
-"""The name of a release: of the agent's wheels, all that is locked with them, and what they are installed on."""
+"""The name of a release: of the service's wheels, all that is locked with them, and what they are installed on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
-name: agent_release
+name: service_release
 short_description: The name of a release
 description:
   - The wheel's name and version, and a digest of all wheels' bytes, of the locks and of the target. Reads files here.
@@ -53,13 +53,13 @@ def release_name(wheels: Sequence[Path], locks: Sequence[Path], target: Mapping[
     for wheel in wheels:
         if wheel.suffix != ".whl" or len(wheel.stem.split("-")) < _PARTS_OF_A_WHEEL:
             raise AnsibleError(
-                f"[agent-wheel] {wheel} is no wheel: agent_runtime_wheel and _companions name some on the controller"
+                f"[release-wheel] {wheel} is no wheel: name the service's wheels on the controller"
             )
     try:
         parts = [file.expanduser().read_bytes() for file in (*wheels, *locks)]
     except OSError as exc:
         raise AnsibleError(
-            f"[agent-wheel] {exc.filename} cannot be read on the controller: {exc.strerror}"
+            f"[release-wheel] {exc.filename} cannot be read on the controller: {exc.strerror}"
         ) from exc
     digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode())
     for part in parts:
