@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mutx_guardrail.verdict import Action, CheckName, Layer
 
@@ -114,6 +114,7 @@ class OutputPolicy(_Model):
     """What is checked of a text that comes from an agent."""
 
     pii_detection: Pii = Pii()
+    encoding: Encoding = Encoding()
     safe_content: Judged = Judged()
     secret_detection: Secrets = Secrets()
     token_limit: Length = Length(max_tokens=4_096, action=Action.TRUNCATE)
@@ -159,15 +160,21 @@ class Allowance(_Model):
     expires: date
 
 
+ORDINARY_LAYERS = (Layer.NORMALISE, Layer.PATTERNS, Layer.CLASSIFIER, Layer.NAMES)
+EVERY_LAYER = (*ORDINARY_LAYERS, Layer.JUDGE)
+
+
 class Policy(_Model):
     """The whole policy of a tenant's guardrail.
 
-    `required` are the layers without which nothing passes. A production profile has the judge among them (GUARD-6).
+    `layers` are those that judge, and each of them has to: where one cannot, nothing passes. One that is left out is
+    told in every verdict. A production profile leaves none out (GUARD-6).
     """
 
     version: Literal[1] = 1
     revision: Annotated[str, Field(max_length=64)] = "built-in"
     profile: Literal["production", "without-judge"] = "without-judge"
+    layers: tuple[Layer, ...] = ORDINARY_LAYERS
     input: InputPolicy = InputPolicy()
     output: OutputPolicy = OutputPolicy()
     anomaly: Anomaly = Anomaly()
@@ -175,11 +182,21 @@ class Policy(_Model):
     allow: tuple[Allowance, ...] = ()
     log_text: bool = False
 
+    @model_validator(mode="after")
+    def _has_its_layers(self) -> Policy:
+        unknown = set(self.layers) - set(EVERY_LAYER)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} cannot be chosen among `layers`")
+        wanted = EVERY_LAYER if self.profile == "production" else (Layer.NORMALISE, Layer.PATTERNS)
+        missing = [layer.value for layer in wanted if layer not in self.layers]
+        if missing:
+            raise ValueError(f"profile {self.profile} needs {', '.join(missing)} among `layers`")
+        return self
+
     @property
-    def required(self) -> tuple[Layer, ...]:
-        """The layers that must judge, cheapest first."""
-        always = (Layer.NORMALISE, Layer.PATTERNS, Layer.CLASSIFIER, Layer.NAMES)
-        return (*always, Layer.JUDGE) if self.profile == "production" else always
+    def left_out(self) -> tuple[Layer, ...]:
+        """The layers that do not judge here, cheapest first."""
+        return tuple(layer for layer in EVERY_LAYER if layer not in self.layers)
 
     @property
     def digest(self) -> str:

@@ -6,8 +6,8 @@ Source: REQUIREMENTS, GUARD-2 to GUARD-5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 MODEL = "local-guard-v1"
@@ -190,6 +190,10 @@ class Verdict:
             check for check in self.checks if check.unavailable or (check.action and check.action.refuses)
         ]
         return max(refusing, key=lambda check: (bool(check.unavailable), check.confidence), default=None)
+
+    def with_checks(self, further: Iterable[Check]) -> Verdict:
+        """Return the verdict with the outcomes of more checks."""
+        return replace(self, checks=(*self.checks, *further))
 
     def document(self) -> dict[str, object]:
         """Return the response's JSON form (GUARD-5, and the optional fields)."""

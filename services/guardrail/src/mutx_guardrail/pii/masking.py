@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from mutx_guardrail.document import OffsetMap, View
+from mutx_guardrail.document import Edit, View
 from mutx_guardrail.output.graphemes import whole_clusters
 from mutx_guardrail.pii.kinds import Kind
 from mutx_guardrail.pii.matching import Haystack, compile_pattern
@@ -159,31 +159,23 @@ def mask_view(view: View, findings: Iterable[Finding], masker: Masker) -> View:
     """Return the reading with each finding's text masked; its map leads to the given text.
 
     Args:
-        view: the given text, or a reading of it whose characters are in the text's order, such as `Document.cleaned`.
+        view: the given text, or a reading of it in the text's order, such as the one without what hides.
         findings: in spans of the given text; where some overlap, one mask covers them all.
         masker: says what stands in a value's place.
     """
     pieces = _pieces(view, findings)
     if not pieces:
         return view
-    parts: list[str] = []
-    sources: list[tuple[int, int]] = []
-    at = 0
-    for piece in pieces:
-        parts.append(view.text[at : piece.start])
-        sources.extend((i, i + 1) for i in range(at, piece.start))
-        mask = masker.mask(piece.kind, view.text[piece.start : piece.end])
-        parts.append(mask)
-        sources.extend([(piece.start, piece.end)] * len(mask))
-        at = piece.end
-    parts.append(view.text[at:])
-    sources.extend((i, i + 1) for i in range(at, len(view.text)))
-    return View(f"{view.name}>masked", "".join(parts), view.offsets.select(sources))
+    edits = [
+        Edit(piece.start, piece.end, masker.mask(piece.kind, view.text[piece.start : piece.end]))
+        for piece in pieces
+    ]
+    return view.edited(f"{view.name}>masked", edits)
 
 
 def mask_text(text: str, findings: Iterable[Finding], masker: Masker) -> View:
     """Return the given text with each finding's text masked, and its map."""
-    return mask_view(View("given", text, OffsetMap.identity(len(text))), findings, masker)
+    return mask_view(View.whole("given", text), findings, masker)
 
 
 def unmask(text: str, key: bytes) -> str:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Protocol, cast
 
 import numpy as np
-import re2  # type: ignore[import-untyped]
+import re2
 
 _CONTINUATION_MASK, _CONTINUATION = 0xC0, 0x80
 

@@ -1,0 +1,123 @@
+"""The detectors of one process: built once, each replaceable; what cannot be built says so at every text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mutx_guardrail.document import Document
+from mutx_guardrail.judge.judge import Judge
+from mutx_guardrail.judge.settings import JudgeSettings
+from mutx_guardrail.layer import Detector, LayerUnavailable, Signal
+from mutx_guardrail.output.secrets import secret_detector
+from mutx_guardrail.patterns.detector import PatternDetector
+from mutx_guardrail.patterns.pack import load_pack
+from mutx_guardrail.pii.structured import structured_detector
+from mutx_guardrail.verdict import Layer
+
+if TYPE_CHECKING:
+    from mutx_guardrail.classifiers import Classifiers
+
+T = TypeVar("T")
+
+
+class ScoredDetector(Detector, Protocol):
+    """A detector that says from which score on it holds a text for what it looks for."""
+
+    @property
+    def threshold(self) -> float:
+        """Its own threshold, fixed on validation sources."""
+
+
+Embed = Callable[[str], NDArray[np.float32]]
+
+
+class Broken:
+    """Stands for a layer that could not be built: it judges nothing, and says why."""
+
+    threshold = 0.5
+
+    def __init__(self, layer: Layer, why: str) -> None:
+        self.layer, self._why = layer, why
+
+    def judge(self, document: Document) -> Signal:  # noqa: ARG002 - a detector's signature
+        """Raise LayerUnavailable."""
+        raise LayerUnavailable(self.layer, self._why)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that judges. None stands for a part that this node does without."""
+
+    injection_patterns: PatternDetector
+    toxicity_patterns: PatternDetector
+    personal: Detector
+    secrets: Detector
+    injection: ScoredDetector | None = None
+    toxicity: ScoredDetector | None = None
+    embed: Embed | None = None
+    names: Detector | None = None
+    judge: Judge | None = None
+
+    def broken(self) -> tuple[Layer, ...]:
+        """Return the layers that could not be built."""
+        parts = (self.personal, self.secrets, self.injection, self.toxicity, self.names)
+        return tuple(dict.fromkeys(part.layer for part in parts if isinstance(part, Broken)))
+
+
+def build_parts(
+    layers: tuple[Layer, ...], *, models: Path | None = None, judge: JudgeSettings | None = None
+) -> Parts:
+    """Build what some layers need; it takes one to two seconds with the models.
+
+    Args:
+        layers: those that the policy wants.
+        models: a folder of classifiers instead of the built-in ones.
+        judge: where the judge is; a policy that wants one and has none finds it broken.
+    """
+    injection, toxicity, embed = (
+        _build_classifiers(models) if Layer.CLASSIFIER in layers else (None, None, None)
+    )
+    return Parts(
+        injection_patterns=PatternDetector(load_pack("injection")),
+        toxicity_patterns=PatternDetector(load_pack("toxicity")),
+        personal=structured_detector(),
+        secrets=secret_detector(),
+        injection=injection,
+        toxicity=toxicity,
+        embed=embed,
+        names=_build(Layer.NAMES, _load_names) if Layer.NAMES in layers else None,
+        judge=Judge(judge) if judge is not None and Layer.JUDGE in layers else None,
+    )
+
+
+def _build_classifiers(models: Path | None) -> tuple[ScoredDetector, ScoredDetector, Embed | None]:
+    built = _build(Layer.CLASSIFIER, lambda: _load_classifiers(models))
+    if isinstance(built, Broken):
+        return built, built, None
+    return built.injection, built.toxicity, built.embed
+
+
+# Both import libraries that take seconds, which a policy may do without.
+def _load_classifiers(models: Path | None) -> Classifiers:
+    from mutx_guardrail.classifiers import load_classifiers  # noqa: PLC0415
+
+    return load_classifiers(models)
+
+
+def _load_names() -> Detector:
+    from mutx_guardrail.pii.names import names_detector  # noqa: PLC0415
+
+    return names_detector()
+
+
+def _build(layer: Layer, make: Callable[[], T]) -> T | Broken:
+    try:
+        return make()
+    except LayerUnavailable as error:
+        return Broken(layer, error.why)

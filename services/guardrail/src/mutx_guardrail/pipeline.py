@@ -1,0 +1,317 @@
+"""Judges one text: every layer that the policy names, and what follows from what they saw.
+
+It fails closed. A layer that is late, gone or broken leaves its checks not passed, and the text is refused. Nothing of
+the text goes anywhere but to the detectors and, changed as the policy says, back to the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from mutx_guardrail.combine import (
+    FOREIGN_FACTOR,
+    PATTERN_THRESHOLD,
+    Outcome,
+    found_check,
+    length_check,
+    scored_check,
+    unavailable_check,
+)
+from mutx_guardrail.document import Document, Origin, View
+from mutx_guardrail.judge.family import THRESHOLD as JUDGE_THRESHOLD
+from mutx_guardrail.judge.family import Direction
+from mutx_guardrail.layer import LayerUnavailable, Signal
+from mutx_guardrail.normalise.tokens import VocabularyError, count_tokens, exceeds
+from mutx_guardrail.output.sinks import encode
+from mutx_guardrail.output.truncate import truncate
+from mutx_guardrail.panel import Case, Outcomes, Panel
+from mutx_guardrail.pii.find import select_pii
+from mutx_guardrail.pii.masking import Masker, Numbering, Redacting, Sealing, mask_view
+from mutx_guardrail.policy import Encoding, Judged, Length, OutputPolicy, Pii, Policy, Secrets
+from mutx_guardrail.spotlight import mark_foreign
+from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Reason, Verdict
+from mutx_guardrail.window import STREAMABLE, Released, boundary, slice_of
+
+FOREIGN = frozenset({Origin.TOOL, Origin.RETRIEVED})
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedOutput:
+    """An output with its checks; `cleaned` is None where nothing could be read."""
+
+    rules: OutputPolicy
+    checks: list[Check]
+    cleaned: View | None
+    make: Callable[[Iterable[Check], str], Verdict]
+
+    def verdict(self, further: Iterable[Check], sanitized: str = "") -> Verdict:
+        return self.make([*self.checks, *further], sanitized)
+
+
+def utc_today() -> date:
+    """Return the date by which exceptions end."""
+    return datetime.now(UTC).date()
+
+
+class Pipeline:
+    """Judges texts.
+
+    Args:
+        policy: returns what holds now; it is asked once for each text.
+        key: 32 or 64 bytes, the tenant's, for masks that can be turned back.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        panel: Panel,
+        *,
+        key: bytes | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        today: Callable[[], date] = utc_today,
+    ) -> None:
+        self._policy, self._panel = policy, panel
+        self._sealing = Sealing(key) if key else None
+        self._clock, self._today = clock, today
+
+    async def input(self, text: str, agent: str = "", origin: Origin = Origin.USER) -> Verdict:
+        """Judge a text that is to go to an agent."""
+        began, policy = self._clock(), self._policy()
+        rules = policy.input_for(agent)
+        text, length = fit_input(text, rules.length)
+        if not length.passed and length.action is not Action.TRUNCATE:
+            return self._verdict(began, policy, [length])
+        wanted = {
+            CheckName.PROMPT_INJECTION: rules.prompt_injection.enabled,
+            CheckName.TOXIC_CONTENT: rules.toxic_content.enabled,
+            CheckName.PII_DETECTION: rules.pii_detection.enabled,
+        }
+        try:
+            case = await self._case(policy, text, agent, origin, Direction.INPUT, wanted)
+        except LayerUnavailable as error:
+            return self._verdict(began, policy, [length, unavailable_check(CheckName.ENCODING, [error])])
+        heard, document = await self._panel.hear(case), case.document
+        factor = FOREIGN_FACTOR if origin in FOREIGN else 1.0
+        checks = [
+            self._scored(CheckName.PROMPT_INJECTION, heard, rules.prompt_injection, factor),
+            pii_check(heard, rules.pii_detection),
+            self._scored(CheckName.TOXIC_CONTENT, heard, rules.toxic_content),
+            length,
+            encoding_check(document, rules.encoding),
+        ]
+        checks = [check for check in checks if wanted.get(check.name, True)]
+        cleaned = clean_view(document, rules.encoding)
+        hidden = masked_findings(checks, CheckName.PII_DETECTION, rules.pii_detection.action)
+        cleaned = mask_view(cleaned, hidden, self._masker(rules.pii_detection, text))
+        extra = mark_foreign(cleaned.text) if origin in FOREIGN else {}
+        return self._verdict(began, policy, checks, cleaned.text, extra)
+
+    async def output(self, text: str, agent: str = "") -> Verdict:
+        """Judge a text that comes from an agent."""
+        judged = await self._output(text, agent)
+        if judged.cleaned is None:
+            return judged.verdict([])
+        fitted, limit = fit_output(judged.cleaned.text, judged.rules.token_limit)
+        sink = judged.rules.sink.kind
+        encoded = Check(CheckName.OUTPUT_ENCODING, passed=True, details=f"escaped for {sink}")
+        return judged.verdict([limit, encoded], encode(fitted, sink))
+
+    async def window(self, before: str, text: str, agent: str = "", *, is_last: bool = False) -> Released:
+        """Judge the next piece of an output that is still being written.
+
+        Args:
+            before: the end of what was released; what it says counts, and it is not released again.
+            text: what is not released yet.
+            agent: whose output it is.
+            is_last: nothing comes after it.
+
+        Raises:
+            ValueError: the agent's sink escapes a text as a whole.
+        """
+        judged = await self._output(before + text, agent)
+        sink = judged.rules.sink.kind
+        if sink not in STREAMABLE:
+            raise ValueError(f"text for {sink} is escaped as a whole")
+        verdict = judged.verdict([])
+        if judged.cleaned is None or not verdict.allowed:
+            return Released(verdict, "", 0)
+        spans = [finding.span for check in judged.checks for finding in check.findings]
+        taken = boundary(text, len(before), spans, is_last=is_last)
+        shown = slice_of(judged.cleaned, len(before), len(before) + taken)
+        return Released(verdict, encode(shown, sink), taken)
+
+    def refused(self, check: Check) -> Verdict:
+        """Return the verdict on a text that is refused before it is judged."""
+        return self._verdict(self._clock(), self._policy(), [check])
+
+    async def _output(self, text: str, agent: str) -> _JudgedOutput:
+        began, policy = self._clock(), self._policy()
+        rules = policy.output_for(agent)
+
+        def verdict(checks: Iterable[Check], sanitized: str) -> Verdict:
+            return self._verdict(began, policy, checks, sanitized)
+
+        wanted = {
+            CheckName.SAFE_CONTENT: rules.safe_content.enabled,
+            CheckName.PII_DETECTION: rules.pii_detection.enabled,
+            CheckName.SECRET_DETECTION: rules.secret_detection.enabled,
+        }
+        try:
+            case = await self._case(policy, text, agent, Origin.AGENT, Direction.OUTPUT, wanted)
+        except LayerUnavailable as error:
+            return _JudgedOutput(rules, [unavailable_check(CheckName.ENCODING, [error])], None, verdict)
+        heard = await self._panel.hear(case)
+        checks = [
+            self._scored(CheckName.SAFE_CONTENT, heard, rules.safe_content),
+            pii_check(heard, rules.pii_detection),
+            secret_check(heard, rules.secret_detection),
+            encoding_check(case.document, rules.encoding),
+        ]
+        checks = [check for check in checks if wanted.get(check.name, True)]
+        hidden = [
+            *masked_findings(checks, CheckName.PII_DETECTION, rules.pii_detection.action),
+            *masked_findings(checks, CheckName.SECRET_DETECTION, rules.secret_detection.action),
+        ]
+        cleaned = mask_view(clean_view(case.document, rules.encoding), hidden, Redacting())
+        return _JudgedOutput(rules, checks, cleaned, verdict)
+
+    async def _case(
+        self,
+        policy: Policy,
+        text: str,
+        agent: str,
+        origin: Origin,
+        direction: Direction,
+        wanted: Mapping[CheckName, bool],
+    ) -> Case:
+        checks = frozenset(check for check, is_wanted in wanted.items() if is_wanted)
+        today = self._today()
+        allowances = [each for check in checks for each in policy.allowances(check, agent, today)]
+        variants = {}
+        for check in checks:
+            literals = [
+                each.text for each in allowances if each.check is check and each.text and each.text in text
+            ]
+            if literals:
+                variants[check] = await self._panel.read(without(text, literals), origin)
+        return Case(
+            document=await self._panel.read(text, origin),
+            direction=direction,
+            checks=checks,
+            layers=policy.layers,
+            exempt=frozenset(each.rule for each in allowances if each.rule),
+            purpose=policy.purpose_of(agent),
+            variants=variants,
+        )
+
+    def _scored(self, name: CheckName, heard: Outcomes, policy: Judged, factor: float = 1.0) -> Check:
+        parts = self._panel.parts
+        classifier = parts.injection if name is CheckName.PROMPT_INJECTION else parts.toxicity
+        thresholds = {
+            Layer.PATTERNS: PATTERN_THRESHOLD,
+            Layer.CLASSIFIER: classifier.threshold if classifier else 1.0,
+            Layer.JUDGE: JUDGE_THRESHOLD,
+        }
+        return scored_check(name, heard.get(name, []), thresholds, policy, factor=factor)
+
+    def _masker(self, policy: Pii, text: str) -> Masker:
+        if policy.reversible and self._sealing:
+            return self._sealing
+        numbering = Numbering()
+        numbering.reserve(text)
+        return numbering
+
+    def _verdict(
+        self,
+        began: float,
+        policy: Policy,
+        checks: Iterable[Check],
+        sanitized: str = "",
+        extra: Mapping[str, object] | None = None,
+    ) -> Verdict:
+        return Verdict(
+            checks=tuple(checks),
+            latency_ms=(self._clock() - began) * 1_000,
+            sanitized=sanitized,
+            policy=policy.digest,
+            missing_layers=policy.left_out,
+            extra=extra or {},
+        )
+
+
+def fit_input(text: str, policy: Length) -> tuple[str, Check]:
+    """Return the text as long as it may be, and the check of its length."""
+    try:
+        if not exceeds(text, policy.max_tokens):
+            return text, length_check(CheckName.LENGTH, policy, is_long=False)
+        if policy.action is Action.TRUNCATE:
+            text = truncate(text, policy.max_tokens, count_tokens).text
+    except VocabularyError as error:
+        missing = LayerUnavailable(Layer.NORMALISE, str(error))
+        return text, unavailable_check(CheckName.LENGTH, [missing])
+    return text, length_check(CheckName.LENGTH, policy, is_long=True)
+
+
+def fit_output(text: str, policy: Length) -> tuple[str, Check]:
+    """Return an output as long as it may be, and the check of its length."""
+    fitted, check = fit_input(text, policy)
+    return fitted, Check(CheckName.TOKEN_LIMIT, check.passed, action=check.action, reason=check.reason,
+                         details=check.details, unavailable=check.unavailable)  # fmt: skip
+
+
+def encoding_check(document: Document, policy: Encoding) -> Check:
+    """Return the check of characters that hide or imitate."""
+    found = document.removed if policy.enabled else ()
+    return found_check(CheckName.ENCODING, found, policy.action, Reason.ENCODING, Layer.NORMALISE)
+
+
+def pii_check(heard: Outcomes, policy: Pii) -> Check:
+    """Return the check of personal data."""
+    outcomes = heard.get(CheckName.PII_DETECTION, [])
+    missing = _missing(outcomes)
+    found = select_pii(
+        (finding for each in outcomes if isinstance(each, Signal) for finding in each.findings), policy
+    )
+    if missing:
+        return unavailable_check(CheckName.PII_DETECTION, missing, found)
+    return found_check(CheckName.PII_DETECTION, found, policy.action, Reason.PII)
+
+
+def secret_check(heard: Outcomes, policy: Secrets) -> Check:
+    """Return the check of keys and tokens."""
+    outcomes = heard.get(CheckName.SECRET_DETECTION, [])
+    missing = _missing(outcomes)
+    found = tuple(finding for each in outcomes if isinstance(each, Signal) for finding in each.findings)
+    if missing:
+        return unavailable_check(CheckName.SECRET_DETECTION, missing, found)
+    return found_check(CheckName.SECRET_DETECTION, found, policy.action, Reason.SECRET)
+
+
+def clean_view(document: Document, policy: Encoding) -> View:
+    """Return the text without dangerous characters, where the policy takes them out."""
+    given = View.whole("cleaned", document.text)
+    if policy.enabled and policy.action is Action.MASK:
+        return given.edited("cleaned", document.edits)
+    return given
+
+
+def without(text: str, literals: Iterable[str]) -> str:
+    """Return a text with some literals blanked; its length, and so every offset, stays."""
+    for literal in literals:
+        text = text.replace(literal, " " * len(literal))
+    return text
+
+
+def _missing(outcomes: Iterable[Outcome]) -> list[LayerUnavailable]:
+    return [outcome for outcome in outcomes if isinstance(outcome, LayerUnavailable)]
+
+
+def masked_findings(checks: Iterable[Check], name: CheckName, action: Action) -> tuple[Finding, ...]:
+    """Return what a check found, where it is to be masked."""
+    if action is not Action.MASK:
+        return ()
+    return next((check.findings for check in checks if check.name is name), ())

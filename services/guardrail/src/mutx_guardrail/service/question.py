@@ -1,0 +1,107 @@
+"""The bodies of requests: strict JSON (no name twice, bounded depth), then pydantic, unknown fields refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal, NoReturn, TypeVar
+
+from mutx_service.problem import Problem
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mutx_guardrail.document import Origin
+from mutx_guardrail.review import Mark
+
+AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+MOST_ITEMS = 64
+
+
+class Question(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class InputQuestion(Question):
+    """A text that is to go to an agent. `origin` says who wrote it."""
+
+    text: str
+    agent: AgentName = ""
+    origin: Annotated[Origin, Field(strict=False)] = Origin.USER
+
+
+class OutputQuestion(Question):
+    """A text that comes from an agent."""
+
+    text: str
+    agent: AgentName = ""
+
+
+class WindowQuestion(Question):
+    """A piece of a stream: the end of what was released before, what is new, and whether it is the last."""
+
+    before: Annotated[str, Field(max_length=8_000)] = ""
+    text: Annotated[str, Field(max_length=64_000)]
+    agent: AgentName = ""
+    final: bool = False
+
+
+class BatchItem(Question):
+    """One text of a batch."""
+
+    direction: Literal["input", "output"] = "input"
+    text: str
+    agent: AgentName = ""
+    origin: Annotated[Origin, Field(strict=False)] = Origin.USER
+
+
+class BatchQuestion(Question):
+    """Several texts, judged side by side and answered in their order."""
+
+    items: Annotated[list[BatchItem], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+class OutcomeQuestion(Question):
+    """How a request to an agent ended that did not go through this guard: an error counts towards its pause."""
+
+    ok: bool
+
+
+class MarkQuestion(Question):
+    """What a reviewer says of a finding."""
+
+    verdict: Annotated[Mark, Field(strict=False)]
+    reviewer: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+Q = TypeVar("Q", bound=Question)
+
+
+def parse_question(body: bytes, kind: type[Q]) -> Q:
+    """Return a body as a question.
+
+    Raises:
+        Problem: `request-invalid`, with one entry for each wrong field; never with a value.
+    """
+    try:
+        document = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Problem("request-invalid", "the body is no JSON object, or a name comes twice") from None
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        errors = [
+            {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+            for each in error.errors(include_input=False, include_url=False)[:20]
+        ]
+        raise Problem("request-invalid", errors=errors) from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")

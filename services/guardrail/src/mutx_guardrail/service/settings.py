@@ -1,0 +1,145 @@
+"""The service's settings, from its unit's environment; with none set it serves plain HTTP on loopback.
+
+docs/reference/guardrail-settings.md is the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mutx_service.settings import Environment, TlsFiles
+from pydantic import SecretStr
+
+from mutx_guardrail.judge.settings import FamilyName, JudgeSettings
+from mutx_guardrail.judge.settings import TlsFiles as JudgeTlsFiles
+
+PREFIX = "MUTX_GUARDRAIL_"
+_KNOWN = frozenset(
+    PREFIX + name
+    for name in (
+        "HOST", "PORT", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "CALLERS", "AGENTS",
+        "AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA", "POLICY", "MODELS", "STATE", "REDIS_URL",
+        "MASK_KEY_FILE", "JUDGE_URL", "JUDGE_MODEL", "JUDGE_FAMILY", "JUDGE_SOCKET", "JUDGE_CA",
+        "JUDGE_CERTIFICATE", "JUDGE_KEY", "JUDGE_TIMEOUT_MS", "MAX_BODY_BYTES", "MAX_TEXTS",
+        "LAYER_TIMEOUT_MS", "RUN_TIMEOUT_MS", "STOP_LIMIT_S",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """An agent: the name in its certificate, and where it serves (empty where the guard does not forward to it)."""
+
+    certificate: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one guardrail process is told.
+
+    Attributes:
+        callers: names in the certificates of those who may ask for every agent: the control plane's.
+        agents: by name; such a caller may ask for itself alone.
+        texts: how many texts are judged at once; one more is refused.
+        layer_s: seconds that each layer has for a text.
+        run_s: seconds that an agent has for a run.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    tls: TlsFiles | None = None
+    callers: frozenset[str] = frozenset()
+    agents: Mapping[str, AgentAddress] = field(default_factory=dict)
+    agent_tls: TlsFiles | None = None
+    policy: Path | None = None
+    models: Path | None = None
+    state: Path | None = None
+    redis_url: SecretStr | None = None
+    mask_key: Path | None = None
+    judge: JudgeSettings | None = None
+    body_bytes: int = 1 << 20
+    texts: int = 64
+    layer_s: float = 10.0
+    run_s: float = 120.0
+    stop_s: int = 20
+
+
+def read_settings(variables: Mapping[str, str]) -> Settings:
+    """Return the settings of an environment.
+
+    Raises:
+        SettingsError: the first variable that is wrong.
+    """
+    environment = Environment(variables, PREFIX)
+    environment.refuse_unknown(_KNOWN)
+    tls = environment.tls("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
+    redis_url = environment.text("REDIS_URL")
+    state = environment.text("STATE") or variables.get("STATE_DIRECTORY", "")
+    return Settings(
+        host=environment.host("HOST", needs_loopback=tls is None),
+        port=environment.number("PORT", 8443, lowest=0, highest=65_535),
+        tls=tls,
+        callers=environment.callers("CALLERS", is_served_by_tls=tls is not None),
+        agents=_read_agents(environment),
+        agent_tls=environment.tls("AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA"),
+        policy=environment.file("POLICY"),
+        models=_read_folder(environment, "MODELS"),
+        state=environment.state() if state else None,
+        redis_url=SecretStr(redis_url) if redis_url else None,
+        mask_key=environment.file("MASK_KEY_FILE"),
+        judge=_read_judge(environment),
+        body_bytes=environment.number("MAX_BODY_BYTES", 1 << 20, lowest=1_024, highest=1 << 28),
+        texts=environment.number("MAX_TEXTS", 64),
+        layer_s=environment.number("LAYER_TIMEOUT_MS", 10_000, lowest=10, highest=600_000) / 1_000,
+        run_s=environment.number("RUN_TIMEOUT_MS", 120_000, lowest=100, highest=3_600_000) / 1_000,
+        stop_s=environment.number("STOP_LIMIT_S", 20, highest=600),
+    )
+
+
+def _read_agents(environment: Environment) -> dict[str, AgentAddress]:
+    """Read `name=certificate-name[@https://host:8080]`, one word for each agent."""
+    found = {}
+    for word in sorted(environment.words("AGENTS")):
+        name, equals, rest = word.partition("=")
+        certificate, _, url = rest.partition("@")
+        if not equals or not name or not certificate:
+            raise environment.error(
+                "AGENTS", f"has {word[:60]!r}", "write NAME=CERTIFICATE-NAME[@https://HOST:PORT]"
+            )
+        if url and not url.startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
+            raise environment.error("AGENTS", f"sends {name} plain HTTP off loopback", "use https://")
+        found[name] = AgentAddress(certificate, url)
+    return found
+
+
+def _read_folder(environment: Environment, name: str) -> Path | None:
+    value = environment.text(name)
+    if value and not Path(value).is_dir():
+        raise environment.error(
+            name, "names no folder", "check the path, and that the unit's user can see it"
+        )
+    return Path(value) if value else None
+
+
+def _read_judge(environment: Environment) -> JudgeSettings | None:
+    url = environment.text("JUDGE_URL")
+    if not url:
+        return None
+    tls = environment.tls("JUDGE_CERTIFICATE", "JUDGE_KEY", "JUDGE_CA")
+    socket = environment.text("JUDGE_SOCKET")
+    try:
+        return JudgeSettings(
+            url=url,
+            model=environment.required("JUDGE_MODEL"),
+            family=FamilyName(environment.choice("JUDGE_FAMILY", [each.value for each in FamilyName])),
+            socket=Path(socket) if socket else None,
+            tls=JudgeTlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key) if tls else None,
+            timeout_s=environment.number("JUDGE_TIMEOUT_MS", 10_000, lowest=10, highest=600_000) / 1_000,
+        )
+    except ValueError as error:
+        raise environment.error(
+            "JUDGE_URL", f"cannot be used: {error}", "see the table of the settings"
+        ) from None
