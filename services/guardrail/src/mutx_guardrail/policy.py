@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mutx_guardrail.pii.kinds import ALIASES, Kind
 from mutx_guardrail.verdict import Action, CheckName, Layer
 
 LARGEST_FILE_BYTES = 1 << 20
@@ -49,6 +50,13 @@ def _one_of(*actions: Action) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _known_kind(name: str) -> str:
+    if name not in KINDS and name not in ALIASES:
+        raise ValueError(f"{name} is no kind of personal data; there are {', '.join(sorted(KINDS))}")
+    return name
+
+
+KINDS = frozenset(kind.value for kind in Kind)
 Score = Annotated[float, Field(ge=0, le=1)]
 BlockOrFlag = Annotated[Action, _one_of(Action.BLOCK, Action.FLAG)]
 MaskBlockOrFlag = Annotated[Action, _one_of(Action.MASK, Action.BLOCK, Action.FLAG)]
@@ -68,7 +76,7 @@ class Pii(_Model):
 
     enabled: bool = True
     action: MaskBlockOrFlag = Action.MASK
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[Annotated[str, AfterValidator(_known_kind)], ...] = ()
     threshold: Score = 0.5
     reversible: bool = False
 

@@ -141,7 +141,7 @@ class Check:
     @property
     def confidence(self) -> float:
         """How sure the check is of what it says: of the finding where it failed, of its absence where it passed."""
-        if self.unavailable:
+        if self.unavailable and self.reason in {None, Reason.CHECK_UNAVAILABLE}:
             return 0.0
         if self.score is None:
             return 1.0
@@ -185,11 +185,11 @@ class Verdict:
 
     @property
     def refusal(self) -> Check | None:
-        """The check that the answer is about: first one that could not run, then the surest of those that refuse."""
+        """The check that the answer is about: the surest of those that refuse; one that could not run is the least sure."""
         refusing = [
             check for check in self.checks if check.unavailable or (check.action and check.action.refuses)
         ]
-        return max(refusing, key=lambda check: (bool(check.unavailable), check.confidence), default=None)
+        return max(refusing, key=lambda check: check.confidence, default=None)
 
     def with_checks(self, further: Iterable[Check]) -> Verdict:
         """Return the verdict with the outcomes of more checks."""
@@ -201,7 +201,7 @@ class Verdict:
         whole: dict[str, object] = {"allowed": refusal is None}
         if refusal is not None:
             whole |= {
-                "reason": (Reason.CHECK_UNAVAILABLE if refusal.unavailable else refusal.reason or "").strip(),
+                "reason": (refusal.reason or Reason.CHECK_UNAVAILABLE).value,
                 "details": refusal.details,
                 "confidence": round(refusal.confidence, 4),
                 "action": (refusal.action or Action.BLOCK).value,

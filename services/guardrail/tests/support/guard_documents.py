@@ -8,4 +8,4 @@ from mutx_guardrail.document import PLAIN, Document, OffsetMap, Origin, View
 def document_of(text: str, *further: View) -> Document:
     """Return a text whose plain reading is itself, with some further readings."""
     plain = View(PLAIN, text, OffsetMap.identity(len(text)))
-    return Document(text, Origin.USER, (plain, *further), (), plain)
+    return Document(text, Origin.USER, (plain, *further), ())
