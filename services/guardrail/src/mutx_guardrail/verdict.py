@@ -185,7 +185,7 @@ class Verdict:
 
     @property
     def refusal(self) -> Check | None:
-        """The check that the answer is about: the surest of those that refuse; one that could not run is the least sure."""
+        """The check that the answer is about: the surest of those that refuse; one that could not run is least sure."""
         refusing = [
             check for check in self.checks if check.unavailable or (check.action and check.action.refuses)
         ]
