@@ -34,6 +34,7 @@ _FEW_CAPITALS: Final = 0.04
 
 # What the model takes for a place, an organisation or another kind; a person that the rules see weighs more.
 _OTHERS: Final = 0.6
+_PERSONAL: Final = frozenset({Kind.PERSON, Kind.LOCATION})
 
 _SURE: Final = 0.65
 _SHORTEST_PART: Final = 2
@@ -103,6 +104,8 @@ class NamesDetector:
         words = self._words_of(text, entity, is_uncased=is_uncased)
         if not words or "@" in around or "://" in around:
             return None
+        if len(words) == 1 and words[0].text.lower() in self._telling.products and entity.kind in _PERSONAL:
+            return None
         confidence = self._confidence(words, is_uncased=is_uncased) if entity.kind is Kind.PERSON else _OTHERS
         start, end = entity.start + words[0].start, entity.start + words[-1].end
         return Candidate(start, end, entity.kind, confidence, "model", Layer.NAMES) if confidence else None
@@ -122,7 +125,7 @@ class NamesDetector:
         is_known = any(self._names.is_name(word.text) for word in words)
         if len(words) == 1:
             alone = words[0].text
-            if alone.lower() in self._telling.products or (alone.isupper() and not is_uncased):
+            if alone.isupper() and not is_uncased:
                 return 0.0
             if self._names.is_word(alone) or self._names.is_place(alone):
                 return 0.6

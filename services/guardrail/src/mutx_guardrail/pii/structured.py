@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+import unicodedata
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from mutx_guardrail.document import Document
@@ -16,7 +19,7 @@ from mutx_guardrail.pii.pack import load_pack
 from mutx_guardrail.pii.phones import PhoneRule
 from mutx_guardrail.pii.rule import Candidate
 from mutx_guardrail.pii.rules import rules_of
-from mutx_guardrail.verdict import Layer
+from mutx_guardrail.verdict import Finding, Layer
 
 # RE2 builds the second half of an automaton at the first match: tens of milliseconds, here and not in a request.
 _FIRST: Final = """Address: 12 North Main Street, Apt. 4, Springfield, IL 62701; 5 rue de la Paix, 75002 Paris; 7 Aasa 3
@@ -29,6 +32,10 @@ PSC 12, Box 34 APO AA 61487; Élan 7; born 01/02/1980, 3 May 1990; jürgen@examp
 phone +49 30 901820; card 4111 1111 1111 1111; DE89 3704 0044 0532 0130 00; ::1; 192.0.2.1; passport A1234567"""
 
 
+# Readings in which digits or letters stand for others.
+_NOT_READ: Final = ("skeleton", "rot13")
+
+
 class AnyRule(Protocol):
     """What finds candidates in a text."""
 
@@ -37,24 +44,32 @@ class AnyRule(Protocol):
 
 
 class StructuredDetector:
-    """Finds structured personal data in the plain reading of a text; safe to share between threads."""
+    """Finds structured personal data; safe to share between threads."""
 
     layer = Layer.PATTERNS
 
     def __init__(self, rules: Sequence[AnyRule], words: ContextWords) -> None:
-        self._rules, self._words = tuple(rules), words
+        self._rules, self._words, self._digits = tuple(rules), words, _ascii_digits()
 
     def judge(self, document: Document) -> Signal:
-        """Return what is found, in spans of the given text; the score is the surest finding's."""
-        view = document.plain
-        findings = tuple(
-            c.finding(view.original(c.start, c.end), view.name) for c in self.candidates(view.text)
-        )
-        return Signal(self.layer, max((f.confidence for f in findings), default=0.0), findings)
+        """Return what is found, in spans of the given text, from left to right; the score is the surest finding's.
+
+        Besides the plain reading, decoded ones are looked at; what is found there has the whole encoded piece for its
+        span, and counts where nothing was found in plain.
+        """
+        findings: list[Finding] = []
+        for view in document.views:
+            if any(kind in view.name for kind in _NOT_READ):
+                continue
+            found = (c.finding(view.original(c.start, c.end), view.name) for c in self.candidates(view.text))
+            findings += _apart(found, findings)
+        findings.sort(key=lambda finding: finding.span)
+        return Signal(self.layer, max((f.confidence for f in findings), default=0.0), tuple(findings))
 
     def candidates(self, text: str) -> tuple[Candidate, ...]:
         """Return what is found in a reading, without overlaps, from left to right."""
-        hay = Haystack(text)
+        # Digits of other scripts are digits; they are one character each there and here.
+        hay = Haystack(text if text.isascii() else text.translate(self._digits))
         mentions = self._words.scan(hay)
         found = (candidate for rule in self._rules for candidate in rule.find(hay, mentions))
         return merge(outside_masks(found, text))
@@ -72,3 +87,21 @@ def structured_detector() -> StructuredDetector:
     detector = StructuredDetector(rules, load_context_words())
     detector.candidates(_FIRST)
     return detector
+
+
+def _apart(found: Iterable[Finding], findings: Sequence[Finding]) -> list[Finding]:
+    """Return what shares no character with the findings there are, or with one before it."""
+    apart: list[Finding] = []
+    taken = sorted(finding.span for finding in findings)
+    for finding in found:
+        at = bisect_left(taken, finding.span)
+        if not any(span.overlaps(finding.span) for span in taken[max(0, at - 1) : at + 1]):
+            insort(taken, finding.span)
+            apart.append(finding)
+    return apart
+
+
+def _ascii_digits() -> Mapping[int, str]:
+    """Return the ASCII digit for each decimal digit of another script."""
+    codes = (code for code in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Nd")
+    return {code: str(unicodedata.decimal(chr(code))) for code in codes}

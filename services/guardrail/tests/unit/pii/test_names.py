@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutx_guardrail.layer import LayerUnavailable
-from mutx_guardrail.pii.entities import Entity
+from mutx_guardrail.pii.entities import Entity, load_reader
 from mutx_guardrail.pii.kinds import Kind
 from mutx_guardrail.pii.models import ENGLISH, installed_model, model_hash, pinned_hashes, verify_model
 from mutx_guardrail.pii.name_lists import load_name_lists
@@ -97,6 +100,7 @@ LEFT = [
     "I live on Washington Street",
     "the rose in the summer will bloom in april",
     "San Bernardino is warm",
+    "Gmail, Linux and Docker",
 ]
 
 
@@ -225,6 +229,26 @@ def test_a_model_that_fails_is_a_layer_that_is_not_there():
 def test_a_text_too_long_is_refused_and_not_read_in_part():
     with pytest.raises(LayerUnavailable, match="longer than"):
         DETECTOR.judge(document_of("a " * LONGEST_TEXT))
+
+
+def test_words_that_were_read_are_forgotten():
+    reader = load_reader(installed_model(ENGLISH), pinned_hashes()[ENGLISH])
+    reader.read("Warm up, Jane Doe of Paris.")
+    known = len(reader._language.vocab.strings)
+
+    reader.read(" ".join(f"unseen{i}word Quaxolon{i}" for i in range(500)))
+
+    assert len(reader._language.vocab.strings) == known
+
+
+def test_the_lists_are_those_that_the_manifest_tells_of():
+    data = files("mutx_guardrail") / "data" / "pii"
+
+    manifest = json.loads((data / "names.json").read_text("utf-8"))
+    content = gzip.decompress((data / "names.txt.gz").read_bytes())
+
+    assert hashlib.sha256(content).hexdigest() == manifest["sha256_of_content"]
+    assert content.decode().splitlines() == sorted(content.decode().splitlines())
 
 
 @pytest.fixture

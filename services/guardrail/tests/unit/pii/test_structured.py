@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from itertools import pairwise
 
@@ -40,6 +41,7 @@ POSITIVE = [
     ("CREDIT_CARD", "4111111111111111", "4111111111111111"),
     ("CREDIT_CARD", "pay with 4111 1111 1111 1111 123", "4111 1111 1111 1111"),
     ("CREDIT_CARD", "3782-822463-10005", "3782-822463-10005"),
+    ("CREDIT_CARD", "4111_1111/1111.1111", "4111_1111/1111.1111"),
     ("CREDIT_CARD", "5555–5555–5555–4444", "5555–5555–5555–4444"),
     ("CREDIT_CARD", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"),
     ("CREDIT_CARD", "Kreditkarte 6011111111111117", "6011111111111117"),
@@ -98,6 +100,8 @@ POSITIVE = [
     ("STREET_ADDRESS", "I live at 742 Evergreen Terrace.", "742 Evergreen Terrace"),
     ("STREET_ADDRESS", "Musterstraße 12a", "Musterstraße 12a"),
     ("STREET_ADDRESS", "Calle Mayor 15", "Calle Mayor 15"),
+    ("STREET_ADDRESS", "Mannerheimintie 5", "Mannerheimintie 5"),
+    ("STREET_ADDRESS", "my address is 12 baker street", "12 baker street"),
     ("STREET_ADDRESS", "12 rue de la Paix, 75002 Paris", "12 rue de la Paix, 75002 Paris"),
     ("STREET_ADDRESS", "Via Roma 10, 00184 Roma", "Via Roma 10, 00184 Roma"),
     ("STREET_ADDRESS", "PO Box 1234", "PO Box 1234"),
@@ -152,6 +156,9 @@ NEGATIVE = [
     "http://example.com/orders/4111111111111111",
     "0x1F4 and 0b1010",
     "Top 10 Ways to Die in the West",
+    "During 2021 and Spring 2022 we taught Engineering 101",
+    "It takes him 2 hours to drive there",
+    "The Watergate 1972 affair",
 ]
 
 
@@ -180,6 +187,31 @@ def test_a_hidden_number_is_found_in_spans_of_the_given_text(detector, text):
     finding = detector.judge(normalised(text)).findings[0]
 
     assert (finding.kind, finding.span.start, finding.span.end) == ("CREDIT_CARD", 0, len(text))
+
+
+def test_digits_of_other_scripts_are_digits(detector):
+    assert found(detector, "بطاقة ٤١١١ ١١١١ ١١١١ ١١١١") == {("CREDIT_CARD", "٤١١١ ١١١١ ١١١١ ١١١١")}
+
+
+def test_what_is_encoded_is_found_over_the_whole_encoded_piece(detector):
+    text = base64.b64encode(b"card 4111 1111 1111 1111").decode()
+
+    (finding,) = detector.judge(document_of(text, "card 4111 1111 1111 1111")).findings
+
+    assert (finding.kind, finding.view, finding.span.start, finding.span.end) == (
+        "CREDIT_CARD",
+        "base64>plain",
+        0,
+        len(text),
+    )
+
+
+def test_what_is_found_in_plain_is_not_found_again_in_another_reading(detector):
+    text = "card 4111 1111 1111 1111"
+
+    findings = detector.judge(document_of(text, text)).findings
+
+    assert [f.view for f in findings] == ["plain"]
 
 
 def test_the_score_is_the_surest_finding_and_nought_without_one(detector):
