@@ -140,7 +140,7 @@ class Anomaly(_Model):
     error_window_s: Annotated[int, Field(ge=1, le=86_400)] = 300
     error_minimum: Annotated[int, Field(ge=1, le=100_000)] = 20
     pause_s: Annotated[int, Field(ge=1, le=86_400)] = 300
-    drift_threshold: Score = 0.75
+    drift_threshold: Score = 0.65
 
 
 class Agent(_Model):
