@@ -17,7 +17,10 @@ from mutx_guardrail.verdict import Action, Check, CheckName, Layer, Reason
 
 
 class Anomaly:
-    """The checks of agents' behaviour. Safe to call from several threads; a call may wait for the store.
+    """The checks of agents' behaviour. Safe to call from several threads.
+
+    A call on Redis takes some tenths of a millisecond and, when that hangs, up to the store's time-out: an event loop
+    calls it in a thread (`asyncio.to_thread`). On memory it takes microseconds and waits for nothing.
 
     Args:
         store: shared by the replicas, or the process's own.
@@ -57,7 +60,7 @@ class Anomaly:
             tokens: of the output, 0 where there is none.
             limits: what is normal.
             ok: False for what `errors` calls an error.
-            embedding: of the output; without one no drift is measured.
+            embedding: of the output, all zero where that is empty; without one no drift is measured.
             purpose: the embedding of what the agent is declared to be there for.
 
         Raises:
@@ -154,6 +157,8 @@ class Anomaly:
         )
 
     def _drifted(self, agent: str, embedding: Embedding, purpose: Embedding | None, limits: Limits) -> Check:
+        if not embedding.any():
+            return Check(CheckName.INTENT_DRIFT, passed=True, details="nothing was written")
         try:
             measured = drift.measure_drift(self._store, agent, embedding, purpose, limits.drift_threshold)
         except NoDirection as error:
@@ -166,7 +171,7 @@ class Anomaly:
             passed=False,
             score=measured.distance,
             action=Action.FLAG,
-            details=f"a distance of {measured.distance:.2f} from purpose and recent outputs",
+            details=f"the last outputs are {measured.distance:.2f} from purpose and custom",
             decided_by=Layer.ANOMALY,
         )
 

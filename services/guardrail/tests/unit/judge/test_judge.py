@@ -261,6 +261,21 @@ def test_texts_that_make_the_model_talk_nonsense_cannot_open_the_breaker():
     assert judge.circuit is Circuit.CLOSED
 
 
+def test_texts_that_wait_in_vain_for_their_turn_are_not_held_against_the_server():
+    server = Server()
+    judge = a_judge(server, concurrency=1, failures=4, timeout_s=0.05)
+
+    async def crowd():
+        server.gate.clear()
+        texts = [judge.judge(a_document("x"), Direction.INPUT) for _ in range(5)]
+        return await asyncio.gather(*texts, return_exceptions=True)
+
+    outcomes = asyncio.run(crowd())
+
+    assert all(isinstance(outcome, LayerUnavailable) for outcome in outcomes)
+    assert (len(server.asked) < 4, judge.circuit) == (True, Circuit.CLOSED)
+
+
 def test_a_connection_that_cannot_be_made_is_tried_three_times():
     server = Server(lambda _asked: httpx2.ConnectError("refused"))
 
@@ -303,7 +318,7 @@ def test_an_idle_connection_that_the_server_had_closed_is_replaced():
         httpx2.Response(200, headers={**JSON, "content-encoding": "identity"}, content=a_body("x")),
         httpx2.Response(302, headers={"location": "http://192.0.2.1/"}),
         httpx2.Response(429, headers={"retry-after": "1"}),
-        httpx2.Response(200, headers=JSON, content=b" " * (1 << 20) + b" "),
+        httpx2.Response(200, headers=JSON, content=a_body(GOOD[FamilyName.QWEN3GUARD]) + b" " * (1 << 20)),
         httpx2.Response(204),
     ],
     ids=["html", "packed", "redirect", "429", "large", "204"],
