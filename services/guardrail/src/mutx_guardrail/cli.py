@@ -143,6 +143,30 @@ def serve(
     sys.exit(serve_settings(settings))
 
 
+@app.command()
+def egress(
+    *,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Check the settings, the rules and the policy, and end.")
+    ] = False,
+) -> None:
+    """Take agents to LLM providers, as the environment's MUTX_GUARDRAIL_EGRESS_* say.
+
+    Example: mutx-guardrail egress --check
+    """
+    from mutx_guardrail.egress.local_guard import build_local_guard, read_guard_settings  # noqa: PLC0415 - as above
+    from mutx_guardrail.egress.serve import serve_egress  # noqa: PLC0415 - as above
+    from mutx_guardrail.egress.settings import read_egress_settings  # noqa: PLC0415 - as above
+
+    settings, judging = read_egress_settings(os.environ), read_guard_settings(os.environ)
+    if only_check:
+        policy = read_policy(judging.policy) if judging.policy else Policy()
+        agents = ", ".join(sorted(settings.rules.agents)) or "none"
+        sys.stdout.write(f"the settings describe an egress; policy {policy.digest}, agents: {agents}\n")
+        return
+    sys.exit(serve_egress(settings, build_local_guard(judging)))
+
+
 @policy_app.command("check")
 def policy_check(path: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
     """Say whether a policy is valid, and what it leaves out.
