@@ -33,7 +33,7 @@ class Egress:
         self._upstreams = open_upstreams(settings.rules, bounds)
         self._proxy = Proxy(settings.rules, self._upstreams, Judge(guard), bounds, write)
         self._tunnels = Tunnels(dialer, bounds, write)
-        self._serving: dict[asyncio.Task[None], str] = {}
+        self._serving: dict[asyncio.Task[None], tuple[str, Wire]] = {}
         self._server: asyncio.Server | None = None
         self._is_stopping = False
 
@@ -51,10 +51,13 @@ class Egress:
         return host, port
 
     async def stop(self) -> None:
-        """Take nothing new, let what runs end for `stop_s` seconds, then end it."""
+        """Take nothing new, end what rests at once, and what runs after `stop_s` seconds."""
         self._is_stopping = True
         if self._server is not None:
             self._server.close()
+        for task, (_, wire) in self._serving.items():
+            if wire.is_resting:
+                task.cancel()
         if self._serving:
             await asyncio.wait(self._serving, timeout=self._settings.bounds.stop_s)
         for task in self._serving:
@@ -76,7 +79,7 @@ class Egress:
         task = asyncio.current_task()
         if task is None:
             raise TypeError("a connection is served by a task")
-        self._serving[task] = agent
+        self._serving[task] = (agent, wire)
         try:
             await self._serve(wire, agent)
         except Gone:
@@ -115,7 +118,7 @@ class Egress:
             raise Problem("caller-expired")
         if self._is_stopping:
             raise Problem("egress-stopping")
-        bounds, serving = self._settings.bounds, list(self._serving.values())
+        bounds, serving = self._settings.bounds, [name for name, _ in self._serving.values()]
         if len(serving) > bounds.connections or serving.count(agent) > bounds.connections_of_one:
             raise Problem("egress-busy")
 

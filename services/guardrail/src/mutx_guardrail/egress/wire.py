@@ -30,7 +30,7 @@ class Gone(Exception):  # noqa: N818 - the state of a connection
 
 
 class Wire:
-    """One connection. `peer` is who called."""
+    """One connection. `peer` is who called; `is_resting` is it between two requests, with nothing begun."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, bounds: Bounds
@@ -39,7 +39,7 @@ class Wire:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._ahead, self._bounds = 0, bounds
         self.sent = 0
-        self.has_answered = False
+        self.has_answered, self.is_resting = False, False
 
     async def next_request(self, *, is_first: bool) -> h11.Request | None:
         """Return the next request's head; None where the agent has no more.
@@ -64,15 +64,18 @@ class Wire:
         try:
             async with limit:
                 has_begun = bool(self._http.trailing_data[0])
+                self.is_resting = not has_begun
                 while (event := self._http.next_event()) is h11.NEED_DATA:
                     data = await self._read()
                     if data and not has_begun:
-                        has_begun = True
+                        has_begun, self.is_resting = True, False
                         limit.reschedule(loop.time() + self._bounds.head_s)
         except TimeoutError:
             if self._http.trailing_data[0]:
                 raise Problem("head-slow") from None
             return None
+        finally:
+            self.is_resting = False
         return event if isinstance(event, h11.Event) else None
 
     async def body(self, largest: int) -> bytes:

@@ -248,6 +248,19 @@ def test_the_process_says_neither_keys_nor_texts_and_ends_when_told(world, tmp_p
     assert "canary" not in said
 
 
+def test_a_connection_that_rests_delays_no_stop(world, tmp_path):
+    process = Process(world, tmp_path)
+
+    with world.client() as client:
+        client.get(f"{process.url}/nowhere")
+        client.post(f"{process.url}/openai/v1/chat/completions", json={"model": "a b"})
+        start = time.monotonic()
+        status, _ = process.end()
+
+    assert status == 0
+    assert time.monotonic() - start < 5
+
+
 def test_a_journal_that_is_gone_stops_the_calls_of_the_process(world, tmp_path):
     process = Process(world, tmp_path)
     process.output.close()

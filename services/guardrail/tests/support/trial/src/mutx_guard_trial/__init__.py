@@ -1,0 +1,1 @@
+"""For tests of hosts: the guard's two units without models."""
