@@ -76,7 +76,7 @@ def read_rows(path: Path, half: str) -> list[Row]:
 def document_of(text: str) -> Document:
     """Return a document whose plain reading is the text itself."""
     view = View("plain", text, OffsetMap.identity(len(text)))
-    return Document(text, Origin.USER, (view,), (), view)
+    return Document(text, Origin.USER, (view,), ())
 
 
 def count(

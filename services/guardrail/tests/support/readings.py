@@ -12,7 +12,7 @@ def document_of(text: str, *decoded: str) -> Document:
     plain = View("plain", text, OffsetMap.identity(len(text)))
     whole = plain.original(0, len(text))
     others = (View("base64>plain", reading, OffsetMap.constant(len(reading), whole)) for reading in decoded)
-    return Document(text, Origin.USER, (plain, *others), (), plain)
+    return Document(text, Origin.USER, (plain, *others), ())
 
 
 def normalised(text: str) -> Document:
@@ -26,5 +26,4 @@ def normalised(text: str) -> Document:
             starts.append(at)
             ends.append(at + 1)
     plain = View("plain", "".join(characters), OffsetMap(starts, ends))
-    given = View("cleaned", text, OffsetMap.identity(len(text)))
-    return Document(text, Origin.USER, (plain,), (), given)
+    return Document(text, Origin.USER, (plain,), ())

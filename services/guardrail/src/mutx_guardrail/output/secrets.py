@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import Signal
+from mutx_guardrail.pii.encoded import readings
 from mutx_guardrail.pii.matching import Haystack, Pattern
 from mutx_guardrail.pii.pack import Pack, load_pack
 from mutx_guardrail.verdict import Finding, Layer, Span
 
-_SKELETON: Final = "skeleton"
 _USUAL_CONFIDENCE: Final = 0.95
 
 # Shannon entropy in bits for a character: `hunter2hunter2` has 2.8, a random token of 20 letters and digits about 4.
@@ -68,12 +68,13 @@ class SecretDetector:
         self.rules = tuple(rules)
 
     def judge(self, document: Document) -> Signal:
-        """Return what is found in any reading but look-alike skeletons, in spans of the given text without overlaps.
+        """Return what is found in the text or in what is encoded in it, in spans of the given text without overlaps.
 
         Of a reading that was decoded, the span is the whole encoded piece.
         """
-        views = [view for view in document.views if _SKELETON not in view.name]
-        findings = _without_overlaps([finding for view in views for finding in self._in_view(view)])
+        findings = _without_overlaps(
+            [finding for view in readings(document) for finding in self._in_view(view)]
+        )
         return Signal(self.layer, max((f.confidence for f in findings), default=0.0), findings)
 
     def _in_view(self, view: View) -> Iterator[Finding]:

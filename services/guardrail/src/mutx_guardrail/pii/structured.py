@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ from mutx_guardrail.document import Document
 from mutx_guardrail.layer import Signal
 from mutx_guardrail.pii.addresses import AddressRule
 from mutx_guardrail.pii.context import ContextWords, Mentions, load_context_words
+from mutx_guardrail.pii.encoded import readings
 from mutx_guardrail.pii.masking import outside_masks
 from mutx_guardrail.pii.matching import Haystack
 from mutx_guardrail.pii.merge import merge
@@ -32,10 +33,6 @@ PSC 12, Box 34 APO AA 61487; Élan 7; born 01/02/1980, 3 May 1990; jürgen@examp
 phone +49 30 901820; card 4111 1111 1111 1111; DE89 3704 0044 0532 0130 00; ::1; 192.0.2.1; passport A1234567"""
 
 
-# Readings in which digits or letters stand for others.
-_NOT_READ: Final = ("skeleton", "rot13")
-
-
 class AnyRule(Protocol):
     """What finds candidates in a text."""
 
@@ -54,17 +51,16 @@ class StructuredDetector:
     def judge(self, document: Document) -> Signal:
         """Return what is found, in spans of the given text, from left to right; the score is the surest finding's.
 
-        Besides the plain reading, decoded ones are looked at; what is found there has the whole encoded piece for its
-        span, and counts where nothing was found in plain.
+        Besides the plain reading, what is encoded in it is looked at; what is found there has the whole encoded piece
+        for its span, and stands where nothing as sure was found in plain.
         """
-        findings: list[Finding] = []
-        for view in document.views:
-            if any(kind in view.name for kind in _NOT_READ):
-                continue
-            found = (c.finding(view.original(c.start, c.end), view.name) for c in self.candidates(view.text))
-            findings += _apart(found, findings)
-        findings.sort(key=lambda finding: finding.span)
-        return Signal(self.layer, max((f.confidence for f in findings), default=0.0), tuple(findings))
+        found = (
+            candidate.finding(view.original(candidate.start, candidate.end), view.name)
+            for view in readings(document)
+            for candidate in self.candidates(view.text)
+        )
+        findings = _apart(found)
+        return Signal(self.layer, max((f.confidence for f in findings), default=0.0), findings)
 
     def candidates(self, text: str) -> tuple[Candidate, ...]:
         """Return what is found in a reading, without overlaps, from left to right."""
@@ -89,16 +85,14 @@ def structured_detector() -> StructuredDetector:
     return detector
 
 
-def _apart(found: Iterable[Finding], findings: Sequence[Finding]) -> list[Finding]:
-    """Return what shares no character with the findings there are, or with one before it."""
-    apart: list[Finding] = []
-    taken = sorted(finding.span for finding in findings)
-    for finding in found:
-        at = bisect_left(taken, finding.span)
-        if not any(span.overlaps(finding.span) for span in taken[max(0, at - 1) : at + 1]):
-            insort(taken, finding.span)
-            apart.append(finding)
-    return apart
+def _apart(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the surest findings that share no character, from left to right; of two as sure the first."""
+    kept: list[Finding] = []
+    for finding in sorted(findings, key=lambda f: -f.confidence):
+        at = bisect_left(kept, finding.span, key=lambda f: f.span)
+        if not any(other.span.overlaps(finding.span) for other in kept[max(0, at - 1) : at + 1]):
+            kept.insert(at, finding)
+    return tuple(kept)
 
 
 def _ascii_digits() -> Mapping[int, str]:
