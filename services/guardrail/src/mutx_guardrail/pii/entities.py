@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _KIND_OF: Final[Mapping[str, Kind]] = {
     "TIME": Kind.DATE_TIME,
 }
 _ONLY: Final = "ner"
+
+# spaCy keeps words as UTF-8, which cannot hold half of a pair.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class EntityReader:
         """
         try:
             with self._lock, self._language.memory_zone():
-                found = [(e.start_char, e.end_char, e.label_) for e in self._language(text).ents]
+                read = self._language(_SURROGATE.sub("\ufffd", text))
+                found = [(e.start_char, e.end_char, e.label_) for e in read.ents]
         except (ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError) as error:
             raise LayerUnavailable(Layer.NAMES, f"the model failed ({type(error).__name__})") from None
         return tuple(Entity(start, end, _KIND_OF[label]) for start, end, label in found if label in _KIND_OF)

@@ -131,6 +131,10 @@ def test_findings_are_in_spans_of_the_given_text():
     assert text[finding.span.start : finding.span.end] == "Ja\u200bne Ｄoe"
 
 
+def test_half_of_a_surrogate_pair_does_no_harm():
+    assert people("\ud800 My name is Jane Doe \udc00") == {"Jane Doe"}
+
+
 def test_a_mask_is_no_name():
     assert people("<PERSON_1> met <PERSON_2> at [REDACTED]") == set()
 
