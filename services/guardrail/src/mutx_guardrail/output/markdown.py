@@ -20,9 +20,13 @@ _LINE_END: Final = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 _MARKUP: Final = re.compile(r"<(?=[A-Za-z/!?])")
 _IMAGE: Final = re.compile(r"!(?=\[)")
 
-# `](` and `]:` with what follows up to the end of an address; blanks, a line break and the marks of a quotation may
-# stand before it.
-_TARGET: Final = re.compile(r"\](?P<sort>[(:])(?P<before>[\s>]*)(?P<address>[^\s)]*)")
+# `](` and `]:`, and what follows up to the end of an address; blanks, a line break and the marks of a quotation may
+# stand before it. What follows is looked at and not taken: another target may begin within it.
+_MOST_BLANKS: Final = 100
+_MOST_READ: Final = 400
+_TARGET: Final = re.compile(
+    rf"\](?P<sort>[(:])(?=(?P<before>[\s>]{{0,{_MOST_BLANKS}}})(?P<address>[^\s)]{{0,{_MOST_READ}}}))"
+)
 _BACKSLASHED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 _UNSEEN: Final = re.compile("[\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")
 _SCHEME: Final = re.compile(r"[^/?#]*?:")
@@ -42,20 +46,22 @@ def _tamed(text: str) -> str:
 
 
 def _link(target: re.Match[str]) -> str:
-    if _is_allowed(target["address"]):
-        return target[0]
-    return "]" + _REFERENCES[target["sort"]] + target["before"] + target["address"]
+    is_read = len(target["before"]) < _MOST_BLANKS
+    return target[0] if is_read and _is_allowed(target["address"]) else "]" + _REFERENCES[target["sort"]]
 
 
 def _is_allowed(address: str) -> bool:
     """Say whether an address, read as a browser would, is relative or of an allowed scheme.
 
-    One in angle brackets may hold blanks, and is none of the allowed.
+    One in angle brackets may hold blanks, and is none of the allowed; nor is one whose scheme cannot be told from its
+    begin.
     """
     if address.startswith("<"):
         return False
     read = _UNSEEN.sub("", html.unescape(_BACKSLASHED.sub(r"\1", address)))
-    return _SCHEME.match(read) is None or _ALLOWED.match(read) is not None
+    if _ALLOWED.match(read):
+        return True
+    return _SCHEME.match(read) is None and (len(address) < _MOST_READ or read[:1] in {"/", "#", "?", "."})
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

@@ -82,6 +82,10 @@ HOSTILE = [
     '[x](https://ok.example "<img src=x>")',
     "|a|\n|-|\n|<script>|",
     "[x](//evil.example)",
+    "[x]: \n\n[x]: javascript:alert(1)",
+    "[x]](\n\n[x]: javascript:alert(1)",
+    "[x](" + " " * 300 + "javascript:alert(1))",
+    "[x](java" + "&Tab;" * 200 + "script:alert(1))",
 ]
 
 
@@ -108,6 +112,8 @@ FORMATTED = [
     "~~~~\n[x](javascript:1)\n~~~~",
     "if a < b and c > d: print(a[0](x))",
     "5 < 6 & 7",
+    "[long](https://ok.example/" + "a" * 1000 + ")",
+    "[long](/" + "a" * 1000 + ")",
 ]
 
 
@@ -166,9 +172,17 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=30).map("".join))
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=700)
 def test_no_arrangement_of_syntax_loads_or_runs(text):
     assert is_harmless(render(encode(text, "markdown")))
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+@settings(deadline=None, max_examples=500)
+def test_no_arrangement_hides_the_address_of_a_reference(text):
+    hostile = f"[x]{text}\n\n[x]: javascript:alert(1)"
+
+    assert is_harmless(render(encode(hostile, "markdown")))
 
 
 @pytest.mark.parametrize(
