@@ -8,13 +8,21 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx2
 
 SCRIPT = Path(sys.executable).parent / "mutx-guardrail"
 PREFIX = "MUTX_GUARDRAIL_"
+
+
+def until(holds: Callable[[], bool], *, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 class GuardProcess:
@@ -37,8 +45,8 @@ class GuardProcess:
             )  # fmt: skip
         self.url = ""
 
-    def wait(self, until) -> GuardProcess:
-        """Wait until it listens; `until` is tests.support's waiting."""
+    def wait(self) -> GuardProcess:
+        """Wait until it listens."""
         until(lambda: any(line.get("event") == "listening" for line in self.lines), within_s=60)
         told = next(line for line in self.lines if line.get("event") == "listening")
         self.url = f"{'https' if told['mtls'] else 'http'}://127.0.0.1:{told['port']}"
