@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from mutx_guardrail.classifiers.calibration import Calibration
 from mutx_guardrail.classifiers.encoder import WIDTH, Floats
+from mutx_guardrail.classifiers.fusion import Fusion
 from mutx_guardrail.classifiers.head import TASKS
 from mutx_guardrail.classifiers.readings import judge_readings
-from mutx_guardrail.classifiers.store import BUILT_IN, Calibration, Loaded, load
+from mutx_guardrail.classifiers.store import BUILT_IN, Loaded, load
 from mutx_guardrail.classifiers.windows import Window, split
 from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import Signal
@@ -25,11 +26,10 @@ KEPT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One text's windows, with one row of logits each (columns as in `TASKS`), and the mean of its vectors."""
+    """One text's windows, with one row of logits each (columns as in `TASKS`)."""
 
     windows: tuple[Window, ...]
     logits: Floats
-    mean: Floats
 
 
 class Reader:
@@ -58,14 +58,12 @@ class Reader:
         tokens = encoder.tokens(text)
         windows = tuple(split(tokens, len(text)))
         logits = np.empty((len(windows), len(TASKS)), dtype=np.float32)
-        total = np.zeros(WIDTH, dtype=np.float32)
         for place, window in enumerate(windows):
             ids = tokens.ids[window.first : window.last]
             hidden = encoder.hidden(ids)
             piece = text[window.start : window.end]
             logits[place] = head.logits(piece, ids, tokens.inner[window.first : window.last], hidden)
-            total += hidden[:, -WIDTH:].sum(axis=0)
-        return Judged(windows, logits, total)
+        return Judged(windows, logits)
 
 
 class WindowDetector:
@@ -90,7 +88,7 @@ class WindowDetector:
         judged = self._reader.judge(view.text)
         logits = judged.logits[:, self._column].astype(float)
         highest = float(logits.max())
-        score = likelihood(self._calibration, highest, len(logits))
+        score = self._calibration.likelihood(highest, len(logits))
         if score < self.threshold:
             return Signal(self.layer, score)
         findings = tuple(
@@ -98,7 +96,7 @@ class WindowDetector:
                 self._task, view.original(window.start, window.end), alone, self.layer, self._model, view.name
             )
             for window, logit in zip(judged.windows, logits, strict=True)
-            if (alone := likelihood(self._calibration, float(logit), 1)) >= self.threshold or logit == highest
+            if (alone := self._calibration.likelihood(float(logit), 1)) >= self.threshold or logit == highest
         )
         return Signal(self.layer, score, findings)
 
@@ -107,13 +105,14 @@ class Classifiers:
     """Layer 2's two detectors, and the vectors that they share with drift detection."""
 
     def __init__(self, model: Loaded) -> None:
-        self._reader = Reader(model)
+        self._reader, self._encoder = Reader(model), model.encoder
         injection, toxicity = (
             WindowDetector(self._reader, task, model.manifest.calibration[task], model.manifest.name)
             for task in TASKS
         )
         self.injection, self.toxicity = injection, toxicity
         self.name = model.manifest.name
+        self.fusion = Fusion(model.manifest.fusion)
 
     def judge_all(self, document: Document) -> dict[CheckName, Signal]:
         """Return both signals; the text is read once."""
@@ -123,10 +122,16 @@ class Classifiers:
         }
 
     def embed(self, text: str) -> Floats:
-        """Return the text's vector: 384 numbers of length one together, or zeros for an empty text."""
-        mean = self._reader.judge(text).mean if text.strip() else np.zeros(WIDTH, dtype=np.float32)
-        length = float(np.linalg.norm(mean))
-        return mean / np.float32(length) if length > 0 else mean
+        """Return the text's vector: 384 numbers of length one together, or zeros for an empty text.
+
+        It takes the whole encoder (half as long again as judging), so it is for what is watched, not for each text.
+        """
+        total = np.zeros(WIDTH, dtype=np.float32)
+        tokens = self._encoder.tokens(text)
+        for window in split(tokens, len(text)) if len(tokens) else ():
+            total += self._encoder.last(tokens.ids[window.first : window.last]).sum(axis=0)
+        length = float(np.linalg.norm(total))
+        return total / np.float32(length) if length > 0 else total
 
 
 def load_classifiers(folder: Path | None = None) -> Classifiers:
@@ -136,9 +141,3 @@ def load_classifiers(folder: Path | None = None) -> Classifiers:
         LayerUnavailable: a file is missing, or is another than the manifest names.
     """
     return Classifiers(load(folder or BUILT_IN))
-
-
-def likelihood(calibration: Calibration, highest: float, windows: int) -> float:
-    """Return how likely a text is what is looked for, by its highest window and how many it has."""
-    raised = calibration.slope * highest + calibration.spread * math.log(max(windows, 1)) + calibration.offset
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, raised))))

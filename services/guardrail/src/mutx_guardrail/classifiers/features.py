@@ -28,6 +28,9 @@ _UNKNOWN: Final = 100
 _LAST_UNUSED: Final = 998
 _ASCII, _LATIN = 0x7F, 0x24F
 _RUN: Final = 14
+_SHORTEST: Final = 25
+_MOST_SENTENCES: Final = 12
+_BREAK: Final = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,6 +44,17 @@ def ngrams(text: str) -> tuple[NDArray[np.int64], Floats]:
     parts = [np.unique(_characters(lowered)), np.unique(_words(lowered))]
     weights = [np.full(len(part), 1 / max(np.sqrt(len(part)), 1), dtype=np.float32) for part in parts]
     return np.concatenate(parts), np.concatenate(weights)
+
+
+def sentences(text: str) -> list[str]:
+    """Return the first sentences and lines of a text, short ones joined to the one before: at most 12."""
+    found: list[str] = []
+    for part in _BREAK.split(text):
+        if part and found and len(found[-1]) < _SHORTEST:
+            found[-1] += f" {part}"
+        elif part:
+            found.append(part)
+    return found[:_MOST_SENTENCES]
 
 
 def _characters(text: str) -> NDArray[np.int64]:

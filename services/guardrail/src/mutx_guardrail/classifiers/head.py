@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mutx_guardrail.classifiers.encoder import Floats
-from mutx_guardrail.classifiers.features import BUCKETS, STYLES, ngrams, styles
+from mutx_guardrail.classifiers.features import BUCKETS, STYLES, ngrams, sentences, styles
+
+_ALONE: Final = 1 << 18
 
 TASKS: Final = ("prompt_injection", "toxic_content")
 
@@ -20,7 +22,8 @@ class Head:
     """Weights, each of float32 once loaded; the two tasks share all but the last of each part.
 
     Every word piece's vector is projected, four trained queries choose which of them count, and a small layer over
-    what they chose and over the style gives one number a task. The n-grams give another; `mix` joins the two.
+    what they chose and over the style gives one number a task. The n-grams give two others, of the whole and of the
+    worst sentence; `mix` joins the three.
     """
 
     project: Floats
@@ -42,12 +45,15 @@ class Head:
         """Return one number a task: above 0 is more likely than not, on balanced data."""
         style = (styles(text, ids, inner) - self.style_mean) / self.style_scale
         read = self.read(hidden, style)
-        mixed = read * self.mix[0] + self.counted(text) * self.mix[1] + self.mix_bias
+        parts = sentences(text)
+        counted = self.counted(text)
+        worst = np.max([self.counted(part) for part in parts], axis=0) if len(parts) > 1 else counted
+        mixed = read * self.mix[0] + counted * self.mix[1] + worst * self.mix[2] + self.mix_bias
         return np.asarray(mixed, dtype=np.float32)
 
     def read(self, hidden: Floats, style: Floats) -> Floats:
         """Return what the encoder's vectors and the style say."""
-        pieces = np.tanh(hidden @ self.project + self.project_bias)
+        pieces = np.tanh(_product(hidden, self.project) + self.project_bias)
         attention = pieces @ self.queries
         attention = np.exp(attention - attention.max(axis=0))
         attention /= attention.sum(axis=0)
@@ -61,6 +67,16 @@ class Head:
         return np.asarray(
             weights @ self.ngram[buckets] * self.ngram_scale + self.ngram_bias, dtype=np.float32
         )
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """Return the matrix product, some rows at a time.
+
+    OpenBLAS shares a product of more than 2^18 multiplications among threads, which wait for each other by spinning: on
+    a core that is not alone that costs more than the product.
+    """
+    step = max(1, _ALONE // right.size)
+    return np.concatenate([left[at : at + step] @ right for at in range(0, len(left), step)])
 
 
 def assemble(arrays: Mapping[str, NDArray[np.generic]], width: int) -> Head:
@@ -82,7 +98,7 @@ def assemble(arrays: Mapping[str, NDArray[np.generic]], width: int) -> Head:
         "dense": (inside * heads + inside + len(STYLES), dense), "dense_bias": (dense,),
         "out": (dense, tasks), "out_bias": (tasks,),
         "ngram": (BUCKETS, tasks), "ngram_scale": (tasks,), "ngram_bias": (tasks,),
-        "mix": (2, tasks), "mix_bias": (tasks,),
+        "mix": (3, tasks), "mix_bias": (tasks,),
     }  # fmt: skip
     for name, shape in wanted.items():
         if found[name].shape != shape:

@@ -14,6 +14,8 @@ MOST_FURTHER: Final = 3
 # In characters; the length check lets pass about a third of it (8,192 tokens).
 LONGEST_FURTHER: Final = 100_000
 SKELETON: Final = "skeleton"
+# Layer 1 reads these: letters put together lose their words, and in technical text digits are digits.
+NOT_READ: Final = frozenset({"joined", "leet"})
 
 # Folding to look-alikes makes gibberish of a text in another script; where scripts meet within a word it makes sense.
 _SCRIPTS_MEET: Final = re.compile(r"[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]")
@@ -31,7 +33,8 @@ def readings(document: Document) -> Sequence[View]:
         for view in document.views[1:]
         if len(view.text) <= LONGEST_FURTHER
         and view.text != plain.text
-        and (mixed or view.name.split(">")[-1] != SKELETON)
+        and view.name not in NOT_READ
+        and (mixed or view.name != SKELETON)
     ]
     return [plain, *further[:MOST_FURTHER]]
 

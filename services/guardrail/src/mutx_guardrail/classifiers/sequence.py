@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Encoding, Tokenizer
 
-from mutx_guardrail.classifiers.encoder import read_verified, session_options
+from mutx_guardrail.classifiers.calibration import Score
+from mutx_guardrail.classifiers.encoder import encodable, read_verified, session_options
 from mutx_guardrail.classifiers.readings import judge_readings
-from mutx_guardrail.classifiers.store import MANIFEST, Score, Sha256, read_manifest
+from mutx_guardrail.classifiers.store import MANIFEST, Sha256, read_manifest
 from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.verdict import CheckName, Finding, Layer
@@ -91,7 +92,7 @@ class SequenceDetector:
         return Signal(self.layer, score, findings)
 
     def _windows(self, text: str) -> Iterator[Encoding]:
-        first = self._tokenizer.encode(text)
+        first = self._tokenizer.encode(encodable(text))
         yield first
         yield from first.overflowing
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mutx_guardrail.classifiers.calibration import Calibration, Fused
 from mutx_guardrail.classifiers.encoder import (
     LAST_LAYER,
     WIDTH,
@@ -31,7 +32,6 @@ MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.npz"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Score = Annotated[float, Field(gt=0, lt=1)]
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -47,20 +47,6 @@ class EncoderFiles(_Model):
     layers: tuple[Annotated[int, Field(ge=1, le=LAST_LAYER)], ...]
 
 
-class Calibration(_Model):
-    """From a text's windows to a likelihood, and where to cut; fixed on validation sources.
-
-    The likelihood is `sigmoid(slope * highest + spread * log(windows) + offset)`. `thresholds` are those of a false
-    positive rate on benign validation texts, named by the rate; `threshold` is used unless the policy says another.
-    """
-
-    slope: float
-    spread: float
-    offset: float
-    threshold: Score
-    thresholds: Mapping[str, Score]
-
-
 class Manifest(_Model):
     """What a model folder holds."""
 
@@ -69,6 +55,7 @@ class Manifest(_Model):
     encoder: EncoderFiles
     files: Mapping[str, Sha256]
     calibration: Mapping[str, Calibration]
+    fusion: Mapping[str, Fused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +74,7 @@ def load(folder: Path) -> Loaded:
         LayerUnavailable: a file is missing, is another than the manifest says, or does not fit.
     """
     manifest = read_manifest(folder / MANIFEST, Manifest)
-    if WEIGHTS not in manifest.files or set(manifest.calibration) != set(TASKS):
+    if WEIGHTS not in manifest.files or not set(manifest.calibration) == set(manifest.fusion) == set(TASKS):
         raise LayerUnavailable(Layer.CLASSIFIER, f"{MANIFEST} names no weights or lacks a task's calibration")
     for name, sha256 in manifest.files.items():
         if Path(name).name != name:

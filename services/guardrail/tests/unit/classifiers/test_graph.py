@@ -42,6 +42,15 @@ def test_the_last_layer_is_what_the_untouched_graph_gives(model):
     assert np.allclose(encoder.hidden(ids), untouched, atol=1e-5)
 
 
+def test_the_layers_above_go_on_from_where_those_below_were_cut(model):
+    tokenizer = tokenizer_file().read_bytes()
+    low, whole = Encoder(model, tokenizer, (4,)), Encoder(model, tokenizer, (6,))
+    ids = low.tokens("the quick brown fox").ids
+
+    assert np.allclose(low.last(ids), whole.hidden(ids), atol=1e-5)
+    assert np.array_equal(whole.last(ids), whole.hidden(ids))
+
+
 def test_a_value_that_the_graph_lacks_is_refused(model):
     with pytest.raises(ValueError, match="no_such_value"):
         cut(model, ["no_such_value"])
