@@ -7,6 +7,8 @@ threshold is a half, so that layers can be compared and a policy's threshold mea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.policy import Judged, Length
@@ -32,6 +34,31 @@ def rescale(score: float, threshold: float) -> float:
     if score < threshold:
         return HALF * score / threshold
     return HALF + HALF * (score - threshold) / (1.0 - threshold) if threshold < 1.0 else HALF
+
+
+class Joins(Protocol):
+    """What makes one likelihood of the patterns' and the classifier's."""
+
+    def fuse(self, check: CheckName, patterns: Signal | None, classifier: Signal | None) -> Signal:
+        """Return the joint signal."""
+
+
+def join(
+    outcomes: Sequence[Outcome], check: CheckName, joins: Joins, classifier_threshold: float
+) -> list[Outcome]:
+    """Return the outcomes with those of patterns and classifier made one; it bears the name of the surer of the two."""
+    signals = {outcome.layer: outcome for outcome in outcomes if isinstance(outcome, Signal)}
+    patterns, classifier = signals.get(Layer.PATTERNS), signals.get(Layer.CLASSIFIER)
+    if patterns is None or classifier is None:
+        return list(outcomes)
+    by_patterns = rescale(patterns.score, PATTERN_THRESHOLD) > rescale(classifier.score, classifier_threshold)
+    joint = replace(
+        joins.fuse(check, patterns, classifier), layer=Layer.PATTERNS if by_patterns else Layer.CLASSIFIER
+    )
+    return [
+        joint,
+        *(outcome for outcome in outcomes if outcome is not patterns and outcome is not classifier),
+    ]
 
 
 def scored_check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from mutx_guardrail.parts import Parts
 from mutx_guardrail.verdict import CheckName, Layer
 
 Outcomes = Mapping[CheckName, list[Outcome]]
+_JUDGED = frozenset({CheckName.PROMPT_INJECTION, CheckName.TOXIC_CONTENT, CheckName.SAFE_CONTENT})
 _Question = tuple[CheckName, Callable[[], Signal]]
 
 
@@ -134,23 +135,20 @@ class Panel:
         return [(check, lambda: names.judge(case.seen_by(check)))]
 
     async def _judged(self, case: Case) -> list[tuple[CheckName, Outcome]]:
-        judge = self.parts.judge
+        judge, wanted = self.parts.judge, case.checks & _JUDGED
         if judge is None:
-            asked = case.checks & {
-                CheckName.PROMPT_INJECTION,
-                CheckName.TOXIC_CONTENT,
-                CheckName.SAFE_CONTENT,
-            }
-            return [(check, LayerUnavailable(Layer.JUDGE, "no judge is configured")) for check in asked]
-        asked = case.checks & set(judge.checks(case.direction))
+            return _all_unavailable(wanted, "no judge is configured")
+        asked = wanted & set(judge.checks(case.direction))
+        # A model that does not tell one of them is no judge of it.
+        untold = _all_unavailable(wanted - asked, "its model does not tell this")
         try:
             signals = await judge.judge(case.document, case.direction, case.purpose)
         except LayerUnavailable as error:
-            return [(check, error) for check in asked]
+            return _all_unavailable(wanted, error.why)
         except Exception as error:  # noqa: BLE001 - whatever it was, the judge did not judge
             self._on_defect(error)
-            return [(check, LayerUnavailable(Layer.JUDGE, "a defect")) for check in asked]
-        return [(check, signals[check]) for check in asked]
+            return _all_unavailable(wanted, "a defect")
+        return [*untold, *((check, signals[check]) for check in asked)]
 
     async def _run(self, layer: Layer, questions: list[_Question]) -> list[tuple[CheckName, Outcome]]:
         """Ask one layer's questions one after another in a thread."""
@@ -173,3 +171,7 @@ class Panel:
                 self._on_defect(error)
                 answers.append((check, LayerUnavailable(layer, "a defect")))
         return answers
+
+
+def _all_unavailable(checks: Iterable[CheckName], why: str) -> list[tuple[CheckName, Outcome]]:
+    return [(check, LayerUnavailable(Layer.JUDGE, why)) for check in checks]

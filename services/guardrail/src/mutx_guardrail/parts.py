@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mutx_guardrail.classifiers.fusion import Fusion
 from mutx_guardrail.document import Document
 from mutx_guardrail.judge.judge import Judge
 from mutx_guardrail.judge.settings import JudgeSettings
@@ -61,6 +62,7 @@ class Parts:
     injection: ScoredDetector | None = None
     toxicity: ScoredDetector | None = None
     embed: Embed | None = None
+    fusion: Fusion | None = None
     names: Detector | None = None
     judge: Judge | None = None
 
@@ -80,27 +82,23 @@ def build_parts(
         models: a folder of classifiers instead of the built-in ones.
         judge: where the judge is; a policy that wants one and has none finds it broken.
     """
-    injection, toxicity, embed = (
-        _build_classifiers(models) if Layer.CLASSIFIER in layers else (None, None, None)
+    built = (
+        _build(Layer.CLASSIFIER, lambda: _load_classifiers(models)) if Layer.CLASSIFIER in layers else None
     )
+    broken = built if isinstance(built, Broken) else None
+    classifiers = None if isinstance(built, Broken) else built
     return Parts(
         injection_patterns=PatternDetector(load_pack("injection")),
         toxicity_patterns=PatternDetector(load_pack("toxicity")),
         personal=structured_detector(),
         secrets=secret_detector(),
-        injection=injection,
-        toxicity=toxicity,
-        embed=embed,
+        injection=classifiers.injection if classifiers else broken,
+        toxicity=classifiers.toxicity if classifiers else broken,
+        embed=classifiers.embed if classifiers else None,
+        fusion=classifiers.fusion if classifiers else None,
         names=_build(Layer.NAMES, _load_names) if Layer.NAMES in layers else None,
         judge=Judge(judge) if judge is not None and Layer.JUDGE in layers else None,
     )
-
-
-def _build_classifiers(models: Path | None) -> tuple[ScoredDetector, ScoredDetector, Embed | None]:
-    built = _build(Layer.CLASSIFIER, lambda: _load_classifiers(models))
-    if isinstance(built, Broken):
-        return built, built, None
-    return built.injection, built.toxicity, built.embed
 
 
 # Both import libraries that take seconds, which a policy may do without.

@@ -16,6 +16,7 @@ from mutx_guardrail.combine import (
     PATTERN_THRESHOLD,
     Outcome,
     found_check,
+    join,
     length_check,
     scored_check,
     unavailable_check,
@@ -209,14 +210,21 @@ class Pipeline:
         )
 
     def _scored(self, name: CheckName, heard: Outcomes, policy: Judged, factor: float = 1.0) -> Check:
-        parts = self._panel.parts
+        parts, outcomes = self._panel.parts, heard.get(name, [])
         classifier = parts.injection if name is CheckName.PROMPT_INJECTION else parts.toxicity
         thresholds = {
             Layer.PATTERNS: PATTERN_THRESHOLD,
             Layer.CLASSIFIER: classifier.threshold if classifier else 1.0,
             Layer.JUDGE: JUDGE_THRESHOLD,
         }
-        return scored_check(name, heard.get(name, []), thresholds, policy, factor=factor)
+        if parts.fusion is not None:
+            # Output is looked through for the same as input.
+            subject = CheckName.TOXIC_CONTENT if name is CheckName.SAFE_CONTENT else name
+            joined = join(outcomes, subject, parts.fusion, thresholds[Layer.CLASSIFIER])
+            if len(joined) < len(outcomes):
+                thresholds[Layer.PATTERNS] = thresholds[Layer.CLASSIFIER] = parts.fusion.threshold(subject)
+            outcomes = joined
+        return scored_check(name, outcomes, thresholds, policy, factor=factor)
 
     def _masker(self, policy: Pii, text: str) -> Masker:
         if policy.reversible and self._sealing:

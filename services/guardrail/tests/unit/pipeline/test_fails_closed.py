@@ -77,6 +77,15 @@ def test_a_production_profile_without_its_judge_refuses(judge, why):
     assert why in document["details"]
 
 
+def test_a_judge_whose_model_does_not_tell_of_injections_is_no_judge_of_them():
+    judge = FakeJudge({CheckName.TOXIC_CONTENT: 0.01})
+    document = judged("input", pipeline_of(PRODUCTION, judge=judge)).document()
+
+    injection = next(each for each in document["checks"] if each["name"] == "prompt_injection")
+    assert document["allowed"] is False
+    assert injection["unavailable"] == ["judge"]
+
+
 def test_a_production_profile_with_all_layers_lets_pass_and_is_not_degraded():
     document = judged("input", pipeline_of(PRODUCTION, judge=FakeJudge(SAFE))).document()
 

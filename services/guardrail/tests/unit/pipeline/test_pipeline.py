@@ -72,7 +72,11 @@ def test_reasons_and_actions_are_the_published_ones(name):
     ("parts", "layer"),
     [
         pytest.param({"injection": FakeModel(score=0.95)}, "classifier", id="classifier"),
-        pytest.param({"judge": FakeJudge({CheckName.PROMPT_INJECTION: 0.9})}, "judge", id="judge"),
+        pytest.param(
+            {"judge": FakeJudge({CheckName.PROMPT_INJECTION: 0.9, CheckName.TOXIC_CONTENT: 0.1})},
+            "judge",
+            id="judge",
+        ),
     ],
 )
 def test_any_layer_alone_can_refuse(parts, layer):
