@@ -58,11 +58,15 @@ class Reader:
         tokens = encoder.tokens(text)
         windows = tuple(split(tokens, len(text)))
         logits = np.empty((len(windows), len(TASKS)), dtype=np.float32)
+        known: dict[tuple[bytes, str], Floats] = {}
         for place, window in enumerate(windows):
-            ids = tokens.ids[window.first : window.last]
-            hidden = encoder.hidden(ids)
-            piece = text[window.start : window.end]
-            logits[place] = head.logits(piece, ids, tokens.inner[window.first : window.last], hidden)
+            ids, piece = tokens.ids[window.first : window.last], text[window.start : window.end]
+            # A text that repeats itself is read once: twenty thousand equals signs would take seconds.
+            key = (ids.tobytes(), piece)
+            if key not in known:
+                inner = tokens.inner[window.first : window.last]
+                known[key] = head.logits(piece, ids, inner, encoder.hidden(ids))
+            logits[place] = known[key]
         return Judged(windows, logits)
 
 
