@@ -17,7 +17,7 @@ from typing import Protocol
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
-from mutx_guardrail.egress.texts import Group, Part, Slot
+from mutx_guardrail.egress.texts import FreeValue, Part, Slot
 from mutx_guardrail.verdict import Verdict
 
 JudgeOne = Callable[[str, Origin], Awaitable[str]]
@@ -111,7 +111,7 @@ class Judge:
                 return
             await self._apply_group(part, one)
 
-    async def _apply_group(self, group: Group, one: JudgeOne) -> None:
+    async def _apply_group(self, group: FreeValue, one: JudgeOne) -> None:
         """Judge a free value string by string: what is to be masked of a name, or across strings, cannot be."""
         is_changed = False
         for slot in group.slots:

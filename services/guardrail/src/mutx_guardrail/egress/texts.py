@@ -62,21 +62,25 @@ class Slot:
 
 
 @dataclass(slots=True)
-class Group:
+class FreeValue:
     """A value of free form (a tool's definition, a call's arguments): judged as one text, changed string by string."""
 
-    slots: list[Slot]
-    names: list[str]
+    pieces: list[Slot | str]
     origin: Origin
     finish: Callable[[], None]
 
     @property
+    def slots(self) -> list[Slot]:
+        """Its strings; the other pieces are names."""
+        return [piece for piece in self.pieces if isinstance(piece, Slot)]
+
+    @property
     def text(self) -> str:
-        """Every name and string, a line each."""
-        return "\n".join([*self.names, *(slot.text for slot in self.slots)])
+        """Every name and string in order, a line each."""
+        return "\n".join(piece.text if isinstance(piece, Slot) else piece for piece in self.pieces)
 
 
-Part = Slot | Group
+Part = Slot | FreeValue
 
 
 def request_texts(document: dict[str, Json], unjudged: AbstractSet[str]) -> list[Part]:
@@ -212,41 +216,36 @@ class _Walk:
         self._group(box, origin, lambda: _put(node, "arguments", json.dumps(box[0], ensure_ascii=False)))
 
     def _group(self, value: Json, origin: Origin, finish: Callable[[], None] = lambda: None) -> None:
-        group = Group(list(strings(value, origin)), list(names(value)), origin, finish)
+        group = FreeValue(list(pieces_of(value, origin)), origin, finish)
         if group.text.strip():
             self.found.append(group)
 
 
 def _is_bare(value: Json) -> bool:
     """Say whether a value holds a few identifiers and numbers only."""
-    words = [slot.text for slot in strings(value, Origin.AGENT)]
-    if not all(IDENTIFIER.fullmatch(word) for word in [*words, *names(value)]):
+    pieces = list(pieces_of(value, Origin.AGENT))
+    words = [piece.text if isinstance(piece, Slot) else piece for piece in pieces]
+    if not all(IDENTIFIER.fullmatch(word) for word in words):
         return False
-    return not words or len(words) + len(list(names(value))) <= _MOST_WORDS_UNJUDGED
+    return len(words) <= _MOST_WORDS_UNJUDGED or not any(isinstance(piece, Slot) for piece in pieces)
 
 
-def strings(value: Json, origin: Origin) -> Iterator[Slot]:
-    """Yield every string below a list or object, in order."""
-    pairs = (
-        list(enumerate(value))
-        if isinstance(value, list)
-        else list(value.items())
-        if isinstance(value, dict)
-        else []
-    )
-    for key, each in pairs:
-        if isinstance(each, str):
-            yield Slot(each, origin, _putter(value, key))
-        else:
-            yield from strings(each, origin)
+def pieces_of(value: Json, origin: Origin) -> Iterator[Slot | str]:
+    """Yield every name and every string below a list or object, in order."""
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _piece(value, at, each, origin)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from _piece(value, name, each, origin)
 
 
-def names(value: Json) -> Iterator[str]:
-    """Yield every name of an object below a value, in order."""
-    if isinstance(value, dict):
-        yield from value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from names(each)
+def _piece(node: Json, key: str | int, value: Json, origin: Origin) -> Iterator[Slot | str]:
+    if isinstance(value, str):
+        yield Slot(value, origin, _putter(node, key))
+    else:
+        yield from pieces_of(value, origin)
 
 
 def _putter(node: Json, key: str | int) -> Callable[[str], None]:

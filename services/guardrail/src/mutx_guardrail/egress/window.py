@@ -15,7 +15,7 @@ from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.dialect import Delta, Dialect, Group
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.egress.strict_json import Json, JsonError, read_json
-from mutx_guardrail.egress.texts import names, strings
+from mutx_guardrail.egress.texts import FreeValue, pieces_of
 
 JudgeText = Callable[[str], Awaitable[str]]
 """Returns what may be passed on of a text; it raises Refusal."""
@@ -183,7 +183,7 @@ def _plain(whole: str) -> str:
         box: list[Json] = [read_json(whole.encode())]
     except (JsonError, UnicodeEncodeError):
         return whole
-    return "\n".join([*names(box), *(slot.text for slot in strings(box, Origin.AGENT))])
+    return FreeValue(list(pieces_of(box, Origin.AGENT)), Origin.AGENT, lambda: None).text
 
 
 def _common_suffix(one: str, other: str) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal
-from mutx_guardrail.egress.texts import Group, answer_texts, request_texts
+from mutx_guardrail.egress.texts import FreeValue, answer_texts, request_texts
 
 
 def texts(document: dict) -> list[tuple[str, Origin]]:
@@ -170,7 +170,7 @@ def test_a_changed_argument_goes_back_into_its_string():
     call = {"function": {"name": "f", "arguments": json.dumps({"to": "ann at home", "n": [1, "x y"]})}}
     (group,) = request_texts({"messages": [{"role": "assistant", "tool_calls": [call]}]}, frozenset())
 
-    assert isinstance(group, Group)
+    assert isinstance(group, FreeValue)
     group.slots[0].put("[REDACTED]")
     group.finish()
 
