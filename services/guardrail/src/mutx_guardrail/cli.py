@@ -164,7 +164,8 @@ def egress(
         agents = ", ".join(sorted(settings.rules.agents)) or "none"
         sys.stdout.write(f"the settings describe an egress; policy {policy.digest}, agents: {agents}\n")
         return
-    sys.exit(serve_egress(settings, build_local_guard(judging)))
+    guard = build_local_guard(judging)
+    sys.exit(serve_egress(settings, guard, guard.admit))
 
 
 @policy_app.command("check")

@@ -13,4 +13,5 @@ from mutx_guardrail.egress.serve import serve_egress
 from mutx_guardrail.egress.settings import read_egress_settings
 
 if __name__ == "__main__":
-    sys.exit(serve_egress(read_egress_settings(os.environ), FakeGuard()))
+    guard = FakeGuard()
+    sys.exit(serve_egress(read_egress_settings(os.environ), guard, guard.admit))

@@ -73,7 +73,7 @@ class RunningEgress:
 
     async def _start(self) -> None:
         dialer = Dialer(self._settings.inner, self._settings.bounds.connect_s, self._resolve)
-        self._egress = Egress(self._settings, self._guard, dialer, self._journal.write)
+        self._egress = Egress(self._settings, self._guard, self._guard.admit, dialer, self._journal.write)
         _, self.port = await self._egress.start()
 
     async def _resolve(self, host: str, _port: int) -> list[str]:

@@ -19,12 +19,26 @@ class FakeGuard:
     inputs: list[tuple[str, str, Origin]] = field(default_factory=list)
     outputs: list[tuple[str, str]] = field(default_factory=list)
     is_gone: bool = False
+    calls: int = 0
+    most_calls: int = 1_000
     policy: str = "trial@1"
 
     def forget(self) -> None:
         self.inputs.clear()
         self.outputs.clear()
-        self.is_gone, self.policy = False, "trial@1"
+        self.is_gone, self.policy, self.calls, self.most_calls = False, "trial@1", 0, 1_000
+
+    async def admit(self, agent: str) -> Check:
+        self.calls += 1
+        if self.calls <= self.most_calls:
+            return Check(CheckName.RATE_LIMIT, passed=True)
+        return Check(
+            CheckName.RATE_LIMIT,
+            passed=False,
+            action=Action.RATE_LIMIT,
+            reason=Reason.RATE_LIMIT,
+            details=agent,
+        )
 
     async def input(self, text: str, agent: str, origin: Origin) -> Verdict:
         self.inputs.append((text, agent, origin))

@@ -18,8 +18,10 @@ from typing import Protocol
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
-from mutx_guardrail.verdict import Verdict
+from mutx_guardrail.verdict import Check, Verdict
 
+Admit = Callable[[str], Awaitable[Check]]
+"""Says whether an agent may make a call now: it is not paused, and makes no more than it may."""
 JudgeOne = Callable[[str, Origin], Awaitable[str]]
 
 KNOWN_S = 600.0
@@ -41,9 +43,19 @@ class Guard(Protocol):
 class Judge:
     """Judges requests and answers; used from one event loop only."""
 
-    def __init__(self, guard: Guard, now: Callable[[], float] = time.monotonic) -> None:
-        self._guard, self._known = guard, _Known(now)
+    def __init__(self, guard: Guard, admit: Admit, now: Callable[[], float] = time.monotonic) -> None:
+        self._guard, self._admit, self._known = guard, admit, _Known(now)
         self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def admit(self, agent: str) -> None:
+        """Count a call.
+
+        Raises:
+            Refusal: it is one too many, or the agent is paused, or neither can be known.
+        """
+        verdict = Verdict((await self._admit(agent),), 0.0, "", "")
+        if not verdict.allowed:
+            raise refusal_of(verdict, "the call")
 
     async def request(self, parts: Sequence[Part], agent: str) -> None:
         """Judge the texts of a request, and put what the guard changed in their places.

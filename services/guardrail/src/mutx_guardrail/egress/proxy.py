@@ -123,6 +123,7 @@ class Proxy:
         return Call(agent, provider, dialect, method, path, headers, document, texts)
 
     async def _perform(self, wire: Wire, call: Call) -> None:
+        await self._judge.admit(call.agent)
         content = b""
         if call.document is not None:
             await self._judge.request(call.texts, call.agent)

@@ -12,12 +12,12 @@ from mutx_service.journal import must_write_event, set_up_logging, write_event
 from mutx_service.notify import notify, take_socket
 
 from mutx_guardrail.egress.destination import Dialer
-from mutx_guardrail.egress.judge import Guard
+from mutx_guardrail.egress.judge import Admit, Guard
 from mutx_guardrail.egress.server import Egress
 from mutx_guardrail.egress.settings import EgressSettings
 
 
-def serve_egress(settings: EgressSettings, guard: Guard) -> int:
+def serve_egress(settings: EgressSettings, guard: Guard, admit: Admit) -> int:
     """Serve until SIGTERM or SIGINT; the exit status is 0.
 
     Raises:
@@ -26,17 +26,17 @@ def serve_egress(settings: EgressSettings, guard: Guard) -> int:
     set_up_logging(sys.stdout)
     # A core file would hold keys and texts.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    asyncio.run(_serve(settings, guard, take_socket(os.environ)))
+    asyncio.run(_serve(settings, guard, admit, take_socket(os.environ)))
     write_event("stopped", {})
     return 0
 
 
-async def _serve(settings: EgressSettings, guard: Guard, notify_to: dict[str, str]) -> None:
+async def _serve(settings: EgressSettings, guard: Guard, admit: Admit, notify_to: dict[str, str]) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     dialer = Dialer(settings.inner, settings.bounds.connect_s)
-    egress = Egress(settings, guard, dialer, must_write_event)
+    egress = Egress(settings, guard, admit, dialer, must_write_event)
     host, port = await egress.start()
     write_event("listening", {"host": host, "port": port, "mtls": True})
     notify(notify_to, READY="1", STATUS="ready")

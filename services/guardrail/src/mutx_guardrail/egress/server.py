@@ -14,7 +14,7 @@ from mutx_service.problem import Problem
 from mutx_service.tls import server_context
 
 from mutx_guardrail.egress.destination import Dialer, parse_target
-from mutx_guardrail.egress.judge import Guard, Judge
+from mutx_guardrail.egress.judge import Admit, Guard, Judge
 from mutx_guardrail.egress.proxy import Proxy
 from mutx_guardrail.egress.record import Write
 from mutx_guardrail.egress.settings import TLS_VARIABLE, EgressSettings
@@ -28,10 +28,12 @@ HANDSHAKE_LIMIT_S = 10
 class Egress:
     """Serves agents. Made within a running loop."""
 
-    def __init__(self, settings: EgressSettings, guard: Guard, dialer: Dialer, write: Write) -> None:
+    def __init__(
+        self, settings: EgressSettings, guard: Guard, admit: Admit, dialer: Dialer, write: Write
+    ) -> None:
         self._settings, self._rules, bounds = settings, settings.rules, settings.bounds
         self._upstreams = open_upstreams(settings.rules, bounds)
-        self._proxy = Proxy(settings.rules, self._upstreams, Judge(guard), bounds, write)
+        self._proxy = Proxy(settings.rules, self._upstreams, Judge(guard, admit), bounds, write)
         self._tunnels = Tunnels(dialer, bounds, write)
         self._serving: dict[asyncio.Task[None], tuple[str, Wire]] = {}
         self._server: asyncio.Server | None = None

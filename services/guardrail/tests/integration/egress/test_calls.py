@@ -221,6 +221,19 @@ def test_a_layer_that_is_gone_refuses_with_that_reason(world, chat):
     assert world.provider.calls == []
 
 
+def test_one_call_too_many_is_refused_before_a_text_is_looked_at(world, chat):
+    world.guard.most_calls = 1
+    chat.create(model="m-1", messages=user("hi"))
+    world.guard.inputs.clear()
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        chat.create(model="m-1", messages=user("hi"))
+
+    assert refused.value.code == "rate_limit_exceeded"
+    assert world.guard.inputs == []
+    assert len(world.provider.calls) == 1
+
+
 def test_a_conversation_is_judged_where_it_is_new_and_its_newest_always(world, chat):
     first = [*user("first question"), {"role": "assistant", "content": "an answer"}]
     chat.create(model="m-1", messages=[*first, *user("second question")])

@@ -24,7 +24,8 @@ from mutx_guard_trial.fake_guard import FakeGuard
 
 def main() -> int:
     if sys.argv[1] == "egress":
-        return serve_egress(read_egress_settings(os.environ), FakeGuard())
+        guard = FakeGuard()
+        return serve_egress(read_egress_settings(os.environ), guard, guard.admit)
     return serve()
 
 
