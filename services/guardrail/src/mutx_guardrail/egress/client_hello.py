@@ -5,6 +5,8 @@ Sources: RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 9849 (ECH).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 LARGEST_HELLO = 16 * 1024
 """Bytes; a hello with the post-quantum shares of today has under 2,000."""
 
@@ -12,7 +14,7 @@ UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
 """The alert that says so to a client, for it to fail with a reason."""
 
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
-_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_CHANGE_CIPHER_SPEC, _HANDSHAKE, _CLIENT_HELLO = 20, 22, 1
 _SERVER_NAME, _ENCRYPTED_CLIENT_HELLO = 0, 0xFE0D
 _HOST_NAME = 0
 
@@ -21,8 +23,16 @@ class HelloError(Exception):
     """What was said first is no hello with one name in the open."""
 
 
-def client_hello(data: bytes) -> bytes | None:
-    """Return the hello's message put together of the records at the start of `data`; None while more is needed.
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A hello's message without its header, and how many bytes of records it came in."""
+
+    message: bytes
+    size: int
+
+
+def client_hello(data: bytes) -> Hello | None:
+    """Return the hello put together of the records at the start of `data`; None while more is needed.
 
     Raises:
         HelloError: this is no handshake of TLS, or one that is too large.
@@ -33,8 +43,10 @@ def client_hello(data: bytes) -> bytes | None:
             wanted = _MESSAGE_HEADER + int.from_bytes(message[1:4])
             if message[0] != _CLIENT_HELLO or wanted > LARGEST_HELLO:
                 raise HelloError("no client hello")
-            if len(message) >= wanted:
-                return message[_MESSAGE_HEADER:wanted]
+            if len(message) > wanted:
+                raise HelloError("something behind the hello")
+            if len(message) == wanted:
+                return Hello(message[_MESSAGE_HEADER:], at)
         header = data[at : at + _RECORD_HEADER]
         if header[:1] not in {b"", bytes([_HANDSHAKE])} or header[1:2] not in {b"", b"\x03"}:
             raise HelloError("no record of TLS")
@@ -80,6 +92,50 @@ def server_name(hello: bytes) -> str:
     if kind != _HOST_NAME or not name.isascii():
         raise HelloError("no host name")
     return name.decode("ascii").lower()
+
+
+class SecondHello:
+    """Looks at what follows a hello, for a server may ask for a second one (HelloRetryRequest), with another name.
+
+    The first record of a handshake that follows is in the open in every version of TLS: a second hello, or the next
+    message, after which there is none.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host, self._held, self._is_over = host, b"", False
+
+    def pass_on(self, data: bytes) -> bytes:
+        """Return what may go to the server; the rest is held until more comes.
+
+        Raises:
+            HelloError: a second hello is not one for the same name.
+        """
+        if self._is_over:
+            return data
+        self._held += data
+        passed = b""
+        while len(self._held) > _RECORD_HEADER and not self._is_over:
+            size = _RECORD_HEADER + int.from_bytes(self._held[3:5])
+            if self._held[0] != _CHANGE_CIPHER_SPEC:
+                size = self._hello_size()
+                self._is_over = size > 0
+            if not 0 < size <= len(self._held):
+                break
+            passed, self._held = passed + self._held[:size], self._held[size:]
+        if self._is_over:
+            passed, self._held = passed + self._held, b""
+        return passed
+
+    def _hello_size(self) -> int:
+        """Return how many bytes of what is held may pass now; 0 while a hello is not whole."""
+        if (self._held[0], self._held[_RECORD_HEADER]) != (_HANDSHAKE, _CLIENT_HELLO):
+            return len(self._held)
+        hello = client_hello(self._held)
+        if hello is None:
+            return 0
+        if server_name(hello.message) != self._host:
+            raise HelloError("another name")
+        return hello.size
 
 
 class _Reader:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 from mutx_service.problem import Problem
 
-from mutx_guardrail.egress.client_hello import UNRECOGNIZED_NAME, HelloError, client_hello, server_name
+from mutx_guardrail.egress.client_hello import (
+    UNRECOGNIZED_NAME,
+    HelloError,
+    SecondHello,
+    client_hello,
+    server_name,
+)
 from mutx_guardrail.egress.destination import Dialer, Target
 from mutx_guardrail.egress.record import Record, Write
 from mutx_guardrail.egress.settings import Bounds
@@ -80,9 +86,11 @@ class Tunnels:
         count: _Count,
     ) -> str:
         begun = await wire.open_tunnel()
+        second = SecondHello(target.host)
         try:
             async with asyncio.timeout(HELLO_LIMIT_S):
-                begun = await _hello(wire, target, begun)
+                begun, more = await _hello(wire, target, begun)
+            begun += second.pass_on(more)
         except (HelloError, TimeoutError):
             wire.writer.write(UNRECOGNIZED_NAME)
             with suppress(OSError):
@@ -90,10 +98,14 @@ class Tunnels:
             return "hello-refused"
         count.out += len(begun)
         far[1].write(begun)
-        return await self._pump(wire, far, count)
+        return await self._pump(wire, far, second, count)
 
     async def _pump(
-        self, wire: Wire, far: tuple[asyncio.StreamReader, asyncio.StreamWriter], count: _Count
+        self,
+        wire: Wire,
+        far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        second: SecondHello,
+        count: _Count,
     ) -> str:
         """Carry bytes both ways until one side ends, nothing goes through for long, or the time is over."""
         loop = asyncio.get_running_loop()
@@ -107,6 +119,7 @@ class Tunnels:
                 while part := await reader.read(_READ):
                     limit.reschedule(min(end, loop.time() + self._bounds.idle_s))
                     if is_out:
+                        part = second.pass_on(part)
                         count.out += len(part)
                     else:
                         count.back += len(part)
@@ -123,15 +136,16 @@ class Tunnels:
         except TimeoutError:
             return "expired" if loop.time() >= end else "idle"
         else:
-            return "closed"
+            is_refused = both[0].done() and isinstance(both[0].exception(), HelloError)
+            return "hello-refused" if is_refused else "closed"
         finally:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
 
 
-async def _hello(wire: Wire, target: Target, begun: bytes) -> bytes:
-    """Return what the agent has sent, once it holds a whole hello for the target.
+async def _hello(wire: Wire, target: Target, begun: bytes) -> tuple[bytes, bytes]:
+    """Return the records of a whole hello for the target, and what was sent behind it.
 
     Raises:
         HelloError: it is no such hello.
@@ -141,6 +155,6 @@ async def _hello(wire: Wire, target: Target, begun: bytes) -> bytes:
         if not part:
             raise HelloError("no end of the hello")
         begun += part
-    if server_name(hello) != target.host:
+    if server_name(hello.message) != target.host:
         raise HelloError("another name")
-    return begun
+    return begun[: hello.size], begun[hello.size :]

@@ -26,9 +26,11 @@ from egress_world import (
     make_settings,
     read_all,
     read_head,
+    server_side,
     with_bounds,
 )
 from fake_guard import FakeGuard
+from mutx_provider_double import ProviderDouble
 
 
 def wait_for_end(world: World, count: int = 1) -> dict:
@@ -196,6 +198,35 @@ def test_a_hello_in_the_smallest_pieces_is_put_together(world):
         connection.sendall(b"".join(parts)[3000:])
         assert connection.recv(1) in {b"\x16", b"\x15"}
     assert wait_for_end(world)["status"] == "closed"
+
+
+def test_a_server_that_asks_for_a_second_hello_gets_it(world):
+    """OpenSSL offers a share of X25519 first; a server that wants another curve asks again."""
+    context = server_side(world.public, PROVIDER)
+    context.set_ecdh_curve("secp521r1")
+    with ProviderDouble(tls=context) as provider:
+        settings = replace(world.egress._settings, ports=frozenset({provider.port}))
+        with RunningEgress(settings, FakeGuard(), {PROVIDER: ["127.0.0.1"]}, Journal()) as egress:
+            proxy = httpx2.Proxy(
+                f"https://127.0.0.1:{egress.port}", ssl_context=world.context(world.certificate())
+            )
+            transport = httpx2.HTTPTransport(verify=provider_context(world), proxy=proxy, trust_env=False)
+            with httpx2.Client(transport=transport) as client:
+                body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+                answer = client.post(f"https://{PROVIDER}:{provider.port}/v1/chat/completions", json=body)
+
+    assert answer.json()["choices"][0]["message"]["content"] == "echo: hi"
+
+
+def test_a_second_hello_for_another_name_ends_the_tunnel(world):
+    _, connection = world.connect()
+
+    with connection:
+        connection.sendall(hello_for(PROVIDER))
+        assert connection.recv(1) == b"\x16"
+        connection.sendall(hello_for("evil.example"))
+        read_all(connection)
+    assert wait_for_end(world)["status"] == "hello-refused"
 
 
 def test_an_agent_without_tunnels_gets_none(world):

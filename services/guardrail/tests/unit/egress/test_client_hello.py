@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutx_guardrail.egress.client_hello import HelloError, client_hello, server_name
+from mutx_guardrail.egress.client_hello import Hello, HelloError, SecondHello, client_hello, server_name
 
 
 def hello_of_openssl(name: str | None, lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
@@ -50,7 +50,7 @@ def test_a_real_client_s_name_is_read(lowest):
     found = client_hello(hello_of_openssl("API.example.com", lowest))
 
     assert found is not None
-    assert server_name(found) == "api.example.com"
+    assert server_name(found.message) == "api.example.com"
 
 
 def test_a_hello_is_wanted_whole():
@@ -68,7 +68,7 @@ def test_a_hello_in_several_records_is_the_same(cuts):
         at += cut
     data = b"".join(record(part) for part in [*parts, whole[at:]] if part)
 
-    assert client_hello(data) == whole[4:]
+    assert client_hello(data) == Hello(whole[4:], len(data))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,42 @@ def test_a_hello_without_one_open_name_is_refused(body):
 def test_what_is_no_hello_is_refused_as_soon_as_that_is_seen(data):
     with pytest.raises(HelloError):
         client_hello(data)
+
+
+CHANGE = b"\x14\x03\x03\x00\x01\x01"
+DATA = b"\x17\x03\x03\x00\x02xx"
+SAME = record(message(hello(sni((0, b"api.example.com")))))
+OTHER = record(message(hello(sni((0, b"evil.example")))))
+
+
+def passed_on(data: bytes, size: int) -> bytes:
+    second = SecondHello("api.example.com")
+    return b"".join(second.pass_on(data[at : at + size]) for at in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 7, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        DATA * 3,
+        CHANGE + DATA,
+        SAME + DATA,
+        CHANGE + SAME + CHANGE + DATA,
+        record(b"\x10\0\0\x01x") + CHANGE + OTHER,
+    ],
+    ids=["data", "change", "again", "again later", "an older version"],
+)
+def test_what_follows_a_hello_passes_as_it_is(data, size):
+    assert passed_on(data, size) == data
+
+
+@pytest.mark.parametrize("size", [1, 6, 50, 1000])
+@pytest.mark.parametrize(
+    "data", [OTHER + DATA, CHANGE + OTHER, record(message(hello()))], ids=["other", "later", "none"]
+)
+def test_a_second_hello_for_another_name_is_refused(data, size):
+    with pytest.raises(HelloError):
+        passed_on(data, size)
 
 
 @given(st.binary(max_size=400))
