@@ -46,6 +46,8 @@ class Listener:
 class ServiceProtocol(H11Protocol):
     """One connection: it knows its peer, and does not wait for ever."""
 
+    _head_timer: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         """Note who called, and give the first request's head a limit."""
         super().connection_made(transport)
@@ -53,6 +55,24 @@ class ServiceProtocol(H11Protocol):
         if tls is not None:
             self.app_state = {**self.app_state, "peer": peer_of(tls)}
         self.loop.call_later(HEADERS_LIMIT_S, self._close_if_silent)
+
+    def data_received(self, data: bytes) -> None:
+        """Give a head that has begun, also a later one of the connection, a limit."""
+        super().data_received(data)
+        if self._has_half_a_head():
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEADERS_LIMIT_S, self._close_if_half)
+        elif self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _has_half_a_head(self) -> bool:
+        return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+
+    def _close_if_half(self) -> None:
+        self._head_timer = None
+        if self._has_half_a_head() and not self.transport.is_closing():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words say no more
         """Answer what is no HTTP with the one shape of an error."""
