@@ -14,8 +14,8 @@ MOST_FURTHER: Final = 3
 # In characters; the length check lets pass about a third of it (8,192 tokens).
 LONGEST_FURTHER: Final = 100_000
 SKELETON: Final = "skeleton"
-# Layer 1 reads these: letters put together lose their words, and in technical text digits are digits.
-NOT_READ: Final = frozenset({"joined", "leet"})
+# Layer 1 reads it: in technical text digits are digits.
+NOT_READ: Final = frozenset({"leet"})
 
 # Folding to look-alikes makes gibberish of a text in another script; where scripts meet within a word it makes sense.
 _SCRIPTS_MEET: Final = re.compile(r"[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]")

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from mutx_guardrail.document import PLAIN, Edit, View
 from mutx_guardrail.normalise.characters import look_alikes
+from mutx_guardrail.normalise.segmenting import word_starts
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LETTER_NAME = re.compile(
@@ -76,14 +77,17 @@ def _read_digit(found: re.Match[str]) -> Edit:
 
 
 def join_letters(view: View) -> View | None:
-    """Return the text with letters that stand apart joined; None where there are none."""
+    """Return the text with letters that stand apart joined to words; None where there are none."""
     edits = [
         # Two blanks or more stand between words that are spelt with single ones.
         Edit(gap.start(), gap.end(), " " if gap.group().isspace() and len(gap.group()) > 1 else "")
         for run in _APART.finditer(view.text)
         for gap in _SEPARATORS.finditer(view.text, *run.span())
     ]
-    return view.edited("joined", edits) if edits else None
+    if not edits:
+        return None
+    joined = view.edited("joined", edits)
+    return joined.edited("joined", [Edit(start, start, " ") for start in word_starts(joined.text)])
 
 
 def _continues(character: str) -> bool:
