@@ -10,33 +10,32 @@ from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import Signal
 from mutx_guardrail.verdict import Layer
 
-MOST_FURTHER: Final = 3
-# In characters; the length check lets pass about a third of it (8,192 tokens).
-LONGEST_FURTHER: Final = 100_000
+# Bounds of the work: how many further readings, and how many characters of them for each of the plain reading.
+MOST_FURTHER: Final = 32
+CHARACTERS_FOR_ONE: Final = 3
+SHORT: Final = 1_000
 SKELETON: Final = "skeleton"
-# Layer 1 reads it: in technical text digits are digits.
-NOT_READ: Final = frozenset({"leet"})
 
 # Folding to look-alikes makes gibberish of a text in another script; where scripts meet within a word it makes sense.
 _SCRIPTS_MEET: Final = re.compile(r"[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]")
 
 
 def readings(document: Document) -> Sequence[View]:
-    """Return the plain reading and at most three others that a person could read.
+    """Return the plain reading and the others that a person could read, as far as the bounds go.
 
-    What was decoded is text in clear; what was folded to look-alikes is judged where scripts meet within a word.
+    What was decoded is text in clear, and so is what was written with digits for letters or letters apart; what was folded to
+    look-alikes is judged where scripts meet within a word.
     """
     plain = document.plain
     mixed = _SCRIPTS_MEET.search(plain.text) is not None
-    further = [
-        view
-        for view in document.views[1:]
-        if len(view.text) <= LONGEST_FURTHER
-        and view.text != plain.text
-        and view.name not in NOT_READ
-        and (mixed or view.name != SKELETON)
-    ]
-    return [plain, *further[:MOST_FURTHER]]
+    room = CHARACTERS_FOR_ONE * max(len(plain.text), SHORT)
+    found = [plain]
+    for view in document.views[1:]:
+        unlike = view.text != plain.text and (mixed or view.name != SKELETON)
+        if unlike and len(view.text) <= room and len(found) <= MOST_FURTHER:
+            room -= len(view.text)
+            found.append(view)
+    return found
 
 
 def judge_readings(document: Document, judge: Callable[[View], Signal]) -> Signal:
