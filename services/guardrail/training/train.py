@@ -102,11 +102,10 @@ def spread_of(cuts: dict[str, float]) -> float:
     """Return by how much a text's log odds are lowered for each e-fold of windows.
 
     Of many windows one is high by chance. The tail of benign windows falls by a factor of five between the thresholds
-    of 5 % and 1 %; were windows independent, that slope would keep the false positives of long texts at those of
-    short ones. Windows of one text are alike, so half of it is taken.
+    of 5 % and 1 %; for independent windows that slope keeps the false positives of long texts at those of short ones.
     """
     low, high = (np.log(cuts[rate] / (1 - cuts[rate])) for rate in ("0.05", "0.01"))
-    return float(-0.5 * (high - low) / np.log(5))
+    return float(-(high - low) / np.log(5))
 
 
 def pattern_scores(data: Data, column: int) -> Floats:
