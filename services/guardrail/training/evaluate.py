@@ -18,13 +18,12 @@ import numpy as np
 from mutx_guardrail.classifiers import load_classifiers
 from mutx_guardrail.classifiers.head import TASKS
 from mutx_guardrail.classifiers.store import BUILT_IN
-from mutx_guardrail.document import PLAIN, Document, OffsetMap, Origin, View
+from mutx_guardrail.document import PLAIN, Document, Origin, View
 
 
 def document_of(text: str) -> Document:
     """Return a text with its plain reading alone: what layer 0 would add is measured elsewhere."""
-    plain = View(PLAIN, text, OffsetMap.identity(len(text)))
-    return Document(text, Origin.USER, (plain,), (), plain)
+    return Document(text, Origin.USER, (View.whole(PLAIN, text),), ())
 
 
 def _group(row: dict[str, object], by: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mutx_guardrail.document import PLAIN, Document, OffsetMap, Origin, View
+from mutx_guardrail.document import PLAIN, Document, Origin, View
 
 
 def document_of(text: str, *further: View) -> Document:
     """Return a text whose plain reading is itself, with some further readings."""
-    plain = View(PLAIN, text, OffsetMap.identity(len(text)))
+    plain = View.whole(PLAIN, text)
     return Document(text, Origin.USER, (plain, *further), ())

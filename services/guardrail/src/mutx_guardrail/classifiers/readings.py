@@ -23,8 +23,8 @@ _SCRIPTS_MEET: Final = re.compile(r"[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA
 def readings(document: Document) -> Sequence[View]:
     """Return the plain reading and the others that a person could read, as far as the bounds go.
 
-    What was decoded is text in clear, and so is what was written with digits for letters or letters apart; what was folded to
-    look-alikes is judged where scripts meet within a word.
+    What was decoded is text in clear, and so is what was written with digits for letters or letters apart; what was
+    folded to look-alikes is judged where scripts meet within a word.
     """
     plain = document.plain
     mixed = _SCRIPTS_MEET.search(plain.text) is not None
