@@ -47,8 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     rows = _measure()
     where = (
-        f"Measured by `.venv/bin/python benchmarks/guardrail.py` on {datetime.now(UTC):%Y-%m-%d} at commit {commit()}, "
-        f"on a machine with 2 cores: {ROUNDS} texts of about 75 characters, one after another (long: 3,300 characters). "
+        f"Measured by `.venv/bin/python benchmarks/guardrail.py` on {datetime.now(UTC):%Y-%m-%d} at commit "
+        f"{commit()}, on a machine with 2 cores: {ROUNDS} texts of about 75 characters, one by one (long: 3,300). "
         "Every text is another one, so that nothing is remembered. What counts is the ratio."
     )
     publish(

@@ -73,10 +73,11 @@ def main(arguments: Sequence[str]) -> int:
     told = [
         "# Accuracy of the guardrail\n",
         paragraph(
-            f"Measured by `benchmarks/guardrail_accuracy.py` on {datetime.now(UTC):%Y-%m-%d} at commit {commit()}: layers "
-            f"0 to 2 as they are built in, no judge. At most {MOST_OF_A_SOURCE} texts of a source, cut at {LONGEST} "
-            "characters. *Refused* is at the built-in threshold; recall at 1 % and 5 % is at the threshold that so many "
-            "of the file's benign texts reach (the way others publish it). Sources marked * are, in part, in the "
+            f"Measured by `benchmarks/guardrail_accuracy.py` on {datetime.now(UTC):%Y-%m-%d} at commit "
+            f"{commit()}: layers 0 to 2 as they are built in, no judge. At most {MOST_OF_A_SOURCE} texts of a source, "
+            f"cut at {LONGEST} characters. "
+            "*Refused* is at the built-in threshold; recall at 1 % and 5 % is at the threshold that so "
+            "many of the file's benign texts reach (the way others publish it). Sources marked * are, in part, in the "
             "training data: see the model card."
         ),
         "",
@@ -156,8 +157,7 @@ def _transformed(guard: OfflineGuard, rows: Sequence[dict[str, object]], check: 
         for row in chooser.sample([each for each in short if each["label"] == label], TRANSFORMED)
     ]
     told = [
-        f"Transformed: {TRANSFORMED} attacks and {TRANSFORMED} benign texts of up to 600 characters, of sources that are "
-        "not in training.\n",
+        f"Transformed: {TRANSFORMED} attacks and {TRANSFORMED} benign texts, up to 600 characters, not of training.\n",
         "| transformation | refused of attacks | of benign |",
         "| --- | --- | --- |",
     ]

@@ -1,7 +1,7 @@
 """The policy as data: what is checked for which agent, how strictly, and what follows.
 
 A policy is one YAML or JSON document. It can loosen a threshold; it cannot let a text pass that no layer judged.
-docs/reference/guardrail-policy.md is made from these models.
+docs/reference/guardrail.md is made from these models.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PolicyError(
-            f"{name}: {where}" if where else name, first["msg"], "see docs/reference/guardrail-policy.md"
+            f"{name}: {where}" if where else name, first["msg"], "see docs/reference/guardrail.md"
         ) from None
 
 

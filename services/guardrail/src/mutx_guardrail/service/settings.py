@@ -1,6 +1,6 @@
 """The service's settings, from its unit's environment; with none set it serves plain HTTP on loopback.
 
-docs/reference/guardrail-settings.md is the table.
+docs/reference/guardrail.md has the table.
 """
 
 from __future__ import annotations
@@ -16,16 +16,38 @@ from mutx_guardrail.judge.settings import FamilyName, JudgeSettings
 from mutx_guardrail.judge.settings import TlsFiles as JudgeTlsFiles
 
 PREFIX = "MUTX_GUARDRAIL_"
-_KNOWN = frozenset(
-    PREFIX + name
-    for name in (
-        "HOST", "PORT", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "CALLERS", "AGENTS",
-        "AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA", "POLICY", "MODELS", "STATE", "REDIS_URL",
-        "MASK_KEY_FILE", "JUDGE_URL", "JUDGE_MODEL", "JUDGE_FAMILY", "JUDGE_SOCKET", "JUDGE_CA",
-        "JUDGE_CERTIFICATE", "JUDGE_KEY", "JUDGE_TIMEOUT_MS", "MAX_BODY_BYTES", "MAX_TEXTS",
-        "LAYER_TIMEOUT_MS", "RUN_TIMEOUT_MS", "STOP_LIMIT_S",
-    )
-)  # fmt: skip
+VARIABLES = {
+    "HOST": "address to listen on; 127.0.0.1. Another one needs mTLS",
+    "PORT": "8443; 0 takes a free one and tells it in the event `listening`",
+    "TLS_CERTIFICATE": "PEM file with the server's certificate (and key); with the next two: mTLS, TLS 1.3",
+    "TLS_KEY": "PEM file with its key",
+    "TLS_CLIENT_CA": "the one CA that callers' certificates must come from",
+    "CALLERS": "names (DNS or URI) in the certificates of those who may ask for every agent: the control plane's",
+    "AGENTS": "`NAME=CERTIFICATE-NAME[@https://HOST:8080]` for each agent; such a caller may ask for itself alone",
+    "AGENT_CERTIFICATE": "PEM file with the certificate that is shown to agents",
+    "AGENT_KEY": "PEM file with its key",
+    "AGENT_CA": "the CA that agents' certificates must come from",
+    "POLICY": "policy file, looked at every second; none for the built-in policy",
+    "MODELS": "folder of classifiers instead of the built-in ones",
+    "STATE": "directory for reviews, else systemd's `StateDirectory=`; none keeps no reviews",
+    "REDIS_URL": "`redis://`, `rediss://` or `unix://`: state of agents, shared by replicas; none keeps it in memory",
+    "MASK_KEY_FILE": "32 or 64 random bytes, the tenant's, for masks that can be turned back",
+    "JUDGE_URL": "up to and with the version, as `http://127.0.0.1:8000/v1`",
+    "JUDGE_MODEL": "as the server names it",
+    "JUDGE_FAMILY": "`qwen3guard`, `granite-guardian`, `llama-guard` or `instruct`",
+    "JUDGE_SOCKET": "unix socket of the judge",
+    "JUDGE_CERTIFICATE": "PEM file with the certificate that is shown to a judge behind https",
+    "JUDGE_KEY": "PEM file with its key",
+    "JUDGE_CA": "the CA of the judge's certificate",
+    "JUDGE_TIMEOUT_MS": "for one text; 10000",
+    "MAX_BODY_BYTES": "of a request; 1048576",
+    "MAX_TEXTS": "judged at once; one more is refused with `guard-busy`; 64",
+    "LAYER_TIMEOUT_MS": "for each layer but the judge and each text; 10000",
+    "RUN_TIMEOUT_MS": "for a run of an agent; 120000",
+    "STOP_LIMIT_S": "that running requests have after SIGTERM; 20",
+}
+_OTHERS = f"{PREFIX}EGRESS_"
+"""The egress's own, which reads these as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +95,10 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: the first variable that is wrong.
     """
-    environment = Environment(variables, PREFIX)
-    environment.refuse_unknown(_KNOWN)
+    environment = Environment(
+        {name: value for name, value in variables.items() if not name.startswith(_OTHERS)}, PREFIX
+    )
+    environment.refuse_unknown({PREFIX + name for name in VARIABLES})
     tls = environment.tls("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
     redis_url = environment.text("REDIS_URL")
     state = environment.text("STATE") or variables.get("STATE_DIRECTORY", "")

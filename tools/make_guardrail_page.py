@@ -1,0 +1,139 @@
+"""Write docs/reference/guardrail.md from the guardrail's own models: verdicts, policy, settings, problems.
+
+`.venv/bin/python tools/make_guardrail_page.py`; a unit test fails when the page is older than the models.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from mutx_guardrail import policy
+from mutx_guardrail.document import Origin
+from mutx_guardrail.patterns.pack import load_pack
+from mutx_guardrail.service.problems import KINDS
+from mutx_guardrail.service.settings import PREFIX, VARIABLES
+from mutx_guardrail.verdict import Action, CheckName, Layer, Reason
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "guardrail.md"
+_MODELS = (
+    policy.Policy, policy.InputPolicy, policy.OutputPolicy, policy.Judged, policy.Pii, policy.Secrets, policy.Length,
+    policy.Encoding, policy.Sink, policy.Anomaly, policy.Agent, policy.Allowance,
+)  # fmt: skip
+_ENUMERATIONS: dict[str, type[StrEnum]] = {
+    "Checks": CheckName, "Reasons": Reason, "Actions": Action, "Layers": Layer, "Origins": Origin,
+}  # fmt: skip
+_HEAD = """# The guardrail: verdicts, policy, settings
+
+Made from the service's models by `tools/make_guardrail_page.py`. What it is and why:
+[the guardrail](../explanation/guardrail.md).
+
+## Verdicts
+
+`POST /v1/guard/input` and `/v1/guard/output` answer 200 with one object, whether the text may pass or not. Spans are
+code points of the text as it was given, `start` up to, not including, `end`. Nothing but `sanitized` and `spotlight`
+holds a piece of the text.
+
+```json
+{"allowed": true,
+ "checks": [{"name": "prompt_injection", "passed": true, "confidence": 0.95, "findings": [], "score": 0.05}],
+ "latency_ms": 12.1, "model": "local-guard-v1", "policy": "built-in@296262e76610", "degraded": ["judge"],
+ "sanitized": "…"}
+{"allowed": false, "reason": "prompt_injection_detected", "details": "found by patterns: inj-override-earlier",
+ "confidence": 0.93, "action": "block", "checks": ["…"], "latency_ms": 9.8, "model": "local-guard-v1",
+ "policy": "…", "degraded": ["judge"]}
+```
+
+`score` is how likely the text is what the check looks for, on a scale where a half is the threshold; `confidence` is in
+what the check says. A check that is not named in `checks` was not asked. One with `unavailable` was to be made by a
+layer that could not: it has not passed, and the text is refused (`check_unavailable`, unless another check found an
+attack). `degraded` names the layers that this node does without.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    packs = (load_pack(name) for name in ("injection", "toxicity"))
+    told = [_HEAD]
+    told += [f"{title}: {_names(kind)}.\n" for title, kind in _ENUMERATIONS.items()]
+    told.append(
+        f"`{Action.BLOCK}`, `{Action.RATE_LIMIT}` and `{Action.PAUSE}` refuse; the others let the text pass, changed or noted. "
+        f"Pattern packs: {', '.join(f'`{each.check}` {each.version} ({len(each.rules)} rules)' for each in packs)}.\n"
+    )
+    told.append("## Policy\n\nOne YAML or JSON file. Every field has a default; an unknown one is refused.\n")
+    told += [_table(model) for model in _MODELS]
+    told.append(f"## Settings of the service\n\nVariables begin with `{PREFIX}`. Unknown ones are refused.\n")
+    told.append("| variable | meaning |\n| --- | --- |")
+    told.append("\n".join(f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()) + "\n")
+    told.append("## Problems\n\nWhat is no verdict is RFC 9457's `application/problem+json`.\n")
+    told.append("| code | status | title |\n| --- | --- | --- |")
+    told.append(
+        "\n".join(f"| `{code}` | {kind.status} | {kind.title} |" for code, kind in sorted(KINDS.items()))
+        + "\n"
+    )
+    told.append(
+        "## Exit statuses of `mutx-guardrail`\n\n0 the text may pass, or done; 1 a defect; 2 wrong usage; 3 settings, "
+        "policy or a file are not valid; 5 a layer could not be loaded; 6 the text may not pass.\n"
+    )
+    return "\n".join(told)
+
+
+def _names(kind: type[StrEnum]) -> str:
+    return ", ".join(f"`{each.value}`" for each in kind)
+
+
+def _table(model: type[Any]) -> str:
+    schema = model.model_json_schema()
+    rows = []
+    for name, field in schema["properties"].items():
+        default = (
+            "required" if name in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
+        )
+        rows.append(f"| `{name}` | {_type(field)} | {_shown(default)} |")
+    words = " ".join((inspect.getdoc(model) or "").split())
+    return (
+        f"### {model.__name__}\n\n{words}\n\n| field | type | default |\n| --- | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def _shown(default: str) -> str:
+    return "its defaults" if default.startswith("`{") and default != "`{}`" else default
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})" if name in {model.__name__ for model in _MODELS} else name
+    if "anyOf" in field:
+        return " or ".join(_type(each) for each in field["anyOf"] if each.get("type") != "null")
+    if "allOf" in field:
+        return _type(field["allOf"][0])
+    if "enum" in field:
+        return ", ".join(f"`{each}`" for each in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'])}"
+    if field.get("type") == "object":
+        return (
+            f"by name: {_type(field['additionalProperties'])}"
+            if isinstance(field.get("additionalProperties"), dict)
+            else "object"
+        )
+    low, high = (
+        field.get("minimum", field.get("exclusiveMinimum")),
+        field.get("maximum", field.get("exclusiveMaximum")),
+    )
+    bounds = f" {low} to {high}" if low is not None and high is not None else ""
+    return {"integer": "whole number", "number": "number", "string": "text", "boolean": "yes or no"}[
+        field["type"]
+    ] + bounds
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
