@@ -60,7 +60,8 @@ def page() -> str:
     told = [_HEAD]
     told += [f"{title}: {_names(kind)}.\n" for title, kind in _ENUMERATIONS.items()]
     told.append(
-        f"`{Action.BLOCK}`, `{Action.RATE_LIMIT}` and `{Action.PAUSE}` refuse; the others let the text pass, changed or noted. "
+        f"`{Action.BLOCK}`, `{Action.RATE_LIMIT}` and `{Action.PAUSE}` refuse; the others let the text pass, "
+        "changed or noted. "
         f"Pattern packs: {', '.join(f'`{each.check}` {each.version} ({len(each.rules)} rules)' for each in packs)}.\n"
     )
     told.append("## Policy\n\nOne YAML or JSON file. Every field has a default; an unknown one is refused.\n")
@@ -105,7 +106,7 @@ def _shown(default: str) -> str:
     return "its defaults" if default.startswith("`{") and default != "`{}`" else default
 
 
-def _type(field: dict[str, Any]) -> str:
+def _type(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of a schema
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})" if name in {model.__name__ for model in _MODELS} else name
