@@ -28,9 +28,17 @@ def tenant(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def mutual(tenant):
+def light(tmp_path_factory):
+    """A policy without models: for what is not about them, the service starts in half the time."""
+    path = tmp_path_factory.mktemp("policy") / "light.yaml"
+    path.write_text("version: 1\nlayers: [normalise, patterns]\n")
+    return {"POLICY": str(path)}
+
+
+@pytest.fixture(scope="module")
+def mutual(tenant, light):
     server = str(tenant.issue("guard.acme.internal"))
-    return {
+    return light | {
         "TLS_CERTIFICATE": server, "TLS_KEY": server, "TLS_CLIENT_CA": str(tenant.file), "CALLERS": CONTROL_PLANE,
         "AGENTS": f"research={AGENT} writer=writer.acme.internal",
     }  # fmt: skip
@@ -95,7 +103,7 @@ def test_a_policy_that_is_not_valid_stops_the_start(tmp_path):
 
 def test_a_new_policy_counts_without_a_restart_and_a_wrong_one_does_not(start, tmp_path):
     policy = tmp_path / "policy.yaml"
-    policy.write_text("version: 1\n")
+    policy.write_text("version: 1\nlayers: [normalise, patterns]\n")
     guard = start({"POLICY": str(policy)})
 
     def told(text):
@@ -112,7 +120,8 @@ def test_a_new_policy_counts_without_a_restart_and_a_wrong_one_does_not(start, t
 
     assert told("word " * 40)["allowed"] is True
     strict = after(
-        "version: 1\nrevision: strict\ninput: {length: {max_tokens: 10}}\n", lambda each: not each["allowed"]
+        "version: 1\nrevision: strict\nlayers: [normalise, patterns]\ninput: {length: {max_tokens: 10}}\n",
+        lambda each: not each["allowed"],
     )
     policy.write_text("version: 1\ninputs: {}\n")
     time.sleep(1.2)
@@ -155,8 +164,8 @@ def test_a_production_profile_without_a_judge_is_not_ready_and_lets_nothing_pass
     assert verdict["reason"] == "check_unavailable"
 
 
-def test_without_redis_nothing_of_an_agent_passes(start):
-    guard = start({"REDIS_URL": "redis://127.0.0.1:1/0"})
+def test_without_redis_nothing_of_an_agent_passes(start, light):
+    guard = start(light | {"REDIS_URL": "redis://127.0.0.1:1/0"})
 
     with guard.client() as client:
         verdict = client.post("/v1/guard/input", json={"text": "hello", "agent": "a"}).json()
