@@ -11,6 +11,7 @@ from pulumi.runtime import mocks, settings
 from mutx_infra.adapters.stack_settings import stack_config
 from mutx_infra.environment import Environment
 from mutx_infra.plan import TenantPlan
+from tests.support.loops import own_event_loop
 from tests.support.specs import ACCOUNT, a_plan
 from tests.unit.test_stack_program import Recorder
 
@@ -48,7 +49,8 @@ def register(plan: TenantPlan, config: dict[str, object]) -> Recorder:
     def run() -> None:
         build(plan)
 
-    run()
+    with own_event_loop():
+        run()
     pulumi.runtime.set_all_config({})
     settings.reset_options()
     return recorder

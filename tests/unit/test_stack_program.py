@@ -13,6 +13,7 @@ from pulumi.runtime import mocks, settings
 from mutx_infra.plan import Allocation, TenantPlan, make_plan
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.way_out import user_data
+from tests.support.loops import own_event_loop
 
 WORLD = "0.0.0.0/0"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -69,7 +70,8 @@ def register(plan: TenantPlan) -> Recorder:
     def run() -> None:
         build(plan)
 
-    run()
+    with own_event_loop():
+        run()
     return recorder
 
 
