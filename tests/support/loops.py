@@ -1,19 +1,26 @@
-"""An event loop of one's own, for what takes the thread's and does not close it."""
+"""An event loop that stays: Pulumi's objects keep to the first one that they met, and others' `asyncio.run` takes it away."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 
 @contextmanager
-def own_event_loop() -> Iterator[None]:
-    """Give the thread a loop for the block. Pulumi's tests take it; others' `asyncio.run` leaves the thread none."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+def pulumi_event_loop() -> Iterator[None]:
+    """Give the thread the one loop of all of Pulumi's tests for the block."""
+    asyncio.set_event_loop(_loop())
     try:
         yield
     finally:
         asyncio.set_event_loop(None)
-        loop.close()
+
+
+@lru_cache(maxsize=1)
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop

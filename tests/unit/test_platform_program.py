@@ -11,7 +11,7 @@ from pulumi.runtime import mocks, settings
 from mutx_infra.adapters.stack_settings import stack_config
 from mutx_infra.environment import Environment
 from mutx_infra.plan import TenantPlan
-from tests.support.loops import own_event_loop
+from tests.support.loops import pulumi_event_loop
 from tests.support.specs import ACCOUNT, a_plan
 from tests.unit.test_stack_program import Recorder
 
@@ -37,6 +37,7 @@ def an_environment(**aws: object) -> Environment:
     )
 
 
+@pulumi_event_loop()
 def register(plan: TenantPlan, config: dict[str, object]) -> Recorder:
     from mutx_infra.stacks.platform.program import build  # noqa: PLC0415 - 1 s that other files need not pay
 
@@ -49,8 +50,7 @@ def register(plan: TenantPlan, config: dict[str, object]) -> Recorder:
     def run() -> None:
         build(plan)
 
-    with own_event_loop():
-        run()
+    run()
     pulumi.runtime.set_all_config({})
     settings.reset_options()
     return recorder

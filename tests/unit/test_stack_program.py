@@ -13,7 +13,7 @@ from pulumi.runtime import mocks, settings
 from mutx_infra.plan import Allocation, TenantPlan, make_plan
 from mutx_infra.tenant import TenantSpec
 from mutx_infra.way_out import user_data
-from tests.support.loops import own_event_loop
+from tests.support.loops import pulumi_event_loop
 
 WORLD = "0.0.0.0/0"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -60,6 +60,7 @@ def plan_of(tier: str = "starter", zones: str = "a") -> TenantPlan:
     return make_plan(spec, Allocation(account="123456789012", region="eu-west-1", block=block, zones=names))
 
 
+@pulumi_event_loop()
 def register(plan: TenantPlan) -> Recorder:
     from mutx_infra.stacks.tenant.program import build  # noqa: PLC0415 - 1 s that other files need not pay
 
@@ -70,8 +71,7 @@ def register(plan: TenantPlan) -> Recorder:
     def run() -> None:
         build(plan)
 
-    with own_event_loop():
-        run()
+    run()
     return recorder
 
 
