@@ -1,4 +1,4 @@
-"""An event loop that stays: Pulumi's objects keep to the first one that they met, and others' `asyncio.run` takes it away."""
+"""An event loop that stays: Pulumi's objects keep to the first that they met; others' `asyncio.run` takes it away."""
 
 from __future__ import annotations
 

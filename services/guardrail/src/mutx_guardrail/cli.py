@@ -103,8 +103,9 @@ def check(
     if sum(source is not None for source in (text, file, jsonl)) > 1:
         fail("usage", "more than one text", "give a text, --file or --jsonl, and only one of them", USAGE)
     from mutx_guardrail.offline import OfflineGuard  # noqa: PLC0415 - seconds of models, which help does not need
+    from mutx_guardrail.parts import Models  # noqa: PLC0415 - as above
 
-    guard = OfflineGuard(read_policy(policy) if policy else Policy(), models)
+    guard = OfflineGuard(read_policy(policy) if policy else Policy(), Models(folder=models))
     if jsonl is not None:
         for line in guard.judge_lines(read_lines(jsonl), side.value, agent, origin):
             sys.stdout.write(f"{json.dumps(line, ensure_ascii=True)}\n")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.panel import Panel
-from mutx_guardrail.parts import build_parts
+from mutx_guardrail.parts import Models, build_parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.verdict import Verdict
@@ -20,7 +19,7 @@ LIMIT_S = 120.0
 class OfflineGuard:
     """Judges texts one after another; what is remembered of agents is not asked."""
 
-    def __init__(self, policy: Policy, models: Path | None = None) -> None:
+    def __init__(self, policy: Policy, models: Models | None = None) -> None:
         parts = build_parts(policy.layers, models=models)
         self._pipeline = Pipeline(lambda: policy, Panel(parts, limit_s=LIMIT_S))
 

@@ -72,40 +72,67 @@ class Parts:
         return tuple(dict.fromkeys(part.layer for part in parts if isinstance(part, Broken)))
 
 
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where classifiers are, if not the built-in ones.
+
+    Attributes:
+        folder: a folder in the form of the built-in one.
+        injection: a sequence classifier's folder for prompt injection (`classifiers/sequence.py`).
+        toxicity: the same for toxic content.
+    """
+
+    folder: Path | None = None
+    injection: Path | None = None
+    toxicity: Path | None = None
+
+
 def build_parts(
-    layers: tuple[Layer, ...], *, models: Path | None = None, judge: JudgeSettings | None = None
+    layers: tuple[Layer, ...], *, models: Models | None = None, judge: JudgeSettings | None = None
 ) -> Parts:
     """Build what some layers need; it takes one to two seconds with the models.
 
     Args:
         layers: those that the policy wants.
-        models: a folder of classifiers instead of the built-in ones.
+        models: classifiers instead of the built-in ones.
         judge: where the judge is; a policy that wants one and has none finds it broken.
     """
-    built = (
-        _build(Layer.CLASSIFIER, lambda: _load_classifiers(models)) if Layer.CLASSIFIER in layers else None
-    )
+    models = models or Models()
+    wanted = Layer.CLASSIFIER in layers
+    built = _build(Layer.CLASSIFIER, lambda: _load_classifiers(models.folder)) if wanted else None
     broken = built if isinstance(built, Broken) else None
     classifiers = None if isinstance(built, Broken) else built
+    injection = _sequence(models.injection) if wanted else None
+    toxicity = _sequence(models.toxicity) if wanted else None
+    # The joint likelihood was fitted to the built-in classifiers; another one stands for itself.
+    is_built_in = injection is None and toxicity is None
     return Parts(
         injection_patterns=PatternDetector(load_pack("injection")),
         toxicity_patterns=PatternDetector(load_pack("toxicity")),
         personal=structured_detector(),
         secrets=secret_detector(),
-        injection=classifiers.injection if classifiers else broken,
-        toxicity=classifiers.toxicity if classifiers else broken,
+        injection=injection or (classifiers.injection if classifiers else broken),
+        toxicity=toxicity or (classifiers.toxicity if classifiers else broken),
         embed=classifiers.embed if classifiers else None,
-        fusion=classifiers.fusion if classifiers else None,
+        fusion=classifiers.fusion if classifiers and is_built_in else None,
         names=_build(Layer.NAMES, _load_names) if Layer.NAMES in layers else None,
         judge=Judge(judge) if judge is not None and Layer.JUDGE in layers else None,
     )
 
 
-# Both import libraries that take seconds, which a policy may do without.
+# These import libraries that take seconds, which a policy may do without.
 def _load_classifiers(models: Path | None) -> Classifiers:
     from mutx_guardrail.classifiers import load_classifiers  # noqa: PLC0415
 
     return load_classifiers(models)
+
+
+def _sequence(folder: Path | None) -> ScoredDetector | None:
+    if folder is None:
+        return None
+    from mutx_guardrail.classifiers.sequence import load_sequence  # noqa: PLC0415
+
+    return _build(Layer.CLASSIFIER, lambda: load_sequence(folder))
 
 
 def _load_names() -> Detector:

@@ -66,8 +66,8 @@ class Entry:
 class ReviewStore:
     """The entries; safe to share between threads, and between processes of one host."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, timeout_s: float = 5.0) -> None:
+        self._path, self._clock, self._timeout_s = path, clock, timeout_s
         self._lock = threading.Lock()
         path.touch(mode=0o600, exist_ok=True)
         with self._open() as connection:
@@ -129,7 +129,7 @@ class ReviewStore:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            connection = sqlite3.connect(self._path, timeout=5.0)
+            connection = sqlite3.connect(self._path, timeout=self._timeout_s)
             try:
                 with connection:
                     yield connection

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from mutx_guardrail.judge.settings import FamilyName, JudgeSettings
 from mutx_guardrail.judge.settings import TlsFiles as JudgeTlsFiles
+from mutx_guardrail.parts import Models
 
 PREFIX = "MUTX_GUARDRAIL_"
 VARIABLES = {
@@ -29,6 +30,8 @@ VARIABLES = {
     "AGENT_CA": "the CA that agents' certificates must come from",
     "POLICY": "policy file, looked at every second; none for the built-in policy",
     "MODELS": "folder of classifiers instead of the built-in ones",
+    "INJECTION_MODEL": "folder of a sequence classifier for prompt injection, as Llama Prompt Guard's ONNX form",
+    "TOXICITY_MODEL": "the same for toxic content",
     "STATE": "directory for reviews, else systemd's `StateDirectory=`; none keeps no reviews",
     "REDIS_URL": "`redis://`, `rediss://` or `unix://`: state of agents, shared by replicas; none keeps it in memory",
     "MASK_KEY_FILE": "32 or 64 random bytes, the tenant's, for masks that can be turned back",
@@ -77,7 +80,7 @@ class Settings:
     agents: Mapping[str, AgentAddress] = field(default_factory=dict)
     agent_tls: TlsFiles | None = None
     policy: Path | None = None
-    models: Path | None = None
+    models: Models = field(default_factory=Models)
     state: Path | None = None
     redis_url: SecretStr | None = None
     mask_key: Path | None = None
@@ -110,7 +113,11 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         agents=_read_agents(environment),
         agent_tls=environment.tls("AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA"),
         policy=environment.file("POLICY"),
-        models=_read_folder(environment, "MODELS"),
+        models=Models(
+            folder=_read_folder(environment, "MODELS"),
+            injection=_read_folder(environment, "INJECTION_MODEL"),
+            toxicity=_read_folder(environment, "TOXICITY_MODEL"),
+        ),
         state=environment.state() if state else None,
         redis_url=SecretStr(redis_url) if redis_url else None,
         mask_key=environment.file("MASK_KEY_FILE"),

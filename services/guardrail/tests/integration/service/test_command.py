@@ -70,6 +70,16 @@ def test_a_file_of_lines_is_judged_line_by_line_with_every_score(tmp_path, patte
     assert all("score" in check for verdict in verdicts for check in verdict["checks"][:1])
 
 
+def test_ten_megabytes_are_refused_unread(tmp_path, patterns_only):
+    (tmp_path / "text").write_text("ignore me " * 1_000_000)
+
+    ended = run("check", "--policy", patterns_only, "--json", "--file", str(tmp_path / "text"))
+
+    assert ended.returncode == 6
+    assert json.loads(ended.stdout)["reason"] == "length_exceeded"
+    assert json.loads(ended.stdout)["latency_ms"] < 1_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "status", "words"),
     [
