@@ -100,6 +100,7 @@ def _each(sources: tuple[Role | Outside, ...], *rest: object, **more: object) ->
 
 
 POSTGRESQL_PORT, REDIS_PORT = 5432, 6379
+AGENT_PORT, GUARD_PORT, EGRESS_PORT = 8080, 8443, 8444
 
 _TCP, _UDP = Protocol.TCP, Protocol.UDP
 _R, _O, _C = Role, Outside, Carrier
@@ -110,7 +111,7 @@ FLOWS: tuple[Flow, ...] = (
         _O.CONTROL_PLANE,
         _R.GUARD,
         _TCP,
-        (8443,),
+        (GUARD_PORT,),
         _C.TAILNET,
         "requests enter a tenant through its guard only, mTLS",
     ),
@@ -149,9 +150,14 @@ FLOWS: tuple[Flow, ...] = (
         _C.TAILNET,
         "tenant administrators manage their own keys, mTLS",
     ),
-    Flow(_R.GUARD, _R.AGENT, _TCP, (8080,), _C.VPC, "agent API, judged requests only, mTLS"),
+    Flow(_R.GUARD, _R.AGENT, _TCP, (AGENT_PORT,), _C.VPC, "agent API, judged requests only, mTLS"),
     Flow(
-        _R.AGENT, _R.GUARD, _TCP, (8444,), _C.VPC, "LLM calls leave through the egress proxy of guard, mTLS"
+        _R.AGENT,
+        _R.GUARD,
+        _TCP,
+        (EGRESS_PORT,),
+        _C.VPC,
+        "LLM calls leave through the egress proxy of guard, mTLS",
     ),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (POSTGRESQL_PORT,), _C.VPC, "PostgreSQL, TLS"),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (REDIS_PORT,), _C.VPC, "Redis, TLS"),

@@ -11,6 +11,7 @@ from mutx_infra.chronicle import Chronicle
 from mutx_infra.environment import Environment
 from mutx_infra.errors import OutsideError, RefusedError
 from mutx_infra.evidence import Bundle, Check, Subject, Waiver, with_waivers
+from mutx_infra.guard_hosts import guard_terms
 from mutx_infra.host_records import Configured, HostOutcome, HostState
 from mutx_infra.inventory import Inventory, InventoryHost, make_inventory
 from mutx_infra.joining import Joining
@@ -263,6 +264,11 @@ class HostCare:
                 handed_over=record.is_handed_over,
                 coordination=self._environment.tailnet.coordination,
                 vault=self._terms(record),
+                guard=guard_terms(
+                    record.spec.guardrail,
+                    is_production=not self._environment.is_loopback,
+                    today=self._clock.now().date(),
+                ),
             ).only(hosts),
         )
 

@@ -25,7 +25,10 @@ RESOLVER = "169.254.169.253/32"
 """AWS's link-local services, which no group or ACL filters (EC2 and VPC guides)."""
 
 
-PROGRAM_PARTNERS: dict[Role, tuple[Role, ...]] = {Role.AGENT: (Role.GUARD, Role.DATABASE)}
+PROGRAM_PARTNERS: dict[Role, tuple[Role, ...]] = {
+    Role.AGENT: (Role.GUARD, Role.DATABASE),
+    Role.GUARD: (Role.AGENT,),
+}
 """Whom a role's own program exchanges packets with; its other rows are the host's: Vault Agent, packages, SSM."""
 
 

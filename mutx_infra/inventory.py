@@ -16,6 +16,14 @@ from mutx_infra.access import CONVERGE_ACCOUNT, SSH_PORT, HostTarget, targets_of
 from mutx_infra.byok import TransitSeal
 from mutx_infra.errors import RefusedError
 from mutx_infra.flows import POSTGRESQL_PORT, Role
+from mutx_infra.guard_hosts import (
+    GUARD_ACCOUNTS,
+    GuardTerms,
+    egress_rules,
+    guard_of,
+    guard_variables,
+    way_out_by,
+)
 from mutx_infra.host_firewall import (
     PROGRAM_PARTNERS,
     HostRule,
@@ -51,6 +59,9 @@ class InventoryHost(BaseModel):
         outgoing: where it may connect to.
         partners: the hosts that its own program exchanges packets with, addresses by name.
         program: where its own program may connect to.
+        guards: of the tenant, names by key, where it is an agent's host.
+        agents: of the tenant, names by key, where it is a guard.
+        guard_terms: of the tenant.
         vault_server: the node of the tenant's Vault that it runs; None where it runs none.
         vault_agent: how it logs in to the tenant's Vault; None where it does not.
         vault_terms: the tenant's terms, where it has to do with the Vault at all.
@@ -67,6 +78,9 @@ class InventoryHost(BaseModel):
     outgoing: tuple[HostRule, ...]
     partners: dict[str, IPv4Address] = {}
     program: tuple[HostRule, ...] = ()
+    guards: dict[str, str] = {}
+    agents: dict[str, str] = {}
+    guard_terms: GuardTerms = GuardTerms()
     vault_server: ServerPlan | None = None
     vault_agent: AgentPlan | None = None
     vault_terms: VaultTerms | None = None
@@ -140,6 +154,7 @@ def make_inventory(
     handed_over: bool = False,
     coordination: Sequence[str] = (),
     vault: VaultTerms | None = None,
+    guard: GuardTerms | None = None,
 ) -> Inventory:
     """Return the inventory of a tenant whose stack has these outputs.
 
@@ -149,6 +164,7 @@ def make_inventory(
         handed_over: True once the tenant has taken over.
         coordination: places at which hosts of the tailnet find its server; a sandbox has some.
         vault: the tenant's terms for its Vault; None leaves hosts without one.
+        guard: the tenant's terms for its guards.
 
     Raises:
         RefusedError: the outputs lack a host of the plan (code `hosts-not-made`): the stack is older than the plan.
@@ -165,6 +181,9 @@ def make_inventory(
     addresses = {
         role: tuple(t.private_ip for t in targets if t.role == role)
         for role in {Role(t.role) for t in targets}
+    }
+    names = {
+        role: {t.key: t.name for t in targets if Role(t.role) is role} for role in (Role.GUARD, Role.AGENT)
     }
     seen = [VaultHost(t.name, t.key, Role(t.role), t.private_ip) for t in targets]
     return Inventory(
@@ -185,6 +204,9 @@ def make_inventory(
                     if t.role in PROGRAM_PARTNERS.get(Role(target.role), ())
                 },
                 program=program_rules(plan, Role(target.role), addresses),
+                guards=names[Role.GUARD] if Role(target.role) is Role.AGENT else {},
+                agents=names[Role.AGENT] if Role(target.role) is Role.GUARD else {},
+                guard_terms=guard or GuardTerms(),
                 vault_server=server_plan(one, seen, vault) if vault else None,
                 vault_agent=agent_plan(one, seen, agent_group=AGENT_UID) if vault else None,
                 vault_terms=vault,
@@ -212,6 +234,7 @@ def variables_of(host: InventoryHost, tenant: str) -> dict[str, object]:
         **(_of_a_way_out(host) if host.proxy_clients else {}),
         **(_by_the_way_out(host) if host.way_out else {}),
         **(_of_an_agent(host) if host.role is Role.AGENT else {}),
+        **(_of_a_guard(host) if host.role is Role.GUARD else {}),
         **(_of_a_database(host) if host.role is Role.DATABASE else {}),
         **(
             _of_a_vault(host, host.vault_server, host.vault_terms)
@@ -289,12 +312,14 @@ def _of_a_vault_client(host: InventoryHost, agent: AgentPlan, terms: VaultTerms)
 
 def _of_an_agent(host: InventoryHost) -> dict[str, object]:
     """Return what the role `agent_runtime` is told, and the firewall of its account."""
+    guard = guard_of(host.key, host.guards)
     return {
         "agent_runtime_address": str(host.target.private_ip),
         "agent_runtime_peers": [f"{address}/32" for address in host.partners.values()],
         "agent_runtime_uid": AGENT_UID,
-        # The agent asks no name server, which would be a way out.
-        "base_hosts": [{"address": str(address), "names": [name]} for name, address in host.partners.items()],
+        **({"agent_runtime_proxy": way_out_by(guard)} if guard else {}),
+        "agent_runtime_callers": list(host.guards.values()),
+        "base_hosts": _by_name(host),
         "ufw_outgoing_accounts": [
             {
                 "uid": AGENT_UID,
@@ -303,6 +328,27 @@ def _of_an_agent(host: InventoryHost) -> dict[str, object]:
             }
         ],
     }
+
+
+def _of_a_guard(host: InventoryHost) -> dict[str, object]:
+    """Return what the role `guardrail` is told, and the firewall of its two accounts."""
+    address, addresses = str(host.target.private_ip), map(str, host.partners.values())
+    return {
+        **guard_variables(host.key, host.name, address, host.agents, addresses, host.guard_terms),
+        "base_hosts": _by_name(host),
+        "ufw_outgoing_accounts": [
+            {"uid": GUARD_ACCOUNTS[account], "comment": account, "rules": [_outgoing(rule) for rule in rules]}
+            for account, rules in (
+                ("mutx-guardrail", host.program),
+                ("mutx-guard-egress", egress_rules(host.outgoing)),
+            )
+        ],
+    }
+
+
+def _by_name(host: InventoryHost) -> list[dict[str, object]]:
+    """Return its partners for its file of names: their programs ask no name server, which would be a way out."""
+    return [{"address": str(address), "names": [name]} for name, address in host.partners.items()]
 
 
 def _incoming(rule: HostRule) -> dict[str, object]:

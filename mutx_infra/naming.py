@@ -88,6 +88,14 @@ def host_name(tenant: str, host: str) -> str:
     return bounded(f"{tenant}-{host}", 63)
 
 
+def control_plane_certificate() -> str:
+    """Return the DNS name in the control plane's client certificate, which each tenant's own authority signs.
+
+    No host of a tenant has it: their names end with a number.
+    """
+    return "mutx-control-plane"
+
+
 def host_identity(tenant: str, host: str) -> str:
     """Return the IAM role, and the instance profile, of one host (64 characters)."""
     return bounded(f"mutx-{tenant}-{host}", 64)

@@ -19,6 +19,7 @@ from pydantic import (
 
 from mutx_infra.addressing import MAX_ZONES, check_block
 from mutx_infra.byok import Byok
+from mutx_infra.guardrail import Guardrail
 
 RESERVED_TAG_PREFIXES = ("aws:", "mutx:")
 RESERVED_TAGS = frozenset({"Name"})
@@ -217,6 +218,10 @@ class TenantSpec(BaseModel):
         default=None,
         description="What the tenant brings for its own Vault. Without it no Vault is brought up.",
     )
+    guardrail: Guardrail | None = Field(
+        default=None,
+        description="Where the tenant's agents may go, and who is the judge. Default: nowhere, and none.",
+    )
 
     @property
     def zone_count(self) -> int:
@@ -297,6 +302,13 @@ class TenantSpec(BaseModel):
         if byok is not None and info.data.get("tier") is Tier.PLATFORM:
             raise ValueError(f"is a tenant's: the Vault of the tier {Tier.PLATFORM} is the platform's own")
         return byok
+
+    @field_validator("guardrail")
+    @classmethod
+    def _the_platform_has_none(cls, guardrail: Guardrail | None, info: ValidationInfo) -> Guardrail | None:
+        if guardrail is not None and info.data.get("tier") is Tier.PLATFORM:
+            raise ValueError(f"is a tenant's: the tier {Tier.PLATFORM} has no agents to guard")
+        return guardrail
 
     @field_validator("cidr")
     @classmethod

@@ -20,6 +20,7 @@ from mutx_infra import addressing, firewall
 from mutx_infra.adapters.spec_file import LockFile, spec_skeleton
 from mutx_infra.byok import AwsKmsSeal, Byok, StaticSeal, TransitSeal
 from mutx_infra.flows import FLOWS, HOST_ROLES, LAYER_OF, PLATFORM_FLOWS, Flow, roles_of
+from mutx_infra.guardrail import Guardrail, Judge, Waiver
 from mutx_infra.hosts import ENDPOINT_SERVICES, PURPOSES, SHAPES, HostShape, log_group_plans
 from mutx_infra.naming import security_group_name
 from mutx_infra.tenant import TENANT_TIERS, TIERS, Archive, Contact, TenantSpec, Tier
@@ -217,6 +218,15 @@ def _tenant_spec() -> Iterator[str]:
     for seal in (TransitSeal, AwsKmsSeal, StaticSeal):
         yield f"A seal of type {_code(get_args(seal.model_fields['type'].annotation)[0])}:"
         yield _table(("field", "value", "default", "meaning"), _fields(seal, definitions))
+    yield (
+        "[The guardrail](../how-to/guard-an-agent.md) (refused in the platform's spec); what is said of agents holds "
+        "for all of them:"
+    )
+    yield _table(("field", "value", "default", "meaning"), _fields(Guardrail, definitions))
+    yield "Its judge:"
+    yield _table(("field", "value", "default", "meaning"), _fields(Judge, definitions))
+    yield "That there is none:"
+    yield _table(("field", "value", "default", "meaning"), _fields(Waiver, definitions))
     yield "## Tiers"
     yield _table(
         ("tier", "zones", "NAT gateways", "default block", "smallest block"),

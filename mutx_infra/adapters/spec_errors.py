@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from mutx_infra.adapters.yaml_source import Location, YamlSource
 from mutx_infra.byok import AwsKmsSeal, Byok, StaticSeal, TransitSeal
 from mutx_infra.errors import SpecError
+from mutx_infra.guardrail import Family, Guardrail, Judge, Waiver
 from mutx_infra.tenant import MAX_TAGS, Archive, Contact, ContactRole, TenantSpec, Tier
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ _NOUNS = {
     "byok.seal.mount": "the path of a transit engine",
     "byok.seal.key": "the name of a key",
     "byok.seal.key_arn": "the ARN of a KMS key",
+    "guardrail.tunnels": "a host name",
+    "guardrail.judge.url": "an address on the guard itself",
+    "guardrail.judge.model": "the name of a model",
+    "guardrail.without_judge.expires": "a day",
 }
 
 
@@ -179,13 +184,17 @@ def _owner(location: Location) -> tuple[str, type[BaseModel]]:
         return "a tenant spec", TenantSpec
     if location[:2] == ("byok", "seal"):
         return f"a seal of type {location[2]}", _SEALS[str(location[2])]
-    return _OWNERS[str(location[0])]
+    nested = _OWNERS.get(".".join(map(str, location[:2])))
+    return nested or _OWNERS[str(location[0])]
 
 
 _OWNERS: dict[str, tuple[str, type[BaseModel]]] = {
     "archive": ("the archive", Archive),
     "byok": ("what the tenant brings", Byok),
     "contacts": ("a contact", Contact),
+    "guardrail": ("the guardrail", Guardrail),
+    "guardrail.judge": ("the judge", Judge),
+    "guardrail.without_judge": ("the waiver of a judge", Waiver),
 }
 _SEALS: dict[str, type[BaseModel]] = {"transit": TransitSeal, "awskms": AwsKmsSeal, "static": StaticSeal}
 
@@ -287,5 +296,22 @@ _BY_FIELD: dict[str, _Remedy] = {
     "byok.seal.key_arn": lambda _: (
         "write the ARN of the tenant's key, such as arn:aws:kms:eu-west-1:310987654321:key/1234abcd-…"
     ),
+    "guardrail": lambda _: (
+        "write `providers:` or `tunnels:` below it, or leave it out: agents then go nowhere"
+    ),
+    "guardrail.providers": lambda _: "list whom agents call, each once, as `[anthropic, openai]`",
+    "guardrail.tunnels": lambda _: (
+        "list host names, each once, as `[api.openai.com]`; what goes there is not judged"
+    ),
+    "guardrail.judge": lambda _: "write `url:`, `model:` and `family:` below it, or leave it out",
+    "guardrail.judge.url": lambda _: "write where it serves on the guard, such as http://127.0.0.1:8000/v1",
+    "guardrail.judge.model": lambda _: (
+        "write the model as its server names it, such as Qwen/Qwen3Guard-Gen-4B"
+    ),
+    "guardrail.judge.family": lambda given: _did_you_mean(str(given), Family),
+    "guardrail.without_judge": lambda _: "write `owner:`, `reason:` and `expires:` below it, or leave it out",
+    "guardrail.without_judge.owner": lambda _: "write who answers for it, such as ann@example.com",
+    "guardrail.without_judge.reason": lambda _: "write why it is borne, in 10 to 500 characters",
+    "guardrail.without_judge.expires": lambda _: 'write the last day in quotes, as `expires: "2027-03-31"`',
     "contacts.name": lambda _: "write 1 to 120 visible characters, in any script, or leave `name:` out",
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mutx_infra.flows import Role
+from mutx_infra.guard_hosts import GUARD_ACCOUNTS
 from mutx_infra.vault.layout import AGENTS, KV_MOUNT, MACHINE_PKI, SERVICE_PKI, SERVICE_TTL, SHARED
 from mutx_infra.vault.places import (
     AGENT_ACCOUNT,
@@ -168,7 +169,7 @@ class AgentPlan:
 def make_agent_plan(
     role: Role, host: str, key: str, servers: Sequence[str], *, agent_group: int
 ) -> AgentPlan:
-    """Return the plan of a host by its role: an agent's host has keys and certificates, a database's certificates.
+    """Return the plan of a host by its role: an agent's has keys and certificates, the others have certificates.
 
     Args:
         role: the host's.
@@ -178,6 +179,8 @@ def make_agent_plan(
         agent_group: number of the group that an agent runs under.
     """
     paths = AgentPaths()
+    if role is Role.GUARD:
+        return _guard_plan(host, tuple(servers), paths)
     if role is not Role.AGENT:
         installations = SERVERS if role is Role.DATABASE else ()
         return AgentPlan(host, tuple(servers), installations=installations, paths=paths)
@@ -199,6 +202,11 @@ def make_agent_plan(
     )
 
 
+def guard_secrets(account: str) -> str:
+    """Return where one of a guard's units finds its certificate: in memory."""
+    return f"/run/{account}-secrets"
+
+
 def key_paths(agent: str, provider: str) -> tuple[str, str]:
     """Return where an agent looks for a provider's key: its own, then the one that all agents share."""
     return f"{KV_MOUNT}/data/{AGENTS}/{agent}/{provider}", f"{KV_MOUNT}/data/{SHARED}/{provider}"
@@ -207,6 +215,23 @@ def key_paths(agent: str, provider: str) -> tuple[str, str]:
 def key_file(provider: str) -> str:
     """Return the name of the file that a provider's key is delivered in: `OPENAI_KEY`."""
     return f"{provider.upper().replace('-', '_')}_KEY"
+
+
+def _guard_plan(host: str, servers: tuple[str, ...], paths: AgentPaths) -> AgentPlan:
+    """Return a guard's: each of its units shows the host's certificate, by a copy that it alone reads."""
+    sources = {"ca.pem": paths.service_authority, "server.pem": paths.service_certificate}
+    return AgentPlan(
+        host,
+        servers,
+        certificates=tuple(
+            Delivery(f"{guard_secrets(account)}/{name}", account, (source,))
+            for account in GUARD_ACCOUNTS
+            for name, source in sources.items()
+        ),
+        places=tuple(Place(guard_secrets(account), group) for account, group in GUARD_ACCOUNTS.items()),
+        waiting=tuple(f"{account}.service" for account in GUARD_ACCOUNTS),
+        paths=paths,
+    )
 
 
 def _told(delivery: Delivery) -> dict[str, object]:

@@ -48,9 +48,23 @@ VALID: dict[str, Any] = {
     "clients": ["bob@example.com", "kim@example.com"],
     "contacts": [{"email": "ops@example.com", "role": "billing", "name": "Ada"}],
     "byok": {"admin_ca": CERTIFICATE, "seal": SEALS["transit"]},
+    "guardrail": {
+        "providers": ["openai"],
+        "tunnels": ["*.example.com"],
+        "judge": {
+            "url": "http://127.0.0.1:8000/v1",
+            "model": "Qwen/Qwen3Guard-Gen-4B",
+            "family": "qwen3guard",
+        },
+        "without_judge": {
+            "owner": "ann@example.com",
+            "reason": "the node has no GPU yet",
+            "expires": "2027-03-31",
+        },
+    },
 }
 PLATFORM: dict[str, Any] = {
-    **{field: value for field, value in VALID.items() if field != "byok"},
+    **{field: value for field, value in VALID.items() if field not in {"byok", "guardrail"}},
     "id": "platform",
     "tier": "platform",
     "archive": {"account": "310987654321"},

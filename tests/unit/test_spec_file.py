@@ -13,6 +13,7 @@ from mutx_infra.adapters.spec_errors import slug
 from mutx_infra.adapters.spec_file import LoadedSpec, load_plan, load_spec, spec_skeleton, tenant_schema
 from mutx_infra.byok import TransitSeal
 from mutx_infra.errors import RefusedError, SpecError
+from mutx_infra.guardrail import Family, Judge, Provider
 from mutx_infra.plan import make_plan
 from mutx_infra.tenant import TENANT_TIERS, Tier
 from tests.support.specs import a_plan, a_spec, an_allocation
@@ -425,7 +426,7 @@ class TestSkeletonAndSchema:
 
     @pytest.mark.parametrize(
         ("tenant", "tier", "left_out"),
-        [("acme", Tier.STARTER, {"archive"}), ("platform", Tier.PLATFORM, {"byok"})],
+        [("acme", Tier.STARTER, {"archive"}), ("platform", Tier.PLATFORM, {"byok", "guardrail"})],
         ids=["tenant", "platform"],
     )
     def test_a_skeleton_names_every_field_that_the_spec_may_have_and_the_schema(
@@ -459,7 +460,22 @@ class TestSkeletonAndSchema:
 
         spec = _load(path, "\n".join(uncommented)).spec
 
-        assert spec.model_fields_set == set(tenant_schema()["properties"]) - {"byok"}
+        assert spec.model_fields_set == set(tenant_schema()["properties"]) - {"byok", "guardrail"}
+
+    def test_what_a_skeleton_says_of_the_guardrail_is_valid_when_it_is_uncommented(self, path: Path) -> None:
+        lines = spec_skeleton("acme", "eu-west-1", Tier.STARTER).splitlines()
+        begin, end = (
+            lines.index(next(x for x in lines if x.startswith(f"# {f}:"))) for f in ("guardrail", "byok")
+        )
+        uncommented = [line.removeprefix("# ") for line in lines[begin:end]]
+
+        spec = _load(path, "\n".join([*lines[:begin], *uncommented, ""])).spec
+
+        assert spec.guardrail is not None
+        assert spec.guardrail.providers == (Provider.OPENAI,)
+        assert spec.guardrail.judge == Judge(
+            url="http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B", family=Family.QWEN3GUARD
+        )
 
     @pytest.mark.parametrize("tenant", ["x: y", "a\nb: c", "{{ 7 * 7 }}", "# x", "Zürich", '"x"', "on"])
     def test_a_name_never_becomes_yaml_or_a_template(self, tenant: str) -> None:

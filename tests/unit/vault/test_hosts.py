@@ -13,6 +13,7 @@ from mutx_infra.adapters.ansible_inventory import render_inventory
 from mutx_infra.adapters.vault_templates import policy_texts, render_agent, render_server
 from mutx_infra.byok import Product, StaticSeal, TransitSeal
 from mutx_infra.flows import Role
+from mutx_infra.guard_hosts import GUARD_ACCOUNTS
 from mutx_infra.inventory import AGENT_UID, make_inventory
 from mutx_infra.plan import TenantPlan
 from mutx_infra.vault.agent import key_file, key_paths
@@ -97,6 +98,25 @@ def test_an_agent_is_given_its_own_key_or_the_shared_one_and_others_are_given_no
     assert everything["agent-1"]["vault_agent_settings"]["places"] == [
         {"path": "/run/mutx-agent-secrets", "group": AGENT_UID}
     ]
+
+
+def test_each_of_a_guard_s_units_has_a_copy_of_the_host_s_certificate_that_it_alone_reads() -> None:
+    settings = told(a_plan(), terms())["guard-1"]["vault_agent_settings"]
+
+    given = {(each["file"], each["owner"], *each["sources"]) for each in settings["certificates"]}
+    assert given == {
+        (f"/run/{unit}-secrets/{name}", unit, source)
+        for unit in GUARD_ACCOUNTS
+        for name, source in {
+            "server.pem": "/run/mutx-vault/service.pem",
+            "ca.pem": "/run/mutx-vault/service-ca.pem",
+        }.items()
+    }
+    assert settings["places"] == [
+        {"path": f"/run/{unit}-secrets", "group": group} for unit, group in GUARD_ACCOUNTS.items()
+    ]
+    assert settings["waiting"] == [f"{unit}.service" for unit in GUARD_ACCOUNTS]
+    assert settings["installs"] == {}
 
 
 def test_authorities_and_certificates_reach_the_hosts_that_they_are_for() -> None:

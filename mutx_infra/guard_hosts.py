@@ -1,0 +1,117 @@
+"""What a guard and the agents behind it are told of each other: callers, addresses, ways out, accounts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from mutx_infra.firewall import ANYWHERE
+from mutx_infra.flows import AGENT_PORT, EGRESS_PORT, GUARD_PORT
+from mutx_infra.guardrail import Guardrail
+from mutx_infra.host_firewall import TAILNET_RANGES, HostRule
+from mutx_infra.naming import control_plane_certificate
+
+GUARD_ACCOUNTS = {"mutx-guardrail": 961, "mutx-guard-egress": 962}
+"""Who judges, and who takes agents out: their numbers, by which the host firewall knows their packets.
+
+Their units, and where their certificates lie, are called like them."""
+
+_DNS, _HTTPS = 53, 443
+_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the tailnet's address is known on the host alone; ufw admits its interface
+
+
+@dataclass(frozen=True, slots=True)
+class GuardTerms:
+    """What holds for a tenant's guards.
+
+    Attributes:
+        spec: of the tenant's guardrail.
+        profile: `production` wants every layer, the judge too; with `without-judge` a verdict says that it has none.
+    """
+
+    spec: Guardrail = field(default_factory=Guardrail)
+    profile: str = "without-judge"
+
+
+def guard_terms(spec: Guardrail | None, *, is_production: bool, today: date) -> GuardTerms:
+    """Return what holds today: in production a guard has a judge, unless somebody bears that it has none (GUARD-6)."""
+    given = spec or Guardrail()
+    borne = given.without_judge is not None and given.without_judge.holds(today)
+    wants_judge = given.judge is not None or (is_production and not borne)
+    return GuardTerms(given, "production" if wants_judge else "without-judge")
+
+
+def guard_variables(
+    key: str, name: str, address: str, agents: Mapping[str, str], addresses: Iterable[str], terms: GuardTerms
+) -> dict[str, object]:
+    """Return what the role `guardrail` is told.
+
+    Args:
+        key: the guard's, e.g. `guard-1`.
+        name: its own, and its certificate's.
+        address: in the VPC.
+        agents: the tenant's, names by key.
+        addresses: theirs.
+        terms: of the tenant.
+    """
+    judge = terms.spec.judge
+    way = {"providers": [str(each) for each in terms.spec.providers], "tunnels": list(terms.spec.tunnels)}
+    may_leave = any(way.values())
+    return {
+        "guardrail_uid": GUARD_ACCOUNTS["mutx-guardrail"],
+        "guardrail_egress_uid": GUARD_ACCOUNTS["mutx-guard-egress"],
+        "guardrail_address": _EVERY_ADDRESS,
+        "guardrail_port": GUARD_PORT,
+        "guardrail_callers": [control_plane_certificate()],
+        "guardrail_agents": {
+            **{
+                each: {"certificate": agent, "url": f"https://{agent}:{AGENT_PORT}"}
+                for each, agent in agents.items()
+            },
+            # The host asks by its own certificate whether it is ready; it may ask for no agent.
+            key: {"certificate": name},
+        },
+        "guardrail_peers": [*(f"{each}/32" for each in addresses), *TAILNET_RANGES],
+        "guardrail_profile": terms.profile,
+        **(
+            {
+                "guardrail_judge_url": judge.url,
+                "guardrail_judge_model": judge.model,
+                "guardrail_judge_family": str(judge.family),
+            }
+            if judge
+            else {}
+        ),
+        "guardrail_egress_address": address,
+        "guardrail_egress_port": EGRESS_PORT,
+        "guardrail_egress_agents": {
+            each: {"names": [agent], **way} for each, agent in agents.items() if may_leave
+        },
+    }
+
+
+def egress_rules(outgoing: Iterable[HostRule]) -> tuple[HostRule, ...]:
+    """Return those of a host's ways out that its egress has: names, and providers at any address."""
+    return tuple(
+        rule
+        for rule in outgoing
+        if rule.port == _DNS or (rule.port == _HTTPS and rule.peer == ANYWHERE and rule.protocol == "tcp")
+    )
+
+
+def guard_of(key: str, guards: Mapping[str, str]) -> str | None:
+    """Return the guard (its name) by which an agent leaves: each has its own, in turn; None where there is none."""
+    if not guards:
+        return None
+    names = [guards[each] for each in sorted(guards, key=_number)]
+    return names[(_number(key) - 1) % len(names)]
+
+
+def way_out_by(guard: str) -> str:
+    """Return the URL of a guard's egress."""
+    return f"https://{guard}:{EGRESS_PORT}"
+
+
+def _number(key: str) -> int:
+    return int(key.rpartition("-")[2])
