@@ -220,7 +220,14 @@ def make_host_care(process: Process, settings: Settings, seal_token: Path | None
         registry,
         SqlJournal(url, clock),
         ports.joining,
-        AnsibleHosts(ports.ssh, process.variables, settings.state, environment.name, clock.sleep),
+        AnsibleHosts(
+            ports.ssh,
+            process.variables,
+            settings.state,
+            environment.name,
+            clock.sleep,
+            _told(environment),
+        ),
         TestinfraAuditor(ports.ssh, process.variables),
         # A host's configuration is in no stack's state.
         Chronicle(history_of(environment, AwsSession(environment.aws), registry), lambda _: None, clock),
@@ -231,6 +238,12 @@ def make_host_care(process: Process, settings: Settings, seal_token: Path | None
         is_alive,
         partial(vault_terms, settings, environment, seal_token),
     )
+
+
+def _told(environment: Environment) -> Path | None:
+    """Return where an operator's variables of roles are."""
+    access = environment.hosts
+    return Path(access.variables).expanduser() if access and access.variables else None
 
 
 def vault_terms(

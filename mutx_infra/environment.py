@@ -117,6 +117,8 @@ class HostAccess(Part):
         proxy_passes_descriptor: `proxy_command` hands over a connected descriptor (`ProxyUseFdpass`).
         tailnet_network: where the tailnet has fixed addresses instead of a coordination server, the block that
             they are from.
+        variables: a directory with `group_vars` and `host_vars`, as Ansible has them: what the operator tells roles,
+            such as which release of the guardrail hosts install. What the toolkit tells a host wins over `group_vars`.
         on_create: `tenant create` ends with hardening the hosts; False where only `hosts harden` does it.
     """
 
@@ -125,6 +127,7 @@ class HostAccess(Part):
     proxy_passes_descriptor: bool = False
     tailnet_network: Annotated[IPv4Network | None, Field(strict=False)] = None
     on_create: bool = True
+    variables: str | None = None
 
 
 class VaultAccess(Part):

@@ -16,7 +16,7 @@ from mutx_infra.adapters.ansible_events import EventCollector
 from mutx_infra.adapters.ansible_inventory import render_inventory
 from mutx_infra.adapters.ssh_files import SshFileStore
 from mutx_infra.adapters.supervised import GRACE_S, SupervisedCommands, is_at_work, tool_environment
-from mutx_infra.errors import OutsideError
+from mutx_infra.errors import OutsideError, SettingsError
 from mutx_infra.host_records import Configured
 from mutx_infra.inventory import Inventory
 from mutx_infra.ports import HostReporter
@@ -26,6 +26,7 @@ LIMIT_S = 3600.0
 PLAYBOOK = "provision.yml"
 FORKS = 10
 KEPT_RUNS = 20
+VARIABLES = ("group_vars", "host_vars")
 _IDENT = "run"
 _SETTINGS = {
     # Neither other kinds of inventories nor collections are looked for: 0.3 s of each run.
@@ -51,6 +52,7 @@ class AnsibleHosts:
         state: the toolkit's state directory, below which runs leave what they printed.
         environment: the environment profile's name.
         sleep: waits.
+        told: a directory with `group_vars` and `host_vars` of the operator's; None for none.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class AnsibleHosts:
         state: Path,
         environment: str,
         sleep: Callable[[float], None],
+        told: Path | None = None,
     ) -> None:
-        self._ssh, self._sleep = ssh, sleep
+        self._ssh, self._sleep, self._told = ssh, sleep, told
         self._variables = tool_environment(variables)
         self._root = state / "hosts" / environment
         self._commands = SupervisedCommands(limit_s=LIMIT_S)
@@ -85,6 +88,8 @@ class AnsibleHosts:
             hosts = directory / "inventory" / "hosts.json"
             hosts.parent.mkdir()
             hosts.write_text(render_inventory(inventory, ssh_config), encoding="utf-8")
+            if self._told is not None:
+                put_beside(hosts, self._told)
             command = _command(directory, check=check, diff=diff)
             ended = self._commands.run(
                 command, str(directory), self._environment(directory, sockets), collector
@@ -138,6 +143,23 @@ class AnsibleHosts:
         for old in sorted(runs.glob("*.log"))[:-KEPT_RUNS]:
             old.unlink(missing_ok=True)
         return kept
+
+
+def put_beside(hosts: Path, told: Path) -> None:
+    """Let Ansible find an operator's variables beside an inventory.
+
+    Raises:
+        SettingsError: there is no such directory, or it has neither `group_vars` nor `host_vars`.
+    """
+    found = [name for name in VARIABLES if (told / name).is_dir()]
+    if not found:
+        raise SettingsError(
+            f"{told} has no {' and no '.join(VARIABLES)}",
+            code="hosts-variables-missing",
+            remedy="make it, or take `hosts.variables` out of the profile",
+        )
+    for name in found:
+        (hosts.parent / name).symlink_to((told / name).resolve(), target_is_directory=True)
 
 
 @contextmanager
