@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mutx_guardrail.egress.refusal import Refusal
-from mutx_guardrail.egress.sse import RawEvent
-from mutx_guardrail.egress.strict_json import Json
+from mutx_guardrail.sse import RawEvent
+from mutx_guardrail.strict_json import Json
 
 Group = str | int
 """What ends as one: a choice, a block, an item."""

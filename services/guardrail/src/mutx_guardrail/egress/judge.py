@@ -8,24 +8,20 @@ always is. What is kept are digests under a key of this process, never texts.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
+from mutx_guardrail.known import Known
 from mutx_guardrail.verdict import Check, Verdict
 
 Admit = Callable[[str], Awaitable[Check]]
 """Says whether an agent may make a call now: it is not paused, and makes no more than it may."""
 JudgeOne = Callable[[str, Origin], Awaitable[str]]
 
-KNOWN_S = 600.0
-MOST_KNOWN = 65_536
 AT_ONCE = 4
 MOST_TEXTS = 2_000
 
@@ -44,7 +40,7 @@ class Judge:
     """Judges requests and answers; used from one event loop only."""
 
     def __init__(self, guard: Guard, admit: Admit, now: Callable[[], float] = time.monotonic) -> None:
-        self._guard, self._admit, self._known = guard, admit, _Known(now)
+        self._guard, self._admit, self._known = guard, admit, Known(now)
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def admit(self, agent: str) -> None:
@@ -149,34 +145,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-class _Known:
-    """Digests of texts that passed as they were, under one policy."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now, self._key, self._policy = now, secrets.token_bytes(32), ""
-        self._ends: OrderedDict[bytes, float] = OrderedDict()
-
-    def adopt(self, policy: str) -> bool:
-        """Forget all where the policy is another one; say whether something was forgotten."""
-        if policy == self._policy:
-            return False
-        had_some = bool(self._ends)
-        self._policy = policy
-        self._ends.clear()
-        return had_some
-
-    def has(self, agent: str, origin: Origin, text: str) -> bool:
-        return self._ends.get(self._digest(agent, origin, text), 0.0) > self._now()
-
-    def add(self, agent: str, origin: Origin, text: str) -> None:
-        digest = self._digest(agent, origin, text)
-        self._ends[digest] = self._now() + KNOWN_S
-        self._ends.move_to_end(digest)
-        while len(self._ends) > MOST_KNOWN:
-            self._ends.popitem(last=False)
-
-    def _digest(self, agent: str, origin: Origin, text: str) -> bytes:
-        content = f"{agent}\0{origin.value}\0{text}".encode(errors="surrogatepass")
-        return hashlib.blake2b(content, key=self._key, digest_size=16).digest()

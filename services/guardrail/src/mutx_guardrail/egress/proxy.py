@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -24,12 +24,12 @@ from mutx_guardrail.egress.record import Record, Write
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.egress.rules import Rules
 from mutx_guardrail.egress.settings import Bounds
-from mutx_guardrail.egress.sse import EventError, RawEvent, read_events, write_event
-from mutx_guardrail.egress.strict_json import Json, JsonError, read_json, write_json
 from mutx_guardrail.egress.texts import Part, answer_texts, request_texts
 from mutx_guardrail.egress.upstream import BAD_GATEWAY, Upstream, headers_back, raw_parts, read_whole
 from mutx_guardrail.egress.window import Waiting, Windows
 from mutx_guardrail.egress.wire import Gone, Wire
+from mutx_guardrail.sse import EventError, RawEvent, read_events, with_ticks, write_event
+from mutx_guardrail.strict_json import Json, JsonError, read_json, write_json
 
 TICK_S = 0.5
 NOT_FOUND, FORBIDDEN, UNAVAILABLE = 404, 403, 503
@@ -215,7 +215,10 @@ class _Stream:
             Refusal: after the answer was ended.
         """
         try:
-            async with aclosing(read_events(parts)) as events, aclosing(_with_ticks(events)) as ticking:
+            async with (
+                aclosing(read_events(parts)) as events,
+                aclosing(with_ticks(events, TICK_S)) as ticking,
+            ):
                 async for event in ticking:
                     await self._send(wire, await (self._take(event) if event else self._windows.tick()))
             await self._send(wire, await self._windows.finish())
@@ -247,26 +250,6 @@ class _Stream:
         for event in events:
             data = DONE.data if event.document is None else write_json(event.document).decode()
             await wire.part(write_event(RawEvent(event.name, data)))
-
-
-async def _with_ticks(events: AsyncIterator[RawEvent]) -> AsyncGenerator[RawEvent | None, None]:
-    """Yield events as they come, and None whenever none has come for a moment."""
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=TICK_S)
-            if not done:
-                yield None
-                continue
-            event = coming.result()
-            if event is None:
-                return
-            yield event
-            coming = asyncio.ensure_future(anext(events, None))
-    finally:
-        coming.cancel()
-        with suppress(asyncio.CancelledError, Refusal, EventError):
-            await coming
 
 
 async def _understand(body: bytes, unjudged: frozenset[str]) -> tuple[dict[str, Json], list[Part]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal
-from mutx_guardrail.egress.strict_json import Json, JsonError, read_json
+from mutx_guardrail.strict_json import Json, JsonError, read_json
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_-]*")

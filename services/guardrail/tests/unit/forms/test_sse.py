@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutx_guardrail.egress.sse import EventError, RawEvent, read_events, write_event
+from mutx_guardrail.sse import EventError, RawEvent, read_events, write_event
 
 
 def read(*chunks: bytes, largest: int = 1000) -> list[RawEvent]:

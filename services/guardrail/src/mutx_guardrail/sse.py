@@ -1,8 +1,10 @@
-"""Server-sent events, read as they come and written again (WHATWG HTML, section 9.2), as far as providers use them."""
+"""Server-sent events, read as they come and written again (WHATWG HTML, section 9.2), as far as they are met here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 LARGEST_EVENT = 1 << 20
@@ -50,6 +52,31 @@ async def read_events(
                 data.append(value)
         if len(buffer) + size > largest:
             raise EventError("an event is too large")
+
+
+async def with_ticks(events: AsyncIterator[RawEvent], tick_s: float) -> AsyncGenerator[RawEvent | None, None]:
+    """Yield events as they come, and None whenever none has come for `tick_s` seconds.
+
+    The one that is awaited when the generator is closed is given up, whatever it would have raised.
+    """
+    coming = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=tick_s)
+            if not done:
+                yield None
+                continue
+            event = coming.result()
+            if event is None:
+                return
+            yield event
+            coming = asyncio.ensure_future(anext(events, None))
+    finally:
+        coming.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({coming})
+        if not coming.cancelled():
+            coming.exception()
 
 
 def write_event(event: RawEvent) -> bytes:
