@@ -25,6 +25,7 @@ from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.review import ReviewStore
 from mutx_guardrail.service.callers import Callers
+from mutx_guardrail.service.judging import Judging
 from mutx_guardrail.service.metrics import CONTENT_TYPE, Metrics
 from mutx_guardrail.service.openapi import described
 from mutx_guardrail.service.problems import KINDS
@@ -39,7 +40,6 @@ from mutx_guardrail.service.question import (
     parse_question,
 )
 from mutx_guardrail.service.settings import Settings
-from mutx_guardrail.verdict import Check, Verdict
 
 _SMALL_BODY = 4_096
 _MOST_REVIEWS = 1_000
@@ -82,6 +82,9 @@ class _Routes:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         self._settings, self._ports = settings, ports
         self._callers = Callers(settings)
+        self._judging = Judging(
+            ports.pipeline, ports.policy, ports.anomaly, ports.parts, ports.reviews, ports.metrics
+        )
         self._running = 0
 
     def table(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]]:
@@ -133,7 +136,7 @@ class _Routes:
                 )
             except ValueError:
                 raise Problem("sink-not-streamable") from None
-            await self._note(released.verdict, question.agent, "output", question.text)
+            await self._judging.note(released.verdict, question.agent, "output", question.text)
             return JSONResponse(released.document())
 
     async def batch(self, request: Request) -> Response:
@@ -160,7 +163,7 @@ class _Routes:
         """Learn how a request ended that did not pass through here."""
         agent = self._agent(request)
         question = parse_question(await read_body(request, _SMALL_BODY, wants_json=True), OutcomeQuestion)
-        checks = await self._observe(agent, 0, ok=question.ok, text="")
+        checks = await self._judging.observe(agent, 0, ok=question.ok, text="")
         return JSONResponse({"agent": agent, "checks": [check.document() for check in checks]})
 
     async def resume(self, request: Request) -> Response:
@@ -232,49 +235,20 @@ class _Routes:
 
     async def _input(self, text: str, agent: str, origin: Origin) -> dict[str, object]:
         """Admit, then judge; a request that the agent's rate or pause refuses is not judged."""
-        admitted = await self._admit(agent) if agent else None
+        admitted = await self._judging.admit(agent) if agent else None
         if admitted is not None and not admitted.passed:
             verdict = self._ports.pipeline.refused(admitted)
         else:
             verdict = await self._ports.pipeline.input(text, agent, origin)
             verdict = verdict.with_checks([admitted] if admitted else [])
-        return await self._note(verdict, agent, "input", text)
+        return await self._judging.note(verdict, agent, "input", text)
 
     async def _output(self, text: str, agent: str) -> dict[str, object]:
         verdict = await self._ports.pipeline.output(text, agent)
         if agent:
             tokens = await asyncio.to_thread(count_tokens, text)
-            verdict = verdict.with_checks(await self._observe(agent, tokens, ok=True, text=text))
-        return await self._note(verdict, agent, "output", text)
-
-    async def _admit(self, agent: str) -> Check:
-        limits = self._ports.policy().anomaly_for(agent)
-        return await asyncio.to_thread(self._ports.anomaly.admit, agent, limits)
-
-    async def _observe(self, agent: str, tokens: int, *, ok: bool, text: str) -> tuple[Check, ...]:
-        policy, embed = self._ports.policy(), self._ports.parts.embed
-        purpose = policy.purpose_of(agent)
-
-        def observe() -> tuple[Check, ...]:
-            seen = embed(text) if embed and purpose and text.strip() else None
-            meant = embed(purpose) if seen is not None and embed else None
-            return self._ports.anomaly.observe(
-                agent, tokens, policy.anomaly_for(agent), ok=ok, embedding=seen, purpose=meant
-            )
-
-        return await asyncio.to_thread(observe)
-
-    async def _note(self, verdict: Verdict, agent: str, direction: str, text: str) -> dict[str, object]:
-        """Count a verdict, keep what a person may review, and return its JSON form."""
-        self._ports.metrics.count(verdict, direction)
-        document = verdict.document()
-        store = self._ports.reviews
-        if store is not None and any(not check.passed for check in verdict.checks):
-            entry = await asyncio.to_thread(
-                store.add, verdict, agent, direction, text, keeps_text=self._ports.policy().log_text
-            )
-            document["review"] = entry
-        return document
+            verdict = verdict.with_checks(await self._judging.observe(agent, tokens, ok=True, text=text))
+        return await self._judging.note(verdict, agent, "output", text)
 
     def _agent(self, request: Request) -> str:
         """Return the agent of the path, which the caller may ask about."""

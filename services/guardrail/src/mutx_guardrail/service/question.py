@@ -86,6 +86,15 @@ def parse_question(body: bytes, kind: type[Q]) -> Q:
         document = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise Problem("request-invalid", "the body is no JSON object, or a name comes twice") from None
+    return check_question(document, kind)
+
+
+def check_question(document: object, kind: type[Q]) -> Q:
+    """Return parsed JSON as a question.
+
+    Raises:
+        Problem: `request-invalid`, as `parse_question` does.
+    """
     try:
         return kind.model_validate(document)
     except ValidationError as error:

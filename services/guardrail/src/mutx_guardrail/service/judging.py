@@ -1,0 +1,67 @@
+"""What is done around each verdict: an agent is admitted, its answer learned from, the verdict counted and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mutx_guardrail.anomaly.watch import Anomaly
+from mutx_guardrail.parts import Parts
+from mutx_guardrail.pipeline import Pipeline
+from mutx_guardrail.policy import Policy
+from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.service.metrics import Metrics
+from mutx_guardrail.verdict import Check, Verdict
+
+
+class Judging:
+    """The pipeline with the watch over agents, the metrics and the reviews.
+
+    Args:
+        pipeline: judges texts.
+        policy: returns what holds now.
+        anomaly: the watch; it is asked in threads.
+        parts: whose embedding measures drift.
+        reviews: None keeps none.
+        metrics: counts verdicts.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        policy: Callable[[], Policy],
+        anomaly: Anomaly,
+        parts: Parts,
+        reviews: ReviewStore | None,
+        metrics: Metrics,
+    ) -> None:
+        self.pipeline, self.policy, self.anomaly = pipeline, policy, anomaly
+        self._parts, self._reviews, self.metrics = parts, reviews, metrics
+
+    async def admit(self, agent: str) -> Check:
+        """Say whether a request to an agent may go on."""
+        return await asyncio.to_thread(self.anomaly.admit, agent, self.policy().anomaly_for(agent))
+
+    async def observe(self, agent: str, tokens: int, *, ok: bool, text: str) -> tuple[Check, ...]:
+        """Learn how a request ended; `text` is the output, empty where there is none."""
+        policy, embed = self.policy(), self._parts.embed
+        purpose = policy.purpose_of(agent)
+
+        def observe() -> tuple[Check, ...]:
+            seen = embed(text) if embed and purpose and text.strip() else None
+            meant = embed(purpose) if seen is not None and embed else None
+            return self.anomaly.observe(
+                agent, tokens, policy.anomaly_for(agent), ok=ok, embedding=seen, purpose=meant
+            )
+
+        return await asyncio.to_thread(observe)
+
+    async def note(self, verdict: Verdict, agent: str, direction: str, text: str) -> dict[str, object]:
+        """Count a verdict, keep what a person may review, and return its JSON form."""
+        self.metrics.count(verdict, direction)
+        document = verdict.document()
+        if self._reviews is not None and any(not check.passed for check in verdict.checks):
+            document["review"] = await asyncio.to_thread(
+                self._reviews.add, verdict, agent, direction, text, keeps_text=self.policy().log_text
+            )
+        return document
