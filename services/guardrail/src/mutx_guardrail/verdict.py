@@ -120,6 +120,7 @@ class Check:
         score: how likely it is (0 to 1) that the text is what the check looks for; None where nothing is measured.
         action: what follows; None when the check passed with nothing to do.
         unavailable: layers that should have judged and did not; then `passed` is False, whatever the others said.
+        wait_s: seconds after which the same request may pass; 0 where time changes nothing.
     """
 
     name: CheckName
@@ -131,6 +132,7 @@ class Check:
     details: str = ""
     decided_by: Layer | None = None
     unavailable: tuple[Layer, ...] = ()
+    wait_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.unavailable and self.passed:
@@ -163,6 +165,8 @@ class Check:
             whole["decided_by"] = self.decided_by.value
         if self.unavailable:
             whole["unavailable"] = [layer.value for layer in self.unavailable]
+        if self.wait_s:
+            whole["wait_s"] = round(self.wait_s, 3)
         return whole
 
 

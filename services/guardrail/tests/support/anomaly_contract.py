@@ -322,5 +322,13 @@ class AnomalyContract:
         assert (check.name, check.passed, check.action) == (CheckName.INTENT_DRIFT, False, Action.FLAG)
         assert (events[-1].kind, check.confidence > 0.75) == (EventKind.DRIFTED, True)
 
+    def test_a_refusal_says_after_which_time_a_request_may_pass(self, watch):
+        limited = self.admitted(watch, 101)[100]
+        self.fail(watch, 20, 20)
+        paused = watch.admit("a", LIMITS)
+
+        assert 59 < limited.document()["wait_s"] <= 60
+        assert 299 < paused.document()["wait_s"] <= 300
+
     def test_every_refusal_is_decided_by_this_layer(self, watch):
         assert self.admitted(watch, 101)[100].decided_by is Layer.ANOMALY

@@ -124,6 +124,7 @@ class Anomaly:
             reason=Reason.RATE_LIMIT,
             details=f"over {limits.requests} requests within {limits.window_s} s; the next passes in {wait_s:.3f} s",
             decided_by=Layer.ANOMALY,
+            wait_s=wait_s,
         )
 
     def _reported(self, agent: str, limits: Limits, *, ok: bool) -> Check:
@@ -209,6 +210,7 @@ def _pausing(state: AgentState) -> Check:
         reason=Reason.AGENT_PAUSED,
         details=f"{counts}paused for another {state.wait_s:.3f} s",
         decided_by=Layer.ANOMALY,
+        wait_s=state.wait_s,
     )
 
 

@@ -31,6 +31,7 @@ _VERDICT = {
                     "decided_by": {"type": "string", "enum": [each.value for each in Layer]},
                     "unavailable": {"type": "array", "items": {"type": "string"}},
                     "findings": {"type": "array", "items": {"type": "object"}},
+                    "wait_s": {"type": "number", "minimum": 0},
                 },
             },
         },
