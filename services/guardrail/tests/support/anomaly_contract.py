@@ -259,6 +259,24 @@ class AnomalyContract:
         assert (state.phase, state.requests, watch.admit("a", LIMITS).passed) == (Phase.RUNNING, 0, True)
         assert events[-1].kind is EventKind.RESUMED
 
+    def test_no_time_and_no_success_ends_a_hold(self, watch, clock):
+        watch.hold("a", LIMITS)
+
+        clock.move(20 * 86_400)
+        watch.observe("a", 10, LIMITS, ok=True)
+
+        refused = watch.admit("a", LIMITS)
+        assert (refused.reason, refused.wait_s) == (Reason.AGENT_PAUSED, 0.0)
+        assert watch.state("a", LIMITS).phase is Phase.HELD
+
+    def test_a_hold_is_ended_by_hand(self, watch, events):
+        watch.hold("a", LIMITS)
+
+        watch.resume("a")
+
+        assert watch.admit("a", LIMITS).passed
+        assert [event.kind for event in events] == [EventKind.HELD, EventKind.RESUMED]
+
     def test_reports_from_before_a_pause_do_not_end_it(self, watch):
         self.fail(watch, 20, 20)
 

@@ -9,6 +9,8 @@ failure begins another. A probe that nobody reports on makes room for the next a
 arrive while the agent is paused belong to requests from before, and count for nothing; the first that arrives while the
 probe runs is taken for its own.
 
+A person may hold an agent: then nothing passes, and no time ends it, until the agent is resumed by hand.
+
 The window is told in slices of a sixtieth: a slice leaves as a whole when its begin is a window away.
 """
 
@@ -25,6 +27,7 @@ from mutx_guardrail.policy import Anomaly as Limits
 SLICES = 60
 PAUSE_KEPT_S = 30 * 86_400
 """A pause that nobody asks about for so long after it could have ended is forgotten."""
+HOLD_KEPT_S = 10 * 365 * 86_400
 _HEAD, _SLICE = struct.Struct("<Bq"), struct.Struct("<qII")
 
 
@@ -34,6 +37,7 @@ class Phase(IntEnum):
     RUNNING = 0
     PAUSED = 1
     PROBING = 2
+    HELD = 3
 
 
 class Move(IntEnum):
@@ -43,6 +47,7 @@ class Move(IntEnum):
     PAUSED = 1
     PROBE = 2
     RESUMED = 3
+    HELD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class AgentState:
 
     Args:
         requests: how many the window has seen reported, and `errors` of them failed; 0 unless it runs.
-        wait_s: for how long no request passes; 0 where one does.
+        wait_s: for how long no request passes, at least; 0 where one does.
     """
 
     phase: Phase
@@ -83,6 +88,16 @@ def report(store: Store, agent: str, limits: Limits, *, ok: bool) -> Told:
     return _change(store, agent, lambda before, now: _reported(before, now, limits, ok=ok))
 
 
+def hold(store: Store, agent: str, limits: Limits) -> Told:
+    """Let no request pass until `resume`; what was known of its errors is forgotten."""
+
+    def step(_before: bytes | None, now: int) -> Change[Told]:
+        held = _Record(Phase.HELD, now)
+        return Change(held.encode(), _ttl_s(held, limits), Told(held.told(now, limits), Move.HELD))
+
+    return _change(store, agent, step)
+
+
 def resume(store: Store, agent: str) -> None:
     """End a pause by hand, with a clean slate."""
     _change(
@@ -109,6 +124,8 @@ class _Record:
         return sum(each[1] for each in self.slices), sum(each[2] for each in self.slices)
 
     def told(self, now: int, limits: Limits) -> AgentState:
+        if self.phase is Phase.HELD:
+            return AgentState(self.phase, wait_s=float(limits.pause_s))
         wait = 0 if self.phase is Phase.RUNNING else self.since + limits.pause_s * MICROSECONDS - now
         return AgentState(self.phase, *self.counts(), wait_s=max(0, wait) / MICROSECONDS)
 
@@ -150,7 +167,7 @@ def _entered(before: bytes | None, now: int, limits: Limits) -> Change[Told]:
 
 def _reported(before: bytes | None, now: int, limits: Limits, *, ok: bool) -> Change[Told]:
     record = _decode(before, now, limits)
-    if record.phase is Phase.PAUSED:
+    if record.phase in {Phase.PAUSED, Phase.HELD}:
         return Change(before, _ttl_s(record, limits), Told(record.told(now, limits)))
     if record.phase is Phase.PROBING:
         return Change(None, 0, Told(AgentState(Phase.RUNNING), Move.RESUMED)) if ok else _paused(now, limits)
@@ -179,4 +196,6 @@ def _count(
 
 
 def _ttl_s(record: _Record, limits: Limits) -> int:
+    if record.phase is Phase.HELD:
+        return HOLD_KEPT_S
     return limits.error_window_s + 1 if record.phase is Phase.RUNNING else limits.pause_s + PAUSE_KEPT_S

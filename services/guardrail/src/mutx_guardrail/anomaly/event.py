@@ -15,6 +15,7 @@ class EventKind(StrEnum):
     PAUSED = "paused"
     PROBED = "probed"
     RESUMED = "resumed"
+    HELD = "held"
     LONG_OUTPUT = "long_output"
     DRIFTED = "drifted"
     STORE_LOST = "store_lost"

@@ -87,6 +87,16 @@ class Anomaly:
         """
         return errors.may_run(self._store, agent, limits)
 
+    def hold(self, agent: str, limits: Limits) -> None:
+        """Let nothing pass to an agent until it is resumed by hand.
+
+        Raises:
+            ValueError: that is no agent's name.
+            StoreUnavailable: it may pass still.
+        """
+        errors.hold(self._store, agent, limits)
+        self._tell(EventKind.HELD, agent)
+
     def resume(self, agent: str) -> None:
         """End an agent's pause by hand; its errors so far are forgotten.
 
@@ -203,14 +213,18 @@ class Anomaly:
 
 def _pausing(state: AgentState) -> Check:
     counts = f"{state.errors} of {state.requests} requests failed; " if state.requests else ""
+    is_held = state.phase is Phase.HELD
+    told = (
+        "held until it is resumed by hand" if is_held else f"{counts}paused for another {state.wait_s:.3f} s"
+    )
     return Check(
         CheckName.ERROR_RATE,
         passed=False,
         action=Action.PAUSE,
         reason=Reason.AGENT_PAUSED,
-        details=f"{counts}paused for another {state.wait_s:.3f} s",
+        details=told,
         decided_by=Layer.ANOMALY,
-        wait_s=state.wait_s,
+        wait_s=0.0 if is_held else state.wait_s,
     )
 
 
