@@ -1,4 +1,8 @@
-"""What a caller can be told beside a verdict: one JSON shape (RFC 9457), stable codes."""
+"""What a caller can be told beside a verdict: one JSON shape (RFC 9457), stable codes.
+
+A run that is refused for its input is the caller's (403); one refused for its output is the agent's, behind a gateway
+that will not pass on what it got (502). Both carry the verdict. A layer that could not judge is neither's: 503.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,36 @@ from types import MappingProxyType
 
 from mutx_service.problem import COMMON_KINDS, Kinds, ProblemKind
 
+AGENT_KINDS: Kinds = MappingProxyType(
+    {
+        "agent-paused": ProblemKind(409, "The agent is paused and takes no new runs"),
+        "body-too-large": COMMON_KINDS["body-too-large"],
+        "provider-key-refused": ProblemKind(502, "The provider refused the tenant's key"),
+        "provider-refused": ProblemKind(502, "The provider refused the request"),
+        "provider-failed": ProblemKind(502, "The provider failed"),
+        "provider-unreachable": ProblemKind(502, "The provider could not be reached"),
+        "provider-malformed": ProblemKind(502, "The provider's answer could not be understood"),
+        "provider-rate-limited": ProblemKind(503, "The provider limits the tenant's rate", 1),
+        "agent-starting": ProblemKind(503, "The agent is starting", 1),
+        "agent-busy": ProblemKind(503, "The agent has as many runs as it takes", 1),
+        "agent-stopping": ProblemKind(503, "The agent is stopping", 5),
+        "key-missing": ProblemKind(503, "The provider key is not there", 5),
+        "key-unusable": ProblemKind(503, "The provider key's file is not usable"),
+        "provider-timeout": ProblemKind(504, "The provider did not answer in time"),
+        "run-timeout": ProblemKind(504, "The run did not end in time"),
+        "run-steps-exceeded": ProblemKind(504, "The run took more steps than it may"),
+    }
+)
+"""An agent's own codes (docs/reference/agent-contract.md) that are told on; its words are not."""
+
 KINDS: Kinds = MappingProxyType(
     {
         **COMMON_KINDS,
+        **AGENT_KINDS,
+        "input-refused": ProblemKind(403, "The guardrail refused the input"),
+        "output-refused": ProblemKind(502, "The guardrail refused the agent's output"),
+        "agent-rate-limited": ProblemKind(429, "The agent is asked more often than it may be"),
+        "caller-slow": ProblemKind(408, "The caller did not take the answer in time"),
         "agent-unknown": ProblemKind(404, "No such agent is declared"),
         "agent-foreign": ProblemKind(403, "The certificate is another agent's"),
         "review-unknown": ProblemKind(404, "There is no such finding to review"),
@@ -17,6 +48,8 @@ KINDS: Kinds = MappingProxyType(
         ),
         "agent-unreachable": ProblemKind(502, "The agent could not be reached"),
         "agent-malformed": ProblemKind(502, "The agent's answer could not be understood"),
+        "agent-failed": ProblemKind(502, "The agent failed"),
+        "answer-too-large": ProblemKind(502, "The agent's answer is larger than is taken"),
         "guard-busy": ProblemKind(503, "The guardrail judges as many texts as it can", 1),
         "guard-degraded": ProblemKind(503, "A layer that has to judge cannot"),
         "store-unavailable": ProblemKind(503, "The state of the agents is not known", 1),

@@ -45,6 +45,7 @@ VARIABLES = {
     "JUDGE_TIMEOUT_MS": "for one text; 10000",
     "MAX_BODY_BYTES": "of a request; 1048576",
     "MAX_TEXTS": "judged at once; one more is refused with `guard-busy`; 64",
+    "MAX_RUNS": "runs of agents at once; one more is refused with `guard-busy`; 64",
     "LAYER_TIMEOUT_MS": "for each layer but the judge and each text; 10000",
     "RUN_TIMEOUT_MS": "for a run of an agent; 120000",
     "STOP_LIMIT_S": "that running requests have after SIGTERM; 20",
@@ -69,6 +70,7 @@ class Settings:
         callers: names in the certificates of those who may ask for every agent: the control plane's.
         agents: by name; such a caller may ask for itself alone.
         texts: how many texts are judged at once; one more is refused.
+        runs: how many runs of agents go through at once; one more is refused.
         layer_s: seconds that each layer has for a text.
         run_s: seconds that an agent has for a run.
     """
@@ -87,6 +89,7 @@ class Settings:
     judge: JudgeSettings | None = None
     body_bytes: int = 1 << 20
     texts: int = 64
+    runs: int = 64
     layer_s: float = 10.0
     run_s: float = 120.0
     stop_s: int = 20
@@ -104,14 +107,20 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     environment.refuse_unknown({PREFIX + name for name in VARIABLES})
     tls = environment.tls("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
     redis_url = environment.text("REDIS_URL")
+    agents = _read_agents(environment)
+    agent_tls = environment.tls("AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA")
+    if agent_tls is None and any(each.url.startswith("https://") for each in agents.values()):
+        raise environment.error(
+            "AGENT_CERTIFICATE", "is not set, and AGENTS has https://", "set it, _KEY and _CA"
+        )
     state = environment.text("STATE") or variables.get("STATE_DIRECTORY", "")
     return Settings(
         host=environment.host("HOST", needs_loopback=tls is None),
         port=environment.number("PORT", 8443, lowest=0, highest=65_535),
         tls=tls,
         callers=environment.callers("CALLERS", is_served_by_tls=tls is not None),
-        agents=_read_agents(environment),
-        agent_tls=environment.tls("AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA"),
+        agents=agents,
+        agent_tls=agent_tls,
         policy=environment.file("POLICY"),
         models=Models(
             folder=_read_folder(environment, "MODELS"),
@@ -124,6 +133,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         judge=_read_judge(environment),
         body_bytes=environment.number("MAX_BODY_BYTES", 1 << 20, lowest=1_024, highest=1 << 28),
         texts=environment.number("MAX_TEXTS", 64),
+        runs=environment.number("MAX_RUNS", 64),
         layer_s=environment.number("LAYER_TIMEOUT_MS", 10_000, lowest=10, highest=600_000) / 1_000,
         run_s=environment.number("RUN_TIMEOUT_MS", 120_000, lowest=100, highest=3_600_000) / 1_000,
         stop_s=environment.number("STOP_LIMIT_S", 20, highest=600),
