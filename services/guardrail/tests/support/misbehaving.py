@@ -23,6 +23,7 @@ class Talk:
 
     body: bytes
     writer: Writer
+    head: bytes = b""
 
     async def say(self, *pieces: bytes, pause_s: float = 0.0) -> None:
         for piece in pieces:
@@ -53,7 +54,8 @@ async def serving(script: Script) -> AsyncIterator[tuple[str, list[Talk]]]:
         talks.add(asyncio.current_task())
         try:
             while not writer.is_closing():
-                talk = Talk(await _read_request(reader), writer)
+                head, body = await _read_request(reader)
+                talk = Talk(body, writer, head)
                 came.append(talk)
                 await script(talk)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -74,10 +76,10 @@ async def serving(script: Script) -> AsyncIterator[tuple[str, list[Talk]]]:
         await asyncio.sleep(0.01)
 
 
-async def _read_request(reader: Reader) -> bytes:
+async def _read_request(reader: Reader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return await reader.readexactly(int(lengths[0].partition(b":")[2])) if lengths else b""
+    return head, await reader.readexactly(int(lengths[0].partition(b":")[2])) if lengths else b""
 
 
 async def silence(talk: Talk) -> None:

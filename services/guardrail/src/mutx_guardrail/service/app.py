@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Lifespan
 
-from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.document import Origin
 from mutx_guardrail.normalise.tokens import count_tokens
@@ -24,6 +24,9 @@ from mutx_guardrail.parts import Parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.runs.agents import Agents
+from mutx_guardrail.runs.pause import Pauses
+from mutx_guardrail.runs.routes import RunRoutes
 from mutx_guardrail.service.callers import Callers
 from mutx_guardrail.service.judging import Judging
 from mutx_guardrail.service.metrics import CONTENT_TYPE, Metrics
@@ -51,7 +54,7 @@ class Ports:
 
     Attributes:
         ready: the problem that a text would meet now, or nothing; asked by `/readyz`.
-        embed: the parts' embedding, for drift; None where there is none.
+        agents: the way to those that runs are sent to.
     """
 
     pipeline: Pipeline
@@ -60,6 +63,7 @@ class Ports:
     anomaly: Anomaly
     reviews: ReviewStore | None
     metrics: Metrics
+    agents: Agents
     ready: Callable[[], Awaitable[dict[str, str]]]
 
 
@@ -67,7 +71,7 @@ def create_app(settings: Settings, ports: Ports, *, lifespan: Lifespan[Any] | No
     """Build the application; nothing is opened or read until a request comes."""
     routes = _Routes(settings, ports)
     app = FastAPI(
-        title="mutx guardrail", version="1", docs_url=None, redoc_url=None, lifespan=lifespan,
+        title="mutx guardrail", version="1", docs_url=None, redoc_url=None, lifespan=routes.lifespan(lifespan),
 
     )  # fmt: skip
     app.add_exception_handler(HTTPException, http_exceptions(KINDS))
@@ -83,8 +87,11 @@ class _Routes:
         self._settings, self._ports = settings, ports
         self._callers = Callers(settings)
         self._judging = Judging(
-            ports.pipeline, ports.policy, ports.anomaly, ports.parts, ports.reviews, ports.metrics
-        )
+            ports.pipeline, ports.policy, ports.anomaly, ports.parts, ports.reviews, ports.metrics,
+            on_paused=self._ask_to_pause,
+        )  # fmt: skip
+        self._pauses = Pauses(ports.agents, self._judging)
+        self._runs = RunRoutes(settings, self._callers, self._judging, ports.agents, self._pauses)
         self._running = 0
 
     def table(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]]:
@@ -105,11 +112,28 @@ class _Routes:
             ("GET", "/healthz", self.healthz, described("Tell whether the process is alive")),
             ("GET", "/readyz", self.readyz, described("Tell whether a text would be judged now")),
             ("GET", "/metrics", self.metrics, described("Expose Prometheus metrics")),
+            *self._runs.table(),
         ]  # fmt: skip
 
     def check_caller(self, request: Request) -> None:
         """Let permitted callers in."""
         self._callers.check(peer_of_request(request))
+
+    def _ask_to_pause(self, agent: str) -> None:
+        self._pauses.ask(agent)
+
+    def lifespan(self, outer: Lifespan[Any] | None) -> Lifespan[Any]:
+        """Return the application's life: what asks agents in the background ends before anything else does."""
+
+        @asynccontextmanager
+        async def live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401 - whichever application lives
+            async with outer(app) if outer else nullcontext():
+                try:
+                    yield
+                finally:
+                    await self._pauses.aclose()
+
+        return live
 
     async def input(self, request: Request) -> Response:
         """Judge a text that is to go to an agent."""
@@ -151,12 +175,7 @@ class _Routes:
     async def state(self, request: Request) -> Response:
         """Tell an agent's state."""
         agent = self._agent(request)
-        try:
-            state = await asyncio.to_thread(
-                self._ports.anomaly.state, agent, self._ports.policy().anomaly_for(agent)
-            )
-        except StoreUnavailable:
-            raise Problem("store-unavailable") from None
+        state = await self._judging.state(agent)
         return JSONResponse({"agent": agent, **asdict(state), "phase": state.phase.name.lower()})
 
     async def outcome(self, request: Request) -> Response:
@@ -167,12 +186,11 @@ class _Routes:
         return JSONResponse({"agent": agent, "checks": [check.document() for check in checks]})
 
     async def resume(self, request: Request) -> Response:
-        """End a pause; an agent cannot end its own."""
+        """End a pause or a hold, here and at the agent; one that does not answer is left to its next run."""
         self._callers.check_operator(peer_of_request(request))
-        try:
-            await asyncio.to_thread(self._ports.anomaly.resume, self._agent(request))
-        except StoreUnavailable:
-            raise Problem("store-unavailable") from None
+        agent = self._agent(request)
+        await self._judging.resume(agent)
+        await self._pauses.lift(agent)
         return await self.state(request)
 
     async def reviews(self, request: Request) -> Response:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
+from mutx_service.problem import Problem
+
+from mutx_guardrail.anomaly.errors import AgentState
+from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.parts import Parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.review import ReviewStore
 from mutx_guardrail.service.metrics import Metrics
-from mutx_guardrail.verdict import Check, Verdict
+from mutx_guardrail.verdict import Action, Check, Verdict
+
+_T = TypeVar("_T")
 
 
 class Judging:
@@ -24,6 +31,7 @@ class Judging:
         parts: whose embedding measures drift.
         reviews: None keeps none.
         metrics: counts verdicts.
+        on_paused: is told the name of an agent that was paused for its errors just now.
     """
 
     def __init__(
@@ -34,9 +42,11 @@ class Judging:
         parts: Parts,
         reviews: ReviewStore | None,
         metrics: Metrics,
+        on_paused: Callable[[str], None] = lambda _agent: None,
     ) -> None:
         self.pipeline, self.policy, self.anomaly = pipeline, policy, anomaly
         self._parts, self._reviews, self.metrics = parts, reviews, metrics
+        self._on_paused = on_paused
 
     async def admit(self, agent: str) -> Check:
         """Say whether a request to an agent may go on."""
@@ -54,7 +64,10 @@ class Judging:
                 agent, tokens, policy.anomaly_for(agent), ok=ok, embedding=seen, purpose=meant
             )
 
-        return await asyncio.to_thread(observe)
+        checks = await asyncio.to_thread(observe)
+        if any(check.action is Action.PAUSE for check in checks):
+            self._on_paused(agent)
+        return checks
 
     async def note(self, verdict: Verdict, agent: str, direction: str, text: str) -> dict[str, object]:
         """Count a verdict, keep what a person may review, and return its JSON form."""
@@ -65,3 +78,26 @@ class Judging:
                 self._reviews.add, verdict, agent, direction, text, keeps_text=self.policy().log_text
             )
         return document
+
+    async def state(self, agent: str) -> AgentState:
+        """Return how an agent stands.
+
+        Raises:
+            Problem: `store-unavailable`.
+        """
+        return await self._asked(lambda: self.anomaly.state(agent, self.policy().anomaly_for(agent)))
+
+    async def hold(self, agent: str) -> None:
+        """Let nothing pass to an agent until it is resumed; it raises as `state` does."""
+        await self._asked(lambda: self.anomaly.hold(agent, self.policy().anomaly_for(agent)))
+
+    async def resume(self, agent: str) -> None:
+        """End an agent's pause or hold; it raises as `state` does."""
+        await self._asked(lambda: self.anomaly.resume(agent))
+
+    @staticmethod
+    async def _asked(ask: Callable[[], _T]) -> _T:
+        try:
+            return await asyncio.to_thread(ask)
+        except StoreUnavailable:
+            raise Problem("store-unavailable") from None

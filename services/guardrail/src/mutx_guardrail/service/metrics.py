@@ -1,4 +1,4 @@
-"""Prometheus metrics: counts and times, by check, layer and agent's direction; never text, never an agent's caller."""
+"""Prometheus metrics: counts and times, by check, layer, direction and declared agent; never text, never a caller."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from mutx_guardrail.verdict import Verdict
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_RUN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1_000)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -35,6 +36,15 @@ class Metrics:
         )  # fmt: skip
         self._running = Gauge("mutx_guardrail_texts_running", "Texts being judged", registry=self._registry)
 
+        self._runs = Counter(
+            "mutx_guardrail_runs", "Runs of agents, by how they ended", ["agent", "status"],
+            registry=self._registry,
+        )  # fmt: skip
+        self._run_seconds = Histogram(
+            "mutx_guardrail_run_seconds", "Time from a run's request to its end", ["agent"],
+            buckets=_RUN_BUCKETS, registry=self._registry,
+        )  # fmt: skip
+
     def count(self, verdict: Verdict, direction: str) -> None:
         """Count one verdict."""
         self._verdicts.labels(direction, str(verdict.allowed).lower()).inc()
@@ -46,6 +56,11 @@ class Metrics:
                 ).inc()
             for layer in check.unavailable:
                 self._unavailable.labels(layer.value).inc()
+
+    def count_run(self, agent: str, status: str, took_s: float) -> None:
+        """Count one run that has ended; `status` is `completed`, `hung-up` or a problem's code."""
+        self._runs.labels(agent, status).inc()
+        self._run_seconds.labels(agent).observe(took_s)
 
     def running(self, number: int) -> None:
         """Note how many texts are being judged."""

@@ -30,6 +30,7 @@ from mutx_guardrail.parts import Parts, build_parts
 from mutx_guardrail.pii.masking import KEY_BYTES
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.runs.agents import Agents
 from mutx_guardrail.service.app import Ports, create_app
 from mutx_guardrail.service.metrics import Metrics
 from mutx_guardrail.service.policy_file import PolicyFile
@@ -92,6 +93,7 @@ class _Process:
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge")
         panel = Panel(self._parts, self._threads, settings.layer_s, _tell_defect)
         self._pipeline = Pipeline(self._policy, panel, key=read_key(settings))
+        self._agents = Agents(settings)
         self._anomaly = Anomaly(_store(settings), _tell_event)
         self._readiness = _Readiness(self._parts, self._policy, self._anomaly, time.monotonic)
 
@@ -104,6 +106,7 @@ class _Process:
             anomaly=self._anomaly,
             reviews=ReviewStore(settings.state / "reviews.sqlite") if settings.state else None,
             metrics=Metrics(),
+            agents=self._agents,
             ready=self._readiness.problems,
         )
         app = create_app(settings, ports, lifespan=self._lifespan)
