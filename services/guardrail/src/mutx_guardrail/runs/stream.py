@@ -21,6 +21,8 @@ from mutx_guardrail.sse import write_event as write_line
 KEEP_ALIVE_S = 15.0
 MOST_WAITING = 64
 """Events that wait for a slow reader; then the run waits too, and its time goes on."""
+LAST_WORD_S = 60.0
+"""How long the last event waits for room; a reader that takes nothing for so long finds a stream that broke off."""
 
 Message = tuple[str, dict[str, object]]
 _Messages = asyncio.Queue["Message | Problem | None"]
@@ -58,6 +60,7 @@ async def stream_run(
     on_end: Callable[[], None],
     *,
     keep_alive_s: float = KEEP_ALIVE_S,
+    last_word_s: float = LAST_WORD_S,
 ) -> EventStream:
     """Begin a run, and answer with its events once there is one.
 
@@ -67,13 +70,14 @@ async def stream_run(
         tell_failure: returns the document of `failed`, the last event where a problem ended the run.
         on_end: is called when the run has ended.
         keep_alive_s: seconds of silence after which a comment is sent.
+        last_word_s: seconds that the last event may wait for its reader.
 
     Raises:
         Problem: the run ended before it had begun to answer.
         CallerGone: the caller hung up before that.
     """
     messages: _Messages = asyncio.Queue(MOST_WAITING)
-    running = asyncio.create_task(_perform(perform, tell_failure, messages))
+    running = asyncio.create_task(_perform(perform, tell_failure, messages, last_word_s))
     running.add_done_callback(lambda _: on_end())
     try:
         first = await until_hung_up(request, messages.get())
@@ -111,6 +115,7 @@ async def _perform(
     perform: Callable[[Emit], Awaitable[dict[str, object]]],
     tell_failure: Callable[[Problem], dict[str, object]],
     messages: _Messages,
+    last_word_s: float,
 ) -> None:
     has_begun = False
 
@@ -119,14 +124,18 @@ async def _perform(
         has_begun = True
         await messages.put((event, document))
 
+    last: Message | Problem
     try:
-        await emit("completed", await perform(emit))
+        last = ("completed", await perform(emit))
     except Exception as error:  # noqa: BLE001 - the task's edge: a defect is logged without its words, and told as one
         if not isinstance(error, Problem):
             write_event("defect", describe_exception(type(error), error.__traceback__))
         problem = error if isinstance(error, Problem) else Problem("defect")
-        await messages.put(("failed", tell_failure(problem)) if has_begun else problem)
-    await messages.put(None)
+        last = ("failed", tell_failure(problem)) if has_begun else problem
+    with suppress(TimeoutError):
+        async with asyncio.timeout(last_word_s):
+            await messages.put(last)
+            await messages.put(None)
 
 
 async def _lines(
@@ -145,6 +154,8 @@ async def _lines(
                     message = await asyncio.wait_for(messages.get(), keep_alive_s)
                     break
                 except TimeoutError:
+                    if running.done():
+                        return
                     yield b": alive\n\n"
     finally:
         # The reader is gone or the stream has ended: nobody pays for a run that nobody reads.

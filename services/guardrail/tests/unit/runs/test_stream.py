@@ -162,6 +162,32 @@ def test_a_run_waits_for_a_reader_that_is_slow():
     assert asyncio.run(story()) <= 66
 
 
+def test_a_reader_that_takes_nothing_frees_the_run_and_finds_no_end():
+    run = Run([("delta", {"step": 1, "text": "x"})] * 64)
+
+    async def story():
+        reader = Reader()
+        response = await stream_run(
+            reader.request, run.perform, tell, run.note_end, keep_alive_s=0.05, last_word_s=0.1
+        )
+        await messages_are_full(run)
+        await asyncio.sleep(0.3)
+        freed = run.has_ended
+        await response({"type": "http", "asgi": {"spec_version": "2.3"}}, reader.receive, reader.send)
+        return freed, reader.text
+
+    freed, text = asyncio.run(story())
+
+    assert freed
+    assert text.count("event: delta") == 64
+    assert "alive" not in text
+
+
+async def messages_are_full(run):
+    while run.emitted < len(run.events):
+        await asyncio.sleep(0.001)
+
+
 def test_what_is_asked_ends_when_the_caller_hangs_up():
     async def story():
         reader = Reader()
