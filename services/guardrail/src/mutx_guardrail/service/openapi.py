@@ -40,6 +40,7 @@ _VERDICT = {
         "policy": {"type": "string"},
         "degraded": {"type": "array", "items": {"type": "string", "enum": [each.value for each in Layer]}},
         "sanitized": {"type": "string"},
+        "retry_after_s": {"type": "number", "minimum": 0},
         "review": {"type": "string"},
     },
 }

@@ -74,3 +74,13 @@ def test_a_warming_baseline_is_not_sure():
     watch = Anomaly(MemoryStore(), lambda _event: None)
 
     assert watch.observe("a", 10, Limits(), ok=True)[1].confidence == 0.5
+
+
+def test_a_refused_request_is_told_when_to_come_again():
+    watch, limits = Anomaly(MemoryStore(), lambda _event: None), Limits(requests=1)
+    watch.admit("a", limits)
+
+    told = Verdict((watch.admit("a", limits),), 1, "", "p").document()
+
+    assert told["reason"] == "rate_limit_exceeded"
+    assert 0 < told["retry_after_s"] <= limits.window_s
