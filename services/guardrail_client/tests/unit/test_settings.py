@@ -104,8 +104,11 @@ def test_a_replaced_file_is_taken_up_and_half_a_file_is_not(files, tmp_path, cap
 
 EXTRAS = {
     "asgi.py": {"starlette"},
-    "chat_model.py": {"langchain_core"},
-    "langchain.py": {"langchain", "langchain_core"},
+    "asgi_response.py": {"starlette"},
+    "chat_model.py": {"langchain_core", "pydantic"},
+    "conversation.py": {"langchain_core"},
+    "model_answer.py": {"langchain_core"},
+    "langchain.py": {"langchain", "langchain_core", "langgraph"},
 }
 
 
