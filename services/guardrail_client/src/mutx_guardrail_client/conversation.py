@@ -25,6 +25,8 @@ from mutx_guardrail_client.judged import Judged, Origin
 from mutx_guardrail_client.known import Known
 from mutx_guardrail_client.model_answer import NOT_JUDGED, answered, plain_name
 
+WITHHELD = "The guard withheld the result."
+"""What the model is told instead of a tool's result; in the client's own words, and so not judged."""
 _OWN_BLOCKS = frozenset({"text"})
 
 Content = str | list[str | dict[str, Any]]
@@ -53,12 +55,14 @@ class Conversation:
     def tool_result(self, message: ToolMessage) -> ToolMessage:
         """Return what may be kept of a tool's result; it is marked when it is sent. A refused one is withheld."""
         try:
-            content = self._content(message.content, lambda text: self._input(text, "tool").text)
+            content = self._content(message.content, self._tool_text)
         except Refused as refused:
             if refused.rate_limited or refused.paused:
                 raise
-            words = f"The result was withheld by the guard: {refused.reason}."
-            return message.model_copy(update={"content": words, "status": "error", "artifact": None})
+            told = {"guard_reason": refused.reason}
+            return message.model_copy(
+                update={"content": WITHHELD, "status": "error", "artifact": None, "response_metadata": told}
+            )
         return message.model_copy(update={"content": content, "additional_kwargs": {}})
 
     def answer(self, message: AIMessage) -> AIMessage:
@@ -102,7 +106,12 @@ class Conversation:
         known = self._known.get(text, "agent")
         return known.text if known else None
 
+    def _tool_text(self, text: str) -> str:
+        return text if text == WITHHELD else self._input(text, "tool").text
+
     def _marked(self, text: str) -> str:
+        if text == WITHHELD:
+            return text
         spotlight = self._input(text, "tool").spotlight
         return f"{spotlight.instruction}\n{spotlight.text}" if spotlight else ""
 

@@ -29,7 +29,7 @@ MakeTransport = Callable[[ssl.SSLContext | None], httpx2.AsyncBaseTransport]
 
 
 class Transport:
-    """Carries questions to one guard; used from one event loop only.
+    """Carries questions to one guard; used from one event loop at a time, each with connections of its own.
 
     Args:
         make: builds the connections under one TLS context; for tests.
@@ -103,9 +103,11 @@ class Transport:
     async def _connected(self) -> AsyncIterator[httpx2.AsyncClient]:
         """Lend the connections of the present certificate; those of an earlier one close with their last user."""
         context = self._tls.current() if self._tls else None
-        if self._pool is None or self._pool.context is not context:
-            earlier, self._pool = self._pool, _Pool(context, _client(self._make(context)))
-            if earlier is not None and not earlier.users:
+        loop, earlier = asyncio.get_running_loop(), self._pool
+        if earlier is None or earlier.context is not context or earlier.loop is not loop:
+            self._pool = _Pool(context, loop, _client(self._make(context)))
+            # The connections of a loop that has ended cannot be closed in another.
+            if earlier is not None and not earlier.users and earlier.loop is loop:
                 await earlier.client.aclose()
         pool = self._pool
         pool.users += 1
@@ -124,6 +126,7 @@ class _NoAnswer(Exception):  # noqa: N818 - never leaves this module
 @dataclass(slots=True)
 class _Pool:
     context: ssl.SSLContext | None
+    loop: asyncio.AbstractEventLoop
     client: httpx2.AsyncClient
     users: int = 0
 

@@ -45,13 +45,19 @@ class Served:
 
 
 def serve(app: Any, path: str, body: bytes | None = None, *, method: str = "POST", **headers: str) -> Served:
-    return asyncio.run(_serve(app, path, body, method, headers))
+    return asyncio.run(serve_in_loop(app, path, body, method, headers))
 
 
-async def _serve(app: Any, path: str, body: bytes | None, method: str, headers: dict[str, str]) -> Served:
+async def serve_in_loop(
+    app: Any,
+    path: str,
+    body: bytes | None = None,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+) -> Served:
     named = {
         "content-type": "application/json",
-        **{key.replace("_", "-"): value for key, value in headers.items()},
+        **{key.replace("_", "-"): value for key, value in (headers or {}).items()},
     }
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": method,

@@ -20,7 +20,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from mutx_guardrail_client import GuardUnavailable, Refused
-from mutx_guardrail_client.conversation import Conversation
+from mutx_guardrail_client.conversation import WITHHELD, Conversation
 from mutx_guardrail_client.judged import Judged
 from mutx_guardrail_client.known import KNOWN_S, MOST_KNOWN, Known
 from mutx_guardrail_client.langchain import GuardAgentMiddleware, guarded
@@ -314,10 +314,9 @@ def test_a_poisoned_page_is_withheld_and_the_agent_goes_on():
     state = agent_of(model).invoke(ask("x"))
 
     result = state["messages"][2]
-    assert (result.status, result.content) == (
-        "error",
-        "The result was withheld by the guard: prompt_injection_detected.",
-    )
+    assert (result.status, result.content) == ("error", WITHHELD)
+    assert result.response_metadata == {"guard_reason": "prompt_injection_detected"}
+    assert model.sent[1][-1].content == WITHHELD
     assert "evil" not in repr(model.sent)
 
 
