@@ -102,14 +102,14 @@ class Transport:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[httpx2.AsyncClient]:
         """Lend the connections of the present certificate; those of an earlier one close with their last user."""
-        context = self._tls.current() if self._tls else None
-        loop, earlier = asyncio.get_running_loop(), self._pool
-        if earlier is None or earlier.context is not context or earlier.loop is not loop:
-            self._pool = _Pool(context, loop, _client(self._make(context)))
+        context, loop = self._tls.current() if self._tls else None, asyncio.get_running_loop()
+        pool = self._pool
+        if pool is None or pool.context is not context or pool.loop is not loop:
+            earlier, pool = pool, _Pool(context, loop, _client(self._make(context)))
+            self._pool = pool
             # The connections of a loop that has ended cannot be closed in another.
             if earlier is not None and not earlier.users and earlier.loop is loop:
                 await earlier.client.aclose()
-        pool = self._pool
         pool.users += 1
         try:
             yield pool.client
