@@ -210,6 +210,8 @@ class Verdict:
                 "confidence": round(refusal.confidence, 4),
                 "action": (refusal.action or Action.BLOCK).value,
             }
+            if refusal.wait_s:
+                whole["retry_after_s"] = round(refusal.wait_s, 3)
         whole |= {
             "checks": [check.document() for check in self.checks],
             "latency_ms": round(self.latency_ms, 3),
