@@ -5,6 +5,7 @@ RE2 has no backtracking: a text of n characters takes O(n), whatever the pattern
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 from math import prod
@@ -20,6 +21,16 @@ MOST_SPANS = 8
 """Spans told for one rule in one reading."""
 _SET_MEMORY = 256 << 20
 _JOINED = "joined"
+MENTIONED = 0.4
+"""By which a hit's weight is lessened where the words are spoken of."""
+_NEAR, _CONTEXT = 40, 80
+_OPENED = re.compile(r"(?:^|(?<=[\s(:=,]))[\"'“‘`«„][^\"'“”‘’`«»„]{0,24}$")
+_CLOSED = re.compile(r"[^\"'“”‘’`«»„]{0,24}[\"'”’`»“]")
+_SPOKEN_OF = re.compile(
+    r"(?i)\b(?:regex|regular expression|pattern|match(?:es)?|detects?|filters?|blocks?|flags?|contains?|phrases?|words?"
+    r"|strings?|sentences?|called|named|titled|example|such as|mean(?:s|ing)?|explains?|translate|saying|quotes?|wrote"
+    r"|attacks?|injections?|prompts? like|inputs? like|texts? like|comments?|article|paper|chapter)\b[^.!?\n]{0,60}$"
+)
 
 
 class PatternDetector:
@@ -47,10 +58,10 @@ class PatternDetector:
             for rule, spans in self._hits(view):
                 if rule.id in exempt or not _counts(rule, document.origin):
                     continue
-                known = rule.id in weights
-                weights[rule.id] = rule.weight
-                if not known:
+                weight = max(_weight(rule, view.text, start, end) for start, end in spans)
+                if rule.id not in weights:
                     findings += [self._finding(rule, view, start, end) for start, end in spans]
+                weights[rule.id] = max(weight, weights.get(rule.id, 0.0))
         score = 1.0 - prod(1.0 - weight for weight in weights.values())
         return Signal(Layer.PATTERNS, score, tuple(findings))
 
@@ -62,11 +73,27 @@ class PatternDetector:
         return Finding(
             kind=rule.kind or self._pack.check.value,
             span=view.original(start, end),
-            confidence=rule.weight,
+            confidence=_weight(rule, view.text, start, end),
             layer=Layer.PATTERNS,
             rule=rule.id,
             view=view.name,
         )
+
+
+def _weight(rule: Rule, text: str, start: int, end: int) -> float:
+    """Return how much one hit counts: less where the words stand in quotes and are spoken of, not said.
+
+    Whoever quotes an attack and then asks for it to be done is met by other rules, and by the other layers.
+    """
+    before, after = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
+    opened = _OPENED.search(before)
+    if opened is None or not _CLOSED.match(after):
+        return rule.weight
+    return (
+        rule.weight * MENTIONED
+        if _SPOKEN_OF.search(text[: start - len(opened.group())][-_CONTEXT:])
+        else rule.weight
+    )
 
 
 def _counts(rule: Rule, origin: Origin) -> bool:
