@@ -7,19 +7,20 @@ import json
 import threading
 from typing import Any
 
-from misbehaving import Script, Talk, serving
+from misbehaving import Script, Talk, serving, silence
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 
 
 class ScriptedAgent:
-    """An agent on loopback in plain HTTP; `came` are the bodies it was sent."""
+    """An agent on loopback in plain HTTP, which does what `script` says now; `heads` are those of what it was sent."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script = silence) -> None:
+        self.script = script
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._serving = serving(script)
+        self._serving = serving(self._talk)
 
     def __enter__(self) -> ScriptedAgent:
         self._thread.start()
@@ -34,12 +35,11 @@ class ScriptedAgent:
         self._loop.close()
 
     @property
-    def came(self) -> list[Any]:
-        return [json.loads(talk.body) for talk in self._talks if talk.body]
-
-    @property
     def heads(self) -> list[bytes]:
         return [talk.head for talk in self._talks]
+
+    async def _talk(self, talk: Talk) -> None:
+        await self.script(talk)
 
     def _do(self, what: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(30)

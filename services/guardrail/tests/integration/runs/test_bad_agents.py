@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 
 import pytest
 from agent_process import sse
+from authority import Authority
 from misbehaving import closed_at_once, endless_headers, garbage, other_protocol, packed, silence
 from mutx_guardrail.service.settings import AgentAddress
+from mutx_provider_double import ProviderDouble
+from mutx_service.settings import TlsFiles
 from running_guard import RunningGuard
 from scripted_agent import JSON_HEAD, STREAM_HEAD, ScriptedAgent, event, fails, raw, streams, whole
 
@@ -16,29 +20,32 @@ RUNS = "/v1/agents/agent-a/runs"
 CANARY = "canary-7c41"
 
 
-@pytest.fixture
-def ask(way):
-    """Run one scripted agent once; returns the status and what was answered: a document, or a stream's events."""
+@pytest.fixture(scope="module")
+def bad(shared_way):
+    """One agent that does what it is told to, and a guard that gives it a second."""
+    with ScriptedAgent() as agent:
+        address = AgentAddress("agent-a.acme.internal", agent.url)
+        guard = RunningGuard(shared_way.settings(agents={"agent-a": address}, run_s=1.0))
+        yield agent, guard
+        guard.stop()
 
-    def run(script, *, is_stream=False, run_s=1.0, headers=None):
-        with ScriptedAgent(script) as agent:
-            guard = RunningGuard(
-                way.settings(
-                    agents={"agent-a": AgentAddress("agent-a.acme.internal", agent.url)}, run_s=run_s
-                )
-            )
-            try:
-                with (
-                    way.client(guard.url) as client,
-                    client.stream(
-                        "POST", RUNS, json={"input": "hello", "stream": is_stream}, headers=headers
-                    ) as response,
-                ):
-                    if response.headers["content-type"].startswith("text/event-stream"):
-                        return response.status_code, sse(response), agent.came, guard
-                    return response.status_code, json.loads(response.read()), agent.came, guard
-            finally:
-                guard.stop()
+
+@pytest.fixture
+def ask(way, bad):
+    """Run the agent once by a script; returns the status, a document or a stream's events, and the guard."""
+    agent, guard = bad
+    guard.anomaly.resume("agent-a")
+
+    def run(script, *, is_stream=False, headers=None):
+        agent.script = script
+        body = {"input": "hello", "stream": is_stream}
+        with (
+            way.client(guard.url) as client,
+            client.stream("POST", RUNS, json=body, headers=headers) as response,
+        ):
+            if response.headers["content-type"].startswith("text/event-stream"):
+                return response.status_code, sse(response), guard
+            return response.status_code, json.loads(response.read()), guard
 
     return run
 
@@ -80,7 +87,7 @@ WHOLE = {
 def test_what_is_no_answer_has_a_name_and_no_words(ask, journal, script, status, code):
     began = time.monotonic()
 
-    told_status, document, _, guard = ask(script)
+    told_status, document, guard = ask(script)
 
     assert (told_status, document["code"]) == (status, code)
     assert CANARY not in json.dumps(document) + journal.text
@@ -119,7 +126,7 @@ STREAMS = {
 
 @pytest.mark.parametrize(("script", "code"), STREAMS.values(), ids=STREAMS)
 def test_a_stream_that_goes_wrong_ends_in_the_problem(ask, journal, script, code):
-    status, told, _, guard = ask(script, is_stream=True)
+    status, told, guard = ask(script, is_stream=True)
 
     failed = told[-1][1] if isinstance(told, list) else told
     assert failed["code"] == code
@@ -130,7 +137,7 @@ def test_a_stream_that_goes_wrong_ends_in_the_problem(ask, journal, script, code
 
 
 def test_what_an_agent_adds_to_its_answer_stays_behind(ask):
-    _, document, _, _ = ask(whole("fine", secret=CANARY, trace_id=CANARY))
+    _, document, _ = ask(whole("fine", secret=CANARY, trace_id=CANARY))
 
     assert document["output"] == "fine"
     assert CANARY not in json.dumps(document)
@@ -143,7 +150,7 @@ def test_a_secret_split_over_pieces_of_a_stream_is_never_whole_outside(ask):
         for piece in ["filler words " * 40, key[:7], key[7:], " and more " * 40]
     ]
 
-    _, events, _, _ = ask(streams(*pieces, output="done"), is_stream=True)
+    _, events, _ = ask(streams(*pieces, output="done"), is_stream=True)
 
     text = "".join(content["text"] for name, content in events if name == "delta")
     assert key not in text
@@ -151,28 +158,12 @@ def test_a_secret_split_over_pieces_of_a_stream_is_never_whole_outside(ask):
     assert events[-1][0] == "completed"
 
 
-def test_the_caller_s_own_headers_stay_at_the_guard(way):
-    heads = []
+def test_the_caller_s_own_headers_stay_at_the_guard(ask, bad):
+    ask(whole("fine"), headers={"cookie": CANARY, "x-forwarded-for": CANARY})
 
-    async def script(talk):
-        await whole("fine")(talk)
-
-    with ScriptedAgent(script) as agent:
-        guard = RunningGuard(
-            way.settings(agents={"agent-a": AgentAddress("agent-a.acme.internal", agent.url)})
-        )
-        try:
-            with way.client(guard.url) as client:
-                client.post(
-                    RUNS, json={"input": "hello"}, headers={"cookie": CANARY, "x-forwarded-for": CANARY}
-                )
-        finally:
-            guard.stop()
-        heads += agent.heads
-
-    assert heads
-    assert CANARY.encode() not in b"".join(heads)
-    assert b"traceparent: 00-" in heads[0]
+    head = bad[0].heads[-1]
+    assert CANARY.encode() not in head
+    assert b"traceparent: 00-" in head
 
 
 def test_an_agent_that_is_not_there_is_unreachable(way):
@@ -223,3 +214,31 @@ def test_who_may_not_run_it_does_not(way, name, agent, status, code):
     guard.stop()
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_an_agent_of_another_authority_gets_no_run(way, tmp_path):
+    stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    stranger.load_cert_chain(Authority(tmp_path, "public").issue("agent-a.acme.internal"))
+
+    with ProviderDouble(tls=stranger) as impostor:
+        address = AgentAddress("agent-a.acme.internal", f"https://127.0.0.1:{impostor.port}")
+        guard = RunningGuard(way.settings(agents={"agent-a": address}))
+        with way.client(guard.url) as client:
+            answer = client.post(RUNS, json={"input": "hello"})
+        guard.stop()
+
+    assert (answer.status_code, answer.json()["code"]) == (502, "agent-unreachable")
+    assert impostor.calls == []
+
+
+def test_the_guard_s_certificate_is_the_file_s_of_the_moment(way, tmp_path):
+    file = way.tenant.issue("stranger.acme.internal", into=tmp_path / "client.pem")
+    guard = RunningGuard(way.settings(agent_tls=TlsFiles(file, file, way.tenant.file)))
+
+    with way.client(guard.url) as client:
+        refused = client.post(RUNS, json={"input": "hello"})
+        way.tenant.issue("guard.acme.internal", into=file)
+        taken = client.post(RUNS, json={"input": "hello"})
+    guard.stop()
+
+    assert (refused.status_code, taken.status_code) == (502, 200)
