@@ -34,9 +34,7 @@ class GuardClient:
 
     def __init__(self, settings: Settings, make: MakeTransport | None = None) -> None:
         self.agent = settings.agent
-        self._settings, self._make = settings, make
-        self._loop = LoopThread()
-        self._inner = AsyncGuardClient(settings, make)
+        self._loop, self._guard = LoopThread(), AsyncGuardClient(settings, make)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] | None = None) -> Self:
@@ -65,8 +63,7 @@ class GuardClient:
 
     def stream(self, step: int = STEP) -> OutputStream:
         """Judge an output while it is written; `step` characters come together before they are judged."""
-        inner = self._guard().stream(step)
-        return OutputStream(self._loop, inner)
+        return OutputStream(self._loop, self._guard.stream(step))
 
     def outcome(self, ok: bool) -> None:
         """Tell how a request to the agent ended whose output the guard did not judge."""
@@ -84,14 +81,7 @@ class GuardClient:
         self.close()
 
     def _run(self, ask: Callable[[AsyncGuardClient], Coroutine[Any, Any, T]]) -> T:
-        guard = self._guard()
-        return self._loop.run(ask(guard))
-
-    def _guard(self) -> AsyncGuardClient:
-        if self._loop.was_forked:
-            # Two processes on one connection would read each other's answers.
-            self._inner, self._loop = AsyncGuardClient(self._settings, self._make), LoopThread()
-        return self._inner
+        return self._loop.run(ask(self._guard))
 
     def _report(self, ok: bool) -> None:
         self._run(lambda guard: guard._report(ok))

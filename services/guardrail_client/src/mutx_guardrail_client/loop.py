@@ -28,21 +28,16 @@ class LoopThread:
             future.cancel()
             raise
 
-    @property
-    def was_forked(self) -> bool:
-        """Whether this process is a child of the one in which the loop began."""
-        return self._pid not in {0, os.getpid()}
-
     def stop(self) -> None:
         """End the loop; another begins with the next coroutine."""
         with self._lock:
-            if self._loop is not None and not self.was_forked:
+            if self._loop is not None and self._pid == os.getpid():
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self.was_forked:
+            if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
                 threading.Thread(target=_run, args=(self._loop,), name="mutx-guard", daemon=True).start()
             return self._loop

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -243,6 +245,31 @@ def test_no_call_fails_while_certificates_are_replaced(mtls_guard, tenant, tmp_p
             each.join()
 
     assert failures == []
+
+
+FORKING = """
+import os
+from mutx_guardrail_client import GuardClient
+
+guard = GuardClient.from_environment()
+guard.output("before")
+child = os.fork()
+name = "parent" if child else "child"
+answers = {guard.output(f"{name} {number}").text for number in range(20)}
+if not child:
+    os._exit(answers != {f"child {number}" for number in range(20)})
+assert answers == {f"parent {number}" for number in range(20)}
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_process_that_forks_gets_its_own_answers(plain_guard):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING], env={"MUTX_GUARD_URL": plain_guard.url}, timeout=60, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nothing_of_a_text_is_in_the_guards_journal(plain_guard, guard):

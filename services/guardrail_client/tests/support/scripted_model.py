@@ -35,9 +35,10 @@ class ScriptedModel(BaseChatModel):
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         self.sent.append(list(messages))
-        return ChatResult(
-            generations=[ChatGeneration(message=self.answers.pop(0))], llm_output={"model_name": "m"}
-        )
+        answer = self.answers.pop(0)
+        if run_manager is not None:
+            run_manager.on_llm_new_token(str(answer.content))
+        return ChatResult(generations=[ChatGeneration(message=answer)], llm_output={"model_name": "m"})
 
 
 class StreamingModel(ScriptedModel):

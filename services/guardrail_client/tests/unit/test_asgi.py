@@ -210,6 +210,13 @@ def test_an_answer_that_cannot_be_judged_does_not_leave(answer):
     assert b"evil" not in served.body
 
 
+@pytest.mark.parametrize("media_type", ["text/html", "text/markdown", "application/x-ndjson"])
+def test_only_plain_text_streams_as_text(media_type):
+    app = streaming(["evil"], media_type, Endpoint("/chat", stream=""))
+
+    assert say(app, {}).status == 502
+
+
 def test_an_error_of_the_applications_own_leaves():
     app, _ = guarded(lambda _: JSONResponse({"detail": "nothing here"}, 404))
 

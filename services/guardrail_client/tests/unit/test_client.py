@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 import time
 from contextlib import suppress
@@ -289,19 +288,6 @@ def test_many_threads_share_one_client():
         each.join()
 
     assert sorted(found, key=int) == [str(at) for at in range(20)]
-
-
-def test_a_client_works_in_a_forked_process():
-    guard = Guards().sync()
-    guard.output("x")
-
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if guard.output("y").text == "y" else 1)
-    _, status = os.waitpid(child, 0)
-
-    assert status == 0
-    assert guard.output("z").text == "z"
 
 
 def test_a_closed_client_judges_nothing():
