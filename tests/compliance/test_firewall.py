@@ -204,5 +204,7 @@ def _of_account(line: str, family: int) -> str:
     by = {word: words[index + 1] for index, word in enumerate(words[:-1])}
     if words[-1] == "DROP" and "-d" not in words:
         return f"{by['--uid-owner']}: the rest is dropped by IPv{family}"
-    port, protocol, peer = by.get("--dport", "any"), by.get("-p", "any"), by.get("-d", "::/0")
+    # A listing leaves out that a rule is for every address.
+    everywhere = "0.0.0.0/0" if family == 4 else "::/0"
+    port, protocol, peer = by.get("--dport", "any"), by.get("-p", "any"), by.get("-d", everywhere)
     return f"{by['--uid-owner']}: {port}/{protocol} to {ip_network(peer)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from mutx_infra.compliance.plugin import Look
 pytestmark = pytest.mark.roles("guard")
 
 ROOT = "/opt/mutx-guardrail"
+READY = "/usr/libexec/mutx/mutx-guard-ready"
+WAITS = 3
 JUDGE, EGRESS = "mutx-guardrail", "mutx-guard-egress"
 CONFINED = {
     "NoNewPrivileges": "yes",
@@ -123,3 +126,13 @@ def test_its_certificates_are_readable_by_its_accounts_alone(host: Host, observe
         ]  # fmt: skip
 
     observe(wrong, wanted=[])
+
+
+@pytest.mark.control("guard-06")
+def test_it_would_judge_a_text_now(host: Host, observe: Look) -> None:
+    asked = host.run(READY)
+    if asked.rc == WAITS:
+        observe.not_applicable("it waits for its certificate")
+    seen = json.loads(asked.stdout) if asked.stdout else {"status": asked.stderr.strip()}
+
+    observe(seen, wanted="ready; what it does without stands in `degraded`", is_met=asked.rc == 0)

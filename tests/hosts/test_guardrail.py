@@ -91,7 +91,8 @@ def installed(hosts: Hosts, around: Surroundings, tmp_path_factory: pytest.TempP
         "ansible_become": True, "mutx_role": "guard",
         "guardrail_wheel": str(wheel), "guardrail_companions": [str(each) for each in companions],
         "guardrail_lock": str(lock), "guardrail_command": "mutx-guard-trial",
-        "guardrail_address": around.address, "guardrail_callers": [AGENT], "guardrail_peers": [f"{AGENT_ADDRESS}/32"],
+        "guardrail_address": around.address, "guardrail_callers": [AGENT],
+        "guardrail_agents": {"guard-1": {"certificate": GUARD}}, "guardrail_peers": [f"{AGENT_ADDRESS}/32"],
         "guardrail_egress_address": around.address,
         "guardrail_egress_agents": {"agent-1": {"names": [AGENT], "providers": ["openai"], "tunnels": [PROVIDER]}},
         "guardrail_egress_providers": {
@@ -102,7 +103,7 @@ def installed(hosts: Hosts, around: Surroundings, tmp_path_factory: pytest.TempP
         "ufw_outgoing_policy": "deny", "ufw_outgoing_rules": [{**to_provider, "destination": "0.0.0.0/0"}],
         "ufw_outgoing_accounts": [
             {"uid": 961, "comment": "guardrail", "rules": []},
-            {"uid": 962, "comment": "egress", "rules": [to_provider]},
+            {"uid": 962, "comment": "egress", "rules": [{**to_provider, "destination": "0.0.0.0/0"}]},
         ],
     }  # fmt: skip
     playbook = Playbook(hosts, ("trial-1",), folder, variables, group="guard")
@@ -236,17 +237,20 @@ def test_a_second_run_changes_nothing_and_what_somebody_broke_is_named(
 ) -> None:
     second = installed.playbook.run()
     before = verdicts(installed.playbook, "test_guardrail")
+    accounts = verdicts(installed.playbook, "test_firewall")["ufw-09"]
     hosts.answer(
         "trial-1",
         "sudo chmod 0444 /run/mutx-guardrail-secrets/server.pem; sudo chmod g+w /opt/mutx-guardrail/current/bin;"
         " sudo usermod -s /bin/sh mutx-guard-egress;"
         " sudo mkdir /etc/systemd/system/mutx-guard-egress.service.d;"
         " printf '[Service]\\nNoNewPrivileges=no\\n' | sudo tee /etc/systemd/system/mutx-guard-egress.service.d/x.conf;"
-        " sudo systemctl disable -q mutx-guardrail; sudo systemctl daemon-reload",
+        " sudo systemctl disable -q --now mutx-guardrail; sudo systemctl daemon-reload",
     )
 
     broken = verdicts(installed.playbook, "test_guardrail")
 
     assert second.changed() == {"trial-1": 0}, second.text
-    assert before == dict.fromkeys((f"guard-{number:02}" for number in range(1, 6)), "pass")
+    assert "[guardrail-degraded] it judges without judge" in second.said()
+    assert accounts == "pass"
+    assert before == dict.fromkeys((f"guard-{number:02}" for number in range(1, 7)), "pass")
     assert {control for control, verdict in broken.items() if verdict == "fail"} == set(before)

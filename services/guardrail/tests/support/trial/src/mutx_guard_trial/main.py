@@ -1,4 +1,4 @@
-"""`serve` answers /healthz by mTLS; `egress` is the egress itself, with the fake guard that is put beside this file."""
+"""`serve` answers /healthz and /readyz by mTLS; `egress` is the egress itself, with the fake guard beside this file."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ def main() -> int:
 
 def serve() -> int:
     get, socket = Environment(os.environ, "MUTX_GUARDRAIL_"), take_socket(os.environ)
-    callers = get.callers("CALLERS", is_served_by_tls=True)
+    agents = {word.partition("=")[2].partition("@")[0] for word in get.words("AGENTS")}
+    callers = get.callers("CALLERS", is_served_by_tls=True) | agents
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        return JSONResponse({"status": "ready", "degraded": ["judge"]})
 
     def check(request: Request) -> None:
         check_caller(peer_of_request(request), callers)
@@ -49,6 +53,7 @@ def serve() -> int:
     listener = Listener(
         get.host("HOST", needs_loopback=False), port, tls, "MUTX_GUARDRAIL_TLS_CERTIFICATE", 5
     )
-    app = Starlette(routes=[Route("/healthz", guarded(healthz, COMMON_KINDS, check))])
+    ways = {"/healthz": healthz, "/readyz": readyz}
+    app = Starlette(routes=[Route(path, guarded(way, COMMON_KINDS, check)) for path, way in ways.items()])
     ServiceServer(build_config(app, listener), tell, lambda: notify(socket, STOPPING="1")).run()
     return 0
