@@ -106,7 +106,7 @@ class Pipeline:
         ]
         checks = [check for check in checks if wanted.get(check.name, True)]
         cleaned = clean_view(document, rules.encoding)
-        hidden = masked_findings(checks, CheckName.PII_DETECTION, rules.pii_detection.action)
+        hidden = masked_personal(checks, rules.pii_detection)
         cleaned = mask_view(cleaned, hidden, self._masker(rules.pii_detection, text))
         extra = mark_foreign(cleaned.text) if origin in FOREIGN else {}
         return self._verdict(began, policy, checks, cleaned.text, extra)
@@ -174,7 +174,7 @@ class Pipeline:
         ]
         checks = [check for check in checks if wanted.get(check.name, True)]
         hidden = [
-            *masked_findings(checks, CheckName.PII_DETECTION, rules.pii_detection.action),
+            *masked_personal(checks, rules.pii_detection),
             *masked_findings(checks, CheckName.SECRET_DETECTION, rules.secret_detection.action),
         ]
         cleaned = mask_view(clean_view(case.document, rules.encoding), hidden, Redacting())
@@ -286,7 +286,8 @@ def pii_check(heard: Outcomes, policy: Pii) -> Check:
     )
     if missing:
         return unavailable_check(CheckName.PII_DETECTION, missing, found)
-    return found_check(CheckName.PII_DETECTION, found, policy.action, Reason.PII)
+    action = policy.action if any(policy.acts_on(finding.kind) for finding in found) else Action.FLAG
+    return found_check(CheckName.PII_DETECTION, found, action, Reason.PII)
 
 
 def secret_check(heard: Outcomes, policy: Secrets) -> Check:
@@ -316,6 +317,12 @@ def without(text: str, literals: Iterable[str]) -> str:
 
 def _missing(outcomes: Iterable[Outcome]) -> list[LayerUnavailable]:
     return [outcome for outcome in outcomes if isinstance(outcome, LayerUnavailable)]
+
+
+def masked_personal(checks: Iterable[Check], policy: Pii) -> tuple[Finding, ...]:
+    """Return the personal data that is to be masked."""
+    found = masked_findings(checks, CheckName.PII_DETECTION, policy.action)
+    return tuple(finding for finding in found if policy.acts_on(finding.kind))
 
 
 def masked_findings(checks: Iterable[Check], name: CheckName, action: Action) -> tuple[Finding, ...]:

@@ -72,13 +72,21 @@ class Judged(_Model):
 
 
 class Pii(_Model):
-    """Personal data. `reversible` masks carry a token that the tenant's key alone turns back."""
+    """Personal data.
+
+    With no `kinds` named the usual ones are looked for, and places are told without being acted on: without them
+    many a question makes no sense. `reversible` masks carry a token that the tenant's key alone turns back.
+    """
 
     enabled: bool = True
     action: MaskBlockOrFlag = Action.MASK
     kinds: tuple[Annotated[str, AfterValidator(_known_kind)], ...] = ()
     threshold: Score = 0.5
     reversible: bool = False
+
+    def acts_on(self, kind: str) -> bool:
+        """Say whether a finding of this kind is masked or blocked, and not only told."""
+        return bool(self.kinds) or kind != Kind.LOCATION
 
 
 class Secrets(_Model):

@@ -37,16 +37,18 @@ class FakeModel:
 
 
 class FakeNames:
-    """Knows one name."""
+    """Knows one name and one place."""
 
     layer = Layer.NAMES
 
     def judge(self, document):
-        at = document.plain.text.find("Ada Lovelace")
-        if at < 0:
-            return Signal(self.layer, 0.0)
-        span = document.plain.original(at, at + 12)
-        return Signal(self.layer, 0.9, (Finding("PERSON", span, 0.9, self.layer, "model"),))
+        findings = []
+        for kind, name in (("PERSON", "Ada Lovelace"), ("LOCATION", "Oslo")):
+            at = document.plain.text.find(name)
+            if at >= 0:
+                span = document.plain.original(at, at + len(name))
+                findings.append(Finding(kind, span, 0.9, self.layer, "model"))
+        return Signal(self.layer, 0.9 if findings else 0.0, tuple(findings))
 
 
 class FakeJudge:

@@ -122,6 +122,20 @@ def test_personal_data_is_masked_on_the_way_in_the_same_value_the_same_way():
     assert check_of(document, "pii_detection")["action"] == "mask"
 
 
+def test_a_place_is_told_and_left_in_the_question():
+    document = ask("What is the weather like in Oslo?")
+
+    assert document["sanitized"] == "What is the weather like in Oslo?"
+    assert check_of(document, "pii_detection")["action"] == "flag"
+    assert check_of(document, "pii_detection")["findings"][0]["kind"] == "LOCATION"
+
+
+def test_a_place_is_masked_where_the_policy_names_it():
+    document = ask("The weather in Oslo", "{version: 1, input: {pii_detection: {kinds: [LOCATION]}}}")
+
+    assert document["sanitized"] == "The weather in <LOCATION_1>"
+
+
 def test_a_reversible_mask_is_turned_back_by_the_tenant_s_key_alone():
     policy = "{version: 1, input: {pii_detection: {reversible: true}}}"
     text = "Mail ada@example.com now"
