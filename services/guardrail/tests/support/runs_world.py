@@ -80,8 +80,8 @@ class World:
     slept: list[float]
 
     async def run(self, text: str = "hello", emit: Any = None, **more: Any) -> dict[str, Any]:
-        request = RunRequest.model_validate({"input": text, "id": "r1", "stream": emit is not None, **more})
-        return await self.runs.perform("a", request, PARENT, emit)
+        request = RunRequest.model_validate({"input": text, "stream": emit is not None, **more})
+        return await self.runs.perform("a", "r1", request, PARENT, emit)
 
     def state(self):
         return self.judging.anomaly.state("a", self.judging.policy().anomaly)

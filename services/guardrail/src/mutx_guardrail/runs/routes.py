@@ -56,7 +56,6 @@ class RunRoutes:
         """Run an agent once, and answer whole or as a stream of events."""
         agent = self._agent(request)
         asked = parse_run(await read_body(request, self._settings.body_bytes, wants_json=True))
-        asked = asked.model_copy(update={"id": asked.id or secrets.token_hex(16)})
         if self._running >= self._settings.runs:
             raise Problem("guard-busy")
         parent = parse_traceparent(request.headers.get("traceparent"))
@@ -70,11 +69,12 @@ class RunRoutes:
             return Response(status_code=HUNG_UP)
 
     async def _answer(self, request: Request, agent: str, asked: RunRequest, parent: SpanContext) -> Response:
-        perform = partial(self._runs.perform, agent, asked, parent)
+        run_id = asked.id or secrets.token_hex(16)
+        perform = partial(self._runs.perform, agent, run_id, asked, parent)
         if asked.stream:
 
             def tell_failure(problem: Problem) -> dict[str, object]:
-                return {"id": asked.id, **problem.document(KINDS, parent.trace_id)}
+                return {"id": run_id, **problem.document(KINDS, parent.trace_id)}
 
             return await stream_run(request, perform, tell_failure, self._give_back)
         try:

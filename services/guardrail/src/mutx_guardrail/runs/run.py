@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -75,20 +74,26 @@ class Runs:
         self._known = Known()
 
     async def perform(
-        self, agent: str, request: RunRequest, parent: SpanContext, emit: Emit | None = None
+        self,
+        agent: str,
+        run_id: str,
+        request: RunRequest,
+        parent: SpanContext,
+        emit: Emit | None = None,
     ) -> dict[str, object]:
         """Run an agent to the end, and return the completed run's document; a stream's events go to `emit` before.
 
         Args:
             agent: one that this guard has a way to.
-            request: what is asked; its `id` names the run.
+            run_id: what the run is called, to the agent too.
+            request: what is asked.
             parent: where the run's span belongs.
             emit: None where nobody reads a stream.
 
         Raises:
             Problem: it was refused or failed.
         """
-        asked = _Asked(agent, request, request.id or secrets.token_hex(16), emit)
+        asked = _Asked(agent, request, run_id, emit)
         began, status, reason = time.monotonic(), "defect", ""
         with span("guard", parent, agent=agent, stream=request.stream) as opened:
             asked.trace_id = opened.context.trace_id
