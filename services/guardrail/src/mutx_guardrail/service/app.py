@@ -265,7 +265,10 @@ class _Routes:
         verdict = await self._ports.pipeline.output(text, agent)
         if agent:
             tokens = await asyncio.to_thread(count_tokens, text)
-            verdict = verdict.with_checks(await self._judging.observe(agent, tokens, ok=True, text=text))
+            refusal = verdict.refusal
+            # What no layer could judge is not the agent's error.
+            ok = refusal is None or bool(refusal.unavailable)
+            verdict = verdict.with_checks(await self._judging.observe(agent, tokens, ok=ok, text=text))
         return await self._judging.note(verdict, agent, "output", text)
 
     def _agent(self, request: Request) -> str:

@@ -126,6 +126,18 @@ def test_an_agent_that_fails_is_paused_and_resumed_by_hand(guard):
     assert again["allowed"] is True
 
 
+def test_outputs_that_are_refused_are_the_agent_s_errors(guard):
+    with guard.client() as client:
+        for _ in range(20):
+            told = client.post(
+                "/v1/guard/output", json={"text": "I will kill you all.", "agent": "rude"}
+            ).json()
+        state = client.get("/v1/agents/rude/state").json()
+
+    assert told["allowed"] is False
+    assert state["phase"] == "paused"
+
+
 def test_a_finding_can_be_reviewed(guard):
     review = post(guard, "/v1/guard/input", {"text": ATTACK, "agent": "reviewed"}).json()["review"]
     with guard.client() as client:
