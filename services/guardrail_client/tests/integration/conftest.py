@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from guard_process import AGENT, GuardProcess, Tenant
+from guard_at_work import AGENT, GuardProcess, Tenant
 from mutx_guardrail_client import GuardClient, Settings
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 from authority import Authority
-from guard_process import CERTIFICATE_NAME, GuardProcess
+from guard_at_work import CERTIFICATE_NAME, GuardProcess
 from mutx_guardrail_client import (
     AsyncGuardClient,
     GuardClient,
@@ -29,8 +29,8 @@ ANSWER = (
 ) * 6
 
 
-def state_of(guard_process, agent):
-    return httpx2.get(f"{guard_process.url}/v1/agents/{agent}/state", trust_env=False).json()
+def state_of(guard_at_work, agent):
+    return httpx2.get(f"{guard_at_work.url}/v1/agents/{agent}/state", trust_env=False).json()
 
 
 def test_an_injection_is_refused(guard):
