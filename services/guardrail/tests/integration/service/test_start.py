@@ -112,11 +112,9 @@ def test_a_new_policy_counts_without_a_restart_and_a_wrong_one_does_not(start, t
 
     def after(content, holds):
         policy.write_text(content)
-        for _ in range(80):
-            answer = told("word " * 40)
-            if holds(answer):
-                return answer
-        raise AssertionError(answer)
+        found = []
+        until(lambda: holds(found.append(told("word " * 40)) or found[-1]), within_s=30)
+        return found[-1]
 
     assert told("word " * 40)["allowed"] is True
     strict = after(
