@@ -152,6 +152,46 @@ def test_a_wheel_that_is_none_or_is_not_there_is_refused(tmp_path: Path) -> None
             release_names.release_name([good, tmp_path / path], [], {})
 
 
+LOCK = """\
+# made by hand
+always==1 \\
+    --hash=sha256:aa
+    # via ; nobody
+early==5.0.1 ; python_full_version < '3.11.3' \\
+    --hash=sha256:bb \\
+    --hash=sha256:cc
+    # via
+newer==2 ; python_full_version >= '3.12'
+windows==1 ; sys_platform == 'win32' \\
+    --hash=sha256:dd
+arm==1 ; platform_machine == 'aarch64' and platform_python_implementation != 'PyPy' \\
+    --hash=sha256:ee
+"""
+
+
+@pytest.mark.parametrize(
+    ("python", "machine", "names"),
+    [
+        ("3.11", "x86_64", ["always==1", "early==5.0.1"]),
+        ("3.12", "x86_64", ["always==1", "newer==2"]),
+        ("3.13", "aarch64", ["always==1", "newer==2", "arm==1"]),
+    ],
+    ids=["old", "new", "another machine"],
+)
+def test_what_is_fetched_is_what_the_host_may_need_and_not_this_machine(
+    python: str, machine: str, names: list[str]
+) -> None:
+    wheelhouse = load_program("service_release/library/service_wheelhouse.py")
+
+    needed = wheelhouse.locked_for(LOCK, {"python": python, "machine": machine, "libc": "2.36"})
+
+    entries = [line.removesuffix(" \\") for line in needed.splitlines() if not line.startswith(("#", " "))]
+    assert entries == names
+    hashes = {word for word in needed.split() if word.startswith("--hash")}
+    wanted = {"always==1": {"aa"}, "early==5.0.1": {"bb", "cc"}, "arm==1": {"ee"}}
+    assert hashes == {f"--hash=sha256:{each}" for name in names for each in wanted.get(name, ())}
+
+
 def test_an_archive_holds_companions_and_their_hashes(tmp_path: Path) -> None:
     wheel, companion = tmp_path / "my_agent-1.0-py3-none-any.whl", tmp_path / "our_kit-0.1-py3-none-any.whl"
     wheel.write_bytes(b"wheel")

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from packaging.markers import Marker
 
 DOCUMENTATION = r"""
 module: service_wheelhouse
@@ -52,6 +53,8 @@ archive: {description: Path of the archive on the controller., type: str, return
 # glibc's wheels name the oldest version that they run with (PEP 600); before 2.5 there are none.
 _OLDEST_GLIBC = 5
 _DIGEST_LENGTH = 12
+_PYTHON_RELEASES = 30
+"""More than any minor version of Python had."""
 _KEPT = 4
 """Archives that stay: each is as large as all its wheels."""
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -92,14 +95,15 @@ def make(module: AnsibleModule, cache: Path, archive: Path) -> None:
     """Pack the locked wheels and our own beside the archive's place, and move it there when it is whole."""
     own = [Path(wheel) for wheel in (module.params["wheel"], *module.params["companions"])]
     locks = [Path(lock) for lock in module.params["locks"]]
-    digest = hashlib.sha256(json.dumps(module.params["target"], sort_keys=True).encode())
-    for lock in locks:
-        digest.update(lock.read_bytes())
+    target = module.params["target"]
+    needed = "".join(locked_for(lock.read_text(encoding="utf-8"), target) for lock in locks)
+    digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode())
+    digest.update(needed.encode())
     wheels = cache / f"wheels-{digest.hexdigest()[:_DIGEST_LENGTH]}"
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache) as name:
         place = Path(name)
         if not wheels.is_dir():
-            fetch(module, locks, place / "wheels")
+            fetch(target, needed, place / "wheels")
             (place / "wheels").rename(wheels)
         requirements = place / "requirements.txt"
         text = "".join(lock.read_text(encoding="utf-8") for lock in locks)
@@ -119,21 +123,60 @@ def requirement(wheel: Path) -> str:
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
-def fetch(module: AnsibleModule, locks: list[Path], place: Path) -> None:
+def locked_for(text: str, target: Mapping[str, str]) -> str:
+    """Return a lock's entries that the host may need, without conditions: pip would hold those against this Python.
+
+    Of the host's Python the last number is not known; what one of them needs is fetched, and the host's pip chooses.
+    """
+    kept: list[str] = []
+    continues, is_needed = False, True
+    for line in text.splitlines():
+        said = line
+        if not continues:
+            name, is_conditional, condition = line.partition(" ; ")
+            is_needed = True
+            if is_conditional and not line.startswith(("#", " ")):
+                said = f"{name} \\" if line.endswith("\\") else name
+                is_needed = may_hold(condition.rstrip("\\").strip(), target)
+        if is_needed:
+            kept.append(said)
+        continues = line.endswith("\\")
+    return "".join(f"{line}\n" for line in kept)
+
+
+def may_hold(condition: str, target: Mapping[str, str]) -> bool:
+    """Say whether a condition (PEP 508) holds on a host, with one of the releases of its Python."""
+    host = {
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": target["machine"],
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_version": target["python"],
+        "sys_platform": "linux",
+    }
+    marker = Marker(condition)
+    return any(
+        marker.evaluate({**host, "python_full_version": f"{target['python']}.{release}"})
+        for release in range(_PYTHON_RELEASES)
+    )
+
+
+def fetch(target: Mapping[str, str], needed: str, place: Path) -> None:
     """Have pip download the locked wheels.
 
     Raises:
         RefusedError: pip refuses, e.g. because of a hash, or a package that has no wheel for the host.
     """
-    target = module.params["target"]
     tag = "cp" + target["python"].replace(".", "")
     command = [*pip(place.parent), "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"]
     command += ["--python-version", target["python"], "--abi", tag, "--abi", "abi3", "--abi", "none"]
     for platform in platforms(target["machine"], target["libc"]):
         command += ["--platform", platform]
-    for lock in locks:
-        command += ["--requirement", str(lock)]
+    lock = place.with_name("needed.txt")
+    lock.write_text(needed, encoding="utf-8")
+    command += ["--requirement", str(lock)]
     done = subprocess.run([*command, "--dest", str(place)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RefusedError((done.stderr or done.stdout).strip()[-2000:])
