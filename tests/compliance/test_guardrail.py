@@ -29,6 +29,7 @@ CONFINED = {
     "PrivateUsers": "yes",
     "MemoryDenyWriteExecute": "yes",
     "RestrictSUIDSGID": "yes",
+    "TasksMax": "256",
 }
 DENIED = {JUDGE: {"0.0.0.0/0", "::/0"}, EGRESS: {"169.254.169.254/32", "fd00:ec2::254/128"}}
 LOOPBACK = {"127.0.0.0/8", "::1/128"}
@@ -44,7 +45,15 @@ def _where_a_guardrail_is(host: Host, observe: Look) -> None:
 def shown(host: Host) -> dict[str, dict[str, str]]:
     """Both units as systemd has them in force, drop-ins of others included."""
     names = ",".join(
-        [*CONFINED, "User", "IPAddressDeny", "IPAddressAllow", "ConditionResult", "UnitFileState"]
+        [
+            *CONFINED,
+            "User",
+            "MemoryMax",
+            "IPAddressDeny",
+            "IPAddressAllow",
+            "ConditionResult",
+            "UnitFileState",
+        ]
     )
     found = {}
     for unit in (JUDGE, EGRESS):
@@ -90,6 +99,8 @@ def test_its_units_are_confined(
         seen[f"{unit} IPAddressDeny"] = sorted(properties.get("IPAddressDeny", "").split())
         wanted |= {f"{unit} {name}": value for name, value in {**CONFINED, "User": unit}.items()}
         wanted[f"{unit} IPAddressDeny"] = sorted(DENIED[unit])
+        seen[f"{unit} has a limit of memory"] = properties.get("MemoryMax", "").isdigit()
+        wanted[f"{unit} has a limit of memory"] = True
     if "guardrail_peers" in variables:
         seen["peers"] = sorted(shown[JUDGE].get("IPAddressAllow", "").split())
         wanted["peers"] = sorted({*LOOPBACK, *variables["guardrail_peers"]})
