@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from mutx_infra.flows import Role
+from mutx_infra.vault.agent import make_agent_plan
 from tests.support.programs import load_program
 
 OWN, SHARED, ITSELF = "byok/data/agents/agent-1/openai", "byok/data/shared/openai", "auth/token/lookup-self"
@@ -177,3 +179,36 @@ def test_a_rotated_key_is_asked_for_within_five_seconds_and_a_missing_one_less_o
 
     assert there >= 12
     assert vault.asked.count(OWN) <= 6
+
+
+def test_a_guard_s_units_are_woken_once_both_have_all_their_files_and_no_key_is_asked_for(
+    program: ModuleType, vault: ToldVault, tmp_path: Path
+) -> None:
+    plan = make_agent_plan(Role.GUARD, "acme-guard-1", "guard-1", ("https://10.0.1.1:8200",), agent_group=960)
+    (tmp_path / "service.pem").write_text("CERTIFICATE AND KEY")
+    (tmp_path / "service-ca.pem").write_text("AUTHORITY")
+    certificates = [
+        {
+            "file": str(tmp_path / each.file.lstrip("/")),
+            "owner": getpass.getuser(),
+            "sources": [str(tmp_path / Path(source).name) for source in each.sources],
+        }
+        for each in plan.certificates
+    ]
+    judging, egress = (tmp_path / place.path.lstrip("/") for place in plan.places)
+    judging.mkdir(parents=True)
+    settings = {**plan.settings(), "socket": str(tmp_path / "agent.sock"), "certificates": certificates}
+    delivering = program.Delivering(settings)
+    delivering.vault, mark = vault, tmp_path / "delivered"
+
+    delivering.once(0)
+    half = mark.exists()
+    egress.mkdir()
+    delivering.once(6)
+
+    assert (half, mark.exists()) == (False, True)
+    assert {(judging / "server.pem").read_text(), (egress / "server.pem").read_text()} == {
+        "CERTIFICATE AND KEY"
+    }
+    assert (egress / "ca.pem").read_text() == "AUTHORITY"
+    assert set(vault.asked) == {ITSELF}
