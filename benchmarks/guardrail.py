@@ -21,6 +21,7 @@ from mutx_guardrail.document import Document
 from mutx_guardrail.normalise.reading import read_text
 from mutx_guardrail.panel import Panel
 from mutx_guardrail.parts import build_parts
+from mutx_guardrail.pii.models import ENGLISH, installed_model
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy, parse_policy
 from page import publish, table_page
@@ -122,18 +123,19 @@ def _pipeline_times(pipeline: Pipeline, texts: Sequence[str]) -> list[float]:
 
 
 def _presidio() -> Callable[[str], object]:
+    import tldextract  # noqa: PLC0415
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry  # noqa: PLC0415 - takes seconds
     from presidio_analyzer.nlp_engine import NlpEngineProvider  # noqa: PLC0415
 
     configuration = {
         "nlp_engine_name": "spacy",
-        "models": [{"lang_code": "en", "model_name": "en_core_web_sm"}],
+        "models": [{"lang_code": "en", "model_name": str(installed_model(ENGLISH))}],
     }
     engine = NlpEngineProvider(nlp_configuration=configuration).create_engine()
+    # Otherwise it fetches the list of public suffixes.
+    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=())
     registry = RecognizerRegistry()
     registry.load_predefined_recognizers()
-    # It fetches the list of public suffixes.
-    registry.remove_recognizer("UrlRecognizer")
     analyser = AnalyzerEngine(nlp_engine=engine, registry=registry)
     return lambda text: analyser.analyze(text, language="en")
 
