@@ -119,7 +119,7 @@ def test_a_judge_that_does_not_answer_fails_the_run_and_lets_no_text_pass(deploy
     status, answer = deployed.asks(HARMLESS)
 
     assert failed.status != 0
-    assert [r["task"] for r in failed.results if r.get("rc") == 1] == [
+    assert [r["task"] for r in failed.results if r.get("msg") == "non-zero return code"] == [
         "guardrail : See that a text would be judged now | guard-06"
     ], failed.said()
     assert (seen.get("code"), seen.get("detail")) == ("guard-degraded", "judge: no connection")
