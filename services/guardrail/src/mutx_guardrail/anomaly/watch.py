@@ -43,6 +43,19 @@ class Anomaly:
         """
         return self._watched(CheckName.RATE_LIMIT, lambda: self._admitted(agent, limits))
 
+    def standing(self, agent: str, limits: Limits) -> Check:
+        """Say whether an agent is paused, for a text that is no request of its own: a tool's result, a page.
+
+        Raises:
+            ValueError: that is no agent's name.
+        """
+
+        def looked() -> Check:
+            state = errors.may_run(self._store, agent, limits)
+            return _pausing(state) if state.wait_s else Check(CheckName.ERROR_RATE, passed=True)
+
+        return self._watched(CheckName.ERROR_RATE, looked)
+
     def observe(
         self,
         agent: str,

@@ -252,8 +252,12 @@ class _Routes:
         return await self._output(item.text, item.agent)
 
     async def _input(self, text: str, agent: str, origin: Origin) -> dict[str, object]:
-        """Admit, then judge; a request that the agent's rate or pause refuses is not judged."""
-        admitted = await self._judging.admit(agent) if agent else None
+        """Admit, then judge; a request that the agent's rate or pause refuses is not judged.
+
+        What a tool or a page says is part of a request that was counted.
+        """
+        ask = self._judging.admit if origin is Origin.USER else self._judging.standing
+        admitted = await ask(agent) if agent else None
         if admitted is not None and not admitted.passed:
             verdict = self._ports.pipeline.refused(admitted)
         else:

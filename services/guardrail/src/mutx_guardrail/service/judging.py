@@ -52,6 +52,10 @@ class Judging:
         """Say whether a request to an agent may go on."""
         return await asyncio.to_thread(self.anomaly.admit, agent, self.policy().anomaly_for(agent))
 
+    async def standing(self, agent: str) -> Check:
+        """Say whether an agent is paused; nothing is counted."""
+        return await asyncio.to_thread(self.anomaly.standing, agent, self.policy().anomaly_for(agent))
+
     async def observe(self, agent: str, tokens: int, *, ok: bool, text: str) -> tuple[Check, ...]:
         """Learn how a request ended; `text` is the output, empty where there is none."""
         policy, embed = self.policy(), self._parts.embed

@@ -9,7 +9,7 @@ from mutx_guardrail.anomaly.memory import MemoryStore
 from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.policy import Anomaly as Limits
-from mutx_guardrail.verdict import Layer, Verdict
+from mutx_guardrail.verdict import Action, Layer, Verdict
 
 
 class Flickering:
@@ -84,3 +84,16 @@ def test_a_refused_request_is_told_when_to_come_again():
 
     assert told["reason"] == "rate_limit_exceeded"
     assert 0 < told["retry_after_s"] <= limits.window_s
+
+
+def test_a_text_that_is_no_request_is_refused_while_the_agent_is_paused_and_counts_nothing():
+    watch, limits = Anomaly(MemoryStore(), lambda _event: None), Limits(requests=1, error_minimum=2)
+
+    told = [watch.standing("a", limits) for _ in range(5)]
+    admitted = watch.admit("a", limits)
+    for _ in range(2):
+        watch.observe("a", 0, limits, ok=False)
+
+    assert all(check.passed for check in told)
+    assert admitted.passed
+    assert watch.standing("a", limits).action is Action.PAUSE
