@@ -151,7 +151,7 @@ def test_an_agent_s_account_reaches_what_the_flow_table_says_of_guards_and_datab
     wanted = {
         (port, f"{host.target.private_ip}/32")
         for host in inventory.hosts
-        for port in {Role.GUARD: (8444,), Role.DATABASE: (5432, 6379)}.get(host.role, ())
+        for port in {Role.GUARD: (8443, 8444), Role.DATABASE: (5432, 6379)}.get(host.role, ())
     }
     assert {(rule["port"], rule["destination"]) for rule in account["rules"]} == wanted
     # Nothing that the host itself may not reach.

@@ -98,7 +98,7 @@ def test_the_data_tier_accepts_its_rightful_groups_only(starter: Recorder) -> No
 def test_every_rule_says_why_it_exists(starter: Recorder) -> None:
     rules = [*starter.of(_INGRESS), *starter.of(_EGRESS)]
 
-    assert len(rules) == 35
+    assert len(rules) == 37
     assert all(rule["description"] for rule in rules)
 
 
