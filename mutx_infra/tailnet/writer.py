@@ -181,7 +181,8 @@ class TailnetWriter:
         runs = self._journal.runs(TAILNET_ID)
         if digest in _written_since(runs):
             return live.version
-        if recorded is None and not runs and not overwrite:
+        # A run may have been killed before it wrote: whether nobody ever wrote is for the server to say.
+        if recorded is None and not overwrite:
             return UNTOUCHED
         raise self._edited(live, composed)
 
