@@ -23,8 +23,21 @@ class JsonError(Exception):
     """The text is not JSON of one meaning. The message holds nothing of it."""
 
 
+def parse_json(content: bytes | str) -> Json:
+    """Return what a JSON text says; names twice in one object, NaN and infinities by name are none.
+
+    Raises:
+        JsonError: it is no JSON.
+    """
+    try:
+        value: Json = json.loads(content, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise JsonError("is no JSON") from None
+    return value
+
+
 def read_json(content: bytes) -> Json:
-    """Return the value.
+    """Return the value, within the bounds of what is written anew and sent on.
 
     Raises:
         JsonError: it is not JSON that everybody reads alike.
@@ -35,14 +48,7 @@ def read_json(content: bytes) -> Json:
         raise JsonError("is no UTF-8") from None
     if text.count("[") + text.count("{") > MOST_CONTAINERS:
         raise JsonError("holds too many lists and objects")
-    try:
-        value: Json = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-        )
-    except (ValueError, RecursionError):
-        raise JsonError("is no JSON") from None
+    value = parse_json(text)
     _check(value, DEEPEST, may_hold_halves="\\u" in text)
     return value
 

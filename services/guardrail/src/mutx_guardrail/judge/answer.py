@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+
+from mutx_guardrail.strict_json import JsonError, parse_json
 
 LONGEST_TEXT = 4_000
 """Characters of an answer; the longest that a family allows has a tenth of that."""
@@ -42,15 +42,15 @@ class Answer:
         return "".join(token.text for token in self.tokens)
 
 
-def parse_json(body: bytes | str) -> object:
-    """Return what a JSON text says; names twice in one object, NaN and infinity are none.
+def parse_body(body: bytes | str) -> object:
+    """Return what an answer's JSON says.
 
     Raises:
         Unreadable: it is no JSON.
     """
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return parse_json(body)
+    except JsonError:
         raise Unreadable("the answer is no JSON") from None
 
 
@@ -60,7 +60,7 @@ def read_answer(body: bytes) -> Answer:
     Raises:
         Unreadable: it is not a chat completion with exactly one answer that ended by itself.
     """
-    match parse_json(body):
+    match parse_body(body):
         case {"choices": [{"finish_reason": "stop", "message": {"content": str(text)}} as choice]}:
             if len(text) > LONGEST_TEXT:
                 raise Unreadable("the answer is too long")
@@ -77,7 +77,7 @@ def read_models(body: bytes) -> tuple[str, ...]:
     Raises:
         Unreadable: it is no list of models.
     """
-    match parse_json(body):
+    match parse_body(body):
         case {"data": [*models]}:
             return tuple(
                 model["id"]
@@ -112,14 +112,3 @@ def _read_pair(token: object) -> tuple[str, float]:
             return text, float(logprob)
         case _:
             raise Unreadable("the answer's probabilities are not in order")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    whole = dict(pairs)
-    if len(whole) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return whole
-
-
-def _refuse(_constant: str) -> NoReturn:
-    raise ValueError("that is no number of JSON")

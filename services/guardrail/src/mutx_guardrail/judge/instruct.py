@@ -11,7 +11,7 @@ import json
 from typing import Final
 
 from mutx_guardrail.document import Origin
-from mutx_guardrail.judge.answer import Answer, Unreadable, parse_json
+from mutx_guardrail.judge.answer import Answer, Unreadable, parse_body
 from mutx_guardrail.judge.family import Direction, Question, Reading, Subject
 from mutx_guardrail.verdict import CheckName
 
@@ -61,7 +61,7 @@ class Instruct:
 
     def read(self, question: Question, answer: Answer) -> Reading:
         """Read the object: exactly the nonce and a whole number for each check."""
-        whole = parse_json(answer.text)
+        whole = parse_body(answer.text)
         if not isinstance(whole, dict) or whole.keys() != {"nonce", *question.checks}:
             raise Unreadable("the answer is not the object that was asked for")
         if whole["nonce"] != question.nonce:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from mutx_service.problem import Problem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.review import Mark
+from mutx_guardrail.strict_json import JsonError, parse_json
 
 AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 MOST_ITEMS = 64
@@ -83,8 +83,8 @@ def parse_question(body: bytes, kind: type[Q]) -> Q:
         Problem: `request-invalid`, with one entry for each wrong field; never with a value.
     """
     try:
-        document = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        document = parse_json(body)
+    except JsonError:
         raise Problem("request-invalid", "the body is no JSON object, or a name comes twice") from None
     return check_question(document, kind)
 
@@ -103,14 +103,3 @@ def check_question(document: object, kind: type[Q]) -> Q:
             for each in error.errors(include_input=False, include_url=False)[:20]
         ]
         raise Problem("request-invalid", errors=errors) from None
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice")
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
