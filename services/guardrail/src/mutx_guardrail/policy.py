@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -214,7 +215,7 @@ class Policy(_Model):
         """The layers that do not judge here, cheapest first."""
         return tuple(layer for layer in EVERY_LAYER if layer not in self.layers)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What every verdict names: the revision, and the first 12 hex digits of the SHA-256 of the whole."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
