@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 from mutx_service.problem import Problem
@@ -18,6 +19,7 @@ from mutx_guardrail.review import ReviewStore
 from mutx_guardrail.service.metrics import Metrics
 from mutx_guardrail.verdict import Action, Check, Verdict
 
+MOST_PURPOSES = 256
 _T = TypeVar("_T")
 
 
@@ -46,6 +48,8 @@ class Judging:
     ) -> None:
         self.pipeline, self.policy, self.anomaly = pipeline, policy, anomaly
         self._parts, self._reviews, self.metrics = parts, reviews, metrics
+        # An agent's purpose stays the same from one output to the next.
+        self._embed_purpose = lru_cache(MOST_PURPOSES)(parts.embed) if parts.embed else None
         self._on_paused = on_paused
 
     async def admit(self, agent: str) -> Check:
@@ -63,7 +67,7 @@ class Judging:
 
         def observe() -> tuple[Check, ...]:
             seen = embed(text) if embed and purpose and text.strip() else None
-            meant = embed(purpose) if seen is not None and embed else None
+            meant = self._embed_purpose(purpose) if seen is not None and self._embed_purpose else None
             return self.anomaly.observe(
                 agent, tokens, policy.anomaly_for(agent), ok=ok, embedding=seen, purpose=meant
             )
