@@ -39,6 +39,27 @@ COMMON_KINDS: Kinds = MappingProxyType(
 )
 """What the kit itself raises. A service's table begins with these."""
 
+AGENT_KINDS: Kinds = MappingProxyType(
+    {
+        "agent-paused": ProblemKind(409, "The agent is paused and takes no new runs"),
+        "provider-key-refused": ProblemKind(502, "The provider refused the tenant's key"),
+        "provider-refused": ProblemKind(502, "The provider refused the request"),
+        "provider-failed": ProblemKind(502, "The provider failed"),
+        "provider-unreachable": ProblemKind(502, "The provider could not be reached"),
+        "provider-malformed": ProblemKind(502, "The provider's answer could not be understood"),
+        "provider-rate-limited": ProblemKind(503, "The provider limits the tenant's rate", 1),
+        "agent-starting": ProblemKind(503, "The agent is starting", 1),
+        "agent-busy": ProblemKind(503, "The agent has as many runs as it takes", 1),
+        "agent-stopping": ProblemKind(503, "The agent is stopping", 5),
+        "key-missing": ProblemKind(503, "The provider key is not there", 5),
+        "key-unusable": ProblemKind(503, "The provider key's file is not usable"),
+        "provider-timeout": ProblemKind(504, "The provider did not answer in time"),
+        "run-timeout": ProblemKind(504, "The run did not end in time"),
+        "run-steps-exceeded": ProblemKind(504, "The run took more steps than it may"),
+    }
+)
+"""An agent's own codes (docs/reference/agent-contract.md): an agent says them, and the guard tells them on."""
+
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A failure that a caller is told about. What its code means stands in the table of the service that answers.

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 from mutx_service.problem import Problem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mutx_guardrail.service.problems import AGENT_KINDS
+from mutx_guardrail.service.problems import TOLD_ON
 from mutx_guardrail.strict_json import JsonError, read_json
 
 SERVER_ERROR, LAST_SERVER_ERROR = 500, 599
@@ -99,7 +99,7 @@ def problem_of(content: bytes, status: int, retry_after: str = "") -> Problem:
         code = parse_answer(content, _Failure).code
     except Problem:
         code = ""
-    kind = AGENT_KINDS.get(code)
+    kind = TOLD_ON.get(code)
     if kind is None or status not in {0, kind.status}:
         is_failure = not status or SERVER_ERROR <= status <= LAST_SERVER_ERROR
         return Problem("agent-failed" if is_failure else "agent-malformed")

@@ -6,7 +6,7 @@ import math
 
 from mutx_service.problem import Kinds, Problem
 
-from mutx_guardrail.service.problems import AGENT_KINDS
+from mutx_guardrail.service.problems import TOLD_ON
 from mutx_guardrail.verdict import Action, Layer, Reason, Verdict
 
 _ERRORS = frozenset(
@@ -71,5 +71,5 @@ def speaks_for_agent(code: str) -> bool | None:
     An error is what `anomaly.errors` calls one: an answer of the agent's of 500 to 599, none in time, none at all, one
     that cannot be understood, or one that was refused.
     """
-    kind = AGENT_KINDS.get(code)
+    kind = TOLD_ON.get(code)
     return False if code in _ERRORS or (kind is not None and kind.status >= _SERVER_ERROR) else None

@@ -8,34 +8,15 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from mutx_service.problem import COMMON_KINDS, Kinds, ProblemKind
+from mutx_service.problem import AGENT_KINDS, COMMON_KINDS, Kinds, ProblemKind
 
-AGENT_KINDS: Kinds = MappingProxyType(
-    {
-        "agent-paused": ProblemKind(409, "The agent is paused and takes no new runs"),
-        "body-too-large": COMMON_KINDS["body-too-large"],
-        "provider-key-refused": ProblemKind(502, "The provider refused the tenant's key"),
-        "provider-refused": ProblemKind(502, "The provider refused the request"),
-        "provider-failed": ProblemKind(502, "The provider failed"),
-        "provider-unreachable": ProblemKind(502, "The provider could not be reached"),
-        "provider-malformed": ProblemKind(502, "The provider's answer could not be understood"),
-        "provider-rate-limited": ProblemKind(503, "The provider limits the tenant's rate", 1),
-        "agent-starting": ProblemKind(503, "The agent is starting", 1),
-        "agent-busy": ProblemKind(503, "The agent has as many runs as it takes", 1),
-        "agent-stopping": ProblemKind(503, "The agent is stopping", 5),
-        "key-missing": ProblemKind(503, "The provider key is not there", 5),
-        "key-unusable": ProblemKind(503, "The provider key's file is not usable"),
-        "provider-timeout": ProblemKind(504, "The provider did not answer in time"),
-        "run-timeout": ProblemKind(504, "The run did not end in time"),
-        "run-steps-exceeded": ProblemKind(504, "The run took more steps than it may"),
-    }
-)
-"""An agent's own codes (docs/reference/agent-contract.md) that are told on; its words are not."""
+TOLD_ON: Kinds = MappingProxyType({**AGENT_KINDS, "body-too-large": COMMON_KINDS["body-too-large"]})
+"""What an agent's own codes mean when they are told on; its words are not."""
 
 KINDS: Kinds = MappingProxyType(
     {
         **COMMON_KINDS,
-        **AGENT_KINDS,
+        **TOLD_ON,
         "input-refused": ProblemKind(403, "The guardrail refused the input"),
         "output-refused": ProblemKind(502, "The guardrail refused the agent's output"),
         "agent-rate-limited": ProblemKind(429, "The agent is asked more often than it may be"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutx_guardrail.runs.answer import Completed, Delta, PauseState, ToolUse, parse_answer, problem_of
 from mutx_guardrail.runs.refusal import speaks_for_agent
-from mutx_guardrail.service.problems import AGENT_KINDS, KINDS
+from mutx_guardrail.service.problems import KINDS, TOLD_ON
 from mutx_service.problem import Problem
 
 WRONG = {
@@ -39,9 +39,9 @@ def test_fields_that_are_not_known_are_left_out():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("code", sorted(AGENT_KINDS))
+@pytest.mark.parametrize("code", sorted(TOLD_ON))
 def test_a_code_of_the_contract_is_told_on_with_its_status(code):
-    told = problem_of(json.dumps({"code": code, "detail": "canary"}).encode(), AGENT_KINDS[code].status, "7")
+    told = problem_of(json.dumps({"code": code, "detail": "canary"}).encode(), TOLD_ON[code].status, "7")
 
     assert (told.code, told.detail, told.retry_after_s) == (code, "", 7)
 
