@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mutx_guardrail.document import Document, OffsetMap, Origin, View
+from mutx_guardrail.document import Document, Origin, View
 from mutx_guardrail.pii.find import find_pii
 from mutx_guardrail.pii.kinds import ALIASES, Kind
 from mutx_guardrail.pii.models import ENGLISH, installed_model
@@ -75,8 +75,7 @@ def read_rows(path: Path, half: str) -> list[Row]:
 
 def document_of(text: str) -> Document:
     """Return a document whose plain reading is the text itself."""
-    view = View("plain", text, OffsetMap.identity(len(text)))
-    return Document(text, Origin.USER, (view,), ())
+    return Document(text, Origin.USER, (View.whole("plain", text),), ())
 
 
 def count(

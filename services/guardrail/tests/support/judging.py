@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from mutx_guardrail.document import Document, OffsetMap, Origin, View
+from mutx_guardrail.document import Document, Origin, View
 from mutx_guardrail.judge.settings import FamilyName, JudgeSettings
 
 NONCE = "n1"
@@ -19,8 +19,7 @@ GOOD = {
 
 
 def a_document(text: str, origin: Origin = Origin.USER) -> Document:
-    view = View("plain", text, OffsetMap.identity(len(text)))
-    return Document(text, origin, (view,), (), view)
+    return Document(text, origin, (View.whole("plain", text),), ())
 
 
 def some_settings(**changes) -> JudgeSettings:

@@ -9,7 +9,7 @@ from mutx_guardrail.document import Document, OffsetMap, Origin, View
 
 def document_of(text: str, *decoded: str) -> Document:
     """Return a document whose plain reading is the text, and which has further readings of the whole of it."""
-    plain = View("plain", text, OffsetMap.identity(len(text)))
+    plain = View.whole("plain", text)
     whole = plain.original(0, len(text))
     others = (View("base64>plain", reading, OffsetMap.constant(len(reading), whole)) for reading in decoded)
     return Document(text, Origin.USER, (plain, *others), ())
