@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 
-from mutx_service.journal import describe_exception, set_up_logging, write_event
-from mutx_service.notify import notify, take_socket
+from mutx_service.journal import describe_exception, write_event
+from mutx_service.notify import notify
 from mutx_service.problem import Problem
+from mutx_service.process import begin
 from mutx_service.server import Listener, ServiceServer, build_config
 from mutx_service.settings import SettingsError
 from mutx_service.tls import client_context, server_context
@@ -78,10 +78,7 @@ def try_certificates(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> int:
-    set_up_logging(sys.stdout)
-    # A core file would hold the key and the prompts.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process = _Process(settings, take_socket(os.environ))
+    process = _Process(settings, begin())
     # uvicorn raises the signal again after its stop; then it is only noted.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
 import signal
-import sys
 
-from mutx_service.journal import must_write_event, set_up_logging, write_event
-from mutx_service.notify import notify, take_socket
+from mutx_service.journal import must_write_event, write_event
+from mutx_service.notify import notify
+from mutx_service.process import begin
 
 from mutx_guardrail.egress.destination import Dialer
 from mutx_guardrail.egress.judge import Admit, Guard
@@ -23,10 +21,7 @@ def serve_egress(settings: EgressSettings, guard: Guard, admit: Admit) -> int:
     Raises:
         SettingsError: the certificates do not serve.
     """
-    set_up_logging(sys.stdout)
-    # A core file would hold keys and texts.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    asyncio.run(_serve(settings, guard, admit, take_socket(os.environ)))
+    asyncio.run(_serve(settings, guard, admit, begin()))
     write_event("stopped", {})
     return 0
 

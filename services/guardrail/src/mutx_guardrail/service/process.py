@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from mutx_service.journal import describe_exception, set_up_logging, write_event
-from mutx_service.notify import notify, take_socket
+from mutx_service.journal import describe_exception, write_event
+from mutx_service.notify import notify
+from mutx_service.process import begin
 from mutx_service.server import Listener, ServiceServer, build_config
 from mutx_service.settings import SettingsError
 from mutx_service.tls import server_context
@@ -51,10 +50,7 @@ def serve(settings: Settings) -> int:
     """
     if settings.tls:
         server_context(settings.tls, TLS_VARIABLE)
-    set_up_logging(sys.stdout)
-    # A core file would hold texts.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process = _Process(settings, take_socket(os.environ))
+    process = _Process(settings, begin())
     # uvicorn raises the signal again after its stop; then it is only noted.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)
