@@ -18,6 +18,7 @@ from mutx_infra.naming import (
     iam_path,
     launch_template_name,
     resource_name,
+    tags_for,
 )
 from mutx_infra.plan import TenantPlan
 from mutx_infra.way_out import user_data
@@ -91,9 +92,13 @@ class TenantHosts(pulumi.ComponentResource):
         self.register_outputs({"hosts": self.hosts})
 
     def _make_template(self, host: HostPlan) -> aws.ec2.LaunchTemplate:
-        """Make a role's template; all hosts of a role are alike."""
+        """Make a role's template; all hosts of a role are alike.
+
+        What it makes (root volumes, network interfaces) has the tags that no spec changes: another content of a
+        template is another version, and another version replaces every host.
+        """
         role, key = host.role, f"template-{host.role}"
-        tags = {**self._plan.tags_of(key), ROLE_TAG: str(role)}
+        fixed = {**tags_for(self._plan.tenant, key, {}), ROLE_TAG: str(role)}
         return aws.ec2.LaunchTemplate(
             resource_name(self._name, key),
             name=launch_template_name(self._plan.tenant, role),
@@ -121,9 +126,9 @@ class TenantHosts(pulumi.ComponentResource):
                 }
             ],
             tag_specifications=[
-                {"resource_type": kind, "tags": tags} for kind in ("network-interface", "volume")
+                {"resource_type": kind, "tags": fixed} for kind in ("network-interface", "volume")
             ],
-            tags=tags,
+            tags={**self._plan.tags_of(key), ROLE_TAG: str(role)},
             opts=self._own,
         )
 
