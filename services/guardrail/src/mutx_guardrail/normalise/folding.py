@@ -6,10 +6,16 @@ import re
 import unicodedata
 from functools import lru_cache
 
+import regex  # type: ignore[import-untyped]
+
 from mutx_guardrail.document import PLAIN, Edit, View
 from mutx_guardrail.normalise.characters import look_alikes
 from mutx_guardrail.normalise.segmenting import word_starts
 
+_LONGEST_STACK = 30
+"""Marks upon one letter that are put in order together: more take time by their square (UAX #15, stream-safe text)."""
+_LONG_STACK = regex.compile(rf"\p{{M}}{{{_LONGEST_STACK + 1},}}")
+_LONGEST_REMEMBERED = 8
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LETTER_NAME = re.compile(
     r"(?:LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |TURNED |REVERSED |SIDEWAYS |OPEN |SCRIPT )*"
@@ -29,7 +35,7 @@ _SEPARATORS = re.compile(r"\W+|_+")
 
 def fold_compatibility(cleaned: View) -> View:
     """Return the NFKC form, letter by letter with its marks, so that every offset stays known."""
-    if unicodedata.is_normalized("NFKC", cleaned.text):
+    if not _LONG_STACK.search(cleaned.text) and unicodedata.is_normalized("NFKC", cleaned.text):
         return View(PLAIN, cleaned.text, cleaned.offsets)
     edits = []
     for run in _NOT_ASCII.finditer(cleaned.text):
@@ -39,10 +45,12 @@ def fold_compatibility(cleaned: View) -> View:
             at -= 1
         while at < end:
             stop = at + 1
-            while stop < end and _continues(cleaned.text[stop]):
+            while stop < end and stop - at <= _LONGEST_STACK and _continues(cleaned.text[stop]):
                 stop += 1
             group = cleaned.text[at:stop]
-            folded = _nfkc(group)
+            folded = (
+                _nfkc(group) if len(group) <= _LONGEST_REMEMBERED else unicodedata.normalize("NFKC", group)
+            )
             if folded != group:
                 edits.append(Edit(at, stop, folded))
             at = stop
