@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mutx_guardrail.combine import Outcome
+from mutx_guardrail.deadline import TooLate, working_until
 from mutx_guardrail.document import Document, Origin
 from mutx_guardrail.judge.family import Direction
 from mutx_guardrail.layer import LayerUnavailable, Signal
@@ -152,25 +154,32 @@ class Panel:
 
     async def _run(self, layer: Layer, questions: list[_Question]) -> list[tuple[CheckName, Outcome]]:
         """Ask one layer's questions one after another in a thread."""
-        loop = asyncio.get_running_loop()
+        loop, end = asyncio.get_running_loop(), time.monotonic() + self._limit_s
         try:
             async with asyncio.timeout(self._limit_s):
-                return await loop.run_in_executor(self._executor, self._answer, layer, questions)
+                return await loop.run_in_executor(self._executor, self._answer, layer, questions, end)
         except TimeoutError:
-            late = LayerUnavailable(layer, f"no answer within {self._limit_s:g} s")
-            return [(check, late) for check, _ in questions]
+            return [(check, self._late(layer)) for check, _ in questions]
 
-    def _answer(self, layer: Layer, questions: list[_Question]) -> list[tuple[CheckName, Outcome]]:
+    def _answer(
+        self, layer: Layer, questions: list[_Question], end: float
+    ) -> list[tuple[CheckName, Outcome]]:
         answers: list[tuple[CheckName, Outcome]] = []
         for check, ask in questions:
             try:
-                answers.append((check, ask()))
+                with working_until(end):
+                    answers.append((check, ask()))
+            except TooLate:
+                answers.append((check, self._late(layer)))
             except LayerUnavailable as error:
                 answers.append((check, error))
             except Exception as error:  # noqa: BLE001 - whatever it was, the detector did not judge
                 self._on_defect(error)
                 answers.append((check, LayerUnavailable(layer, "a defect")))
         return answers
+
+    def _late(self, layer: Layer) -> LayerUnavailable:
+        return LayerUnavailable(layer, f"no answer within {self._limit_s:g} s")
 
 
 def _all_unavailable(checks: Iterable[CheckName], why: str) -> list[tuple[CheckName, Outcome]]:

@@ -17,6 +17,7 @@ from mutx_guardrail.classifiers.head import TASKS
 from mutx_guardrail.classifiers.readings import judge_readings
 from mutx_guardrail.classifiers.store import BUILT_IN, Loaded, load
 from mutx_guardrail.classifiers.windows import Window, split
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import Signal
 from mutx_guardrail.verdict import CheckName, Finding, Layer
@@ -64,6 +65,7 @@ class Reader:
             # A text that repeats itself is read once: twenty thousand equals signs would take seconds.
             key = (ids.tobytes(), piece)
             if key not in known:
+                check_time()
                 inner = tokens.inner[window.first : window.last]
                 known[key] = head.logits(piece, ids, inner, encoder.hidden(ids))
             logits[place] = known[key]

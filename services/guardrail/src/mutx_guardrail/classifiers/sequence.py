@@ -24,6 +24,7 @@ from mutx_guardrail.classifiers.calibration import Score
 from mutx_guardrail.classifiers.encoder import encodable, read_verified, session_options
 from mutx_guardrail.classifiers.readings import judge_readings
 from mutx_guardrail.classifiers.store import MANIFEST, Sha256, read_manifest
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import Document, View
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.verdict import CheckName, Finding, Layer
@@ -97,6 +98,7 @@ class SequenceDetector:
         yield from first.overflowing
 
     def _likelihood(self, encoding: Encoding) -> float:
+        check_time()
         feeds = {name: np.array([getattr(encoding, _INPUTS[name])], dtype=np.int64) for name in self._inputs}
         try:
             logits = np.asarray(self._session.run(None, feeds)[0], dtype=np.float64).reshape(-1)

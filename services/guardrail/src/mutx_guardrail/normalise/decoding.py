@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import View
 from mutx_guardrail.normalise.codes import ALPHABETS, BACK, DECODERS, HIDDEN, Decoder
 
@@ -77,6 +78,7 @@ def decode_hidden(given: str) -> list[View]:
 
 def _pieces(text: str) -> Iterator[tuple[str, str, int, int]]:
     for decoder in DECODERS:
+        check_time()
         if decoder.sign and not decoder.sign.search(text):
             continue
         for piece in decoder.pieces.finditer(text):

@@ -12,6 +12,7 @@ from math import prod
 
 import re2
 
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import Document, Origin, View
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.patterns.pack import Pack, Rule
@@ -55,6 +56,7 @@ class PatternDetector:
         findings: list[Finding] = []
         weights: dict[str, float] = {}
         for view in document.views:
+            check_time()
             for rule, spans in self._hits(view):
                 if rule.id in exempt or not _counts(rule, document.origin):
                     continue

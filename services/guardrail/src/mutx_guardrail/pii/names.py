@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import Document
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.pii.entities import Entity, EntityReader, load_reader
@@ -88,6 +89,7 @@ class NamesDetector:
         return tuple(sorted([*people, *without(others, people)], key=lambda c: c.start))
 
     def _in_chunk(self, text: str) -> Iterator[Candidate]:
+        check_time()
         if not any(map(str.isalpha, text)):
             return
         is_uncased = _is_uncased(text)

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.document import Document
 from mutx_guardrail.layer import Signal
 from mutx_guardrail.pii.addresses import AddressRule
@@ -67,7 +68,10 @@ class StructuredDetector:
         # Digits of other scripts are digits; they are one character each there and here.
         hay = Haystack(text if text.isascii() else text.translate(self._digits))
         mentions = self._words.scan(hay)
-        found = (candidate for rule in self._rules for candidate in rule.find(hay, mentions))
+        found: list[Candidate] = []
+        for rule in self._rules:
+            check_time()
+            found += rule.find(hay, mentions)
         return merge(outside_masks(found, text))
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_parts import FakeJudge, FakeModel, FakeNames, broken, pipeline_of
-from mutx_guardrail.policy import PolicyError, parse_policy
+from fake_parts import FakeJudge, FakeModel, FakeNames, broken, parts_with, pipeline_of, real_parts
+from mutx_guardrail.deadline import TooLate, check_time, working_until
+from mutx_guardrail.normalise.reading import read_text
+from mutx_guardrail.panel import Panel
+from mutx_guardrail.pipeline import Pipeline
+from mutx_guardrail.policy import Policy, PolicyError, parse_policy
 from mutx_guardrail.verdict import CheckName, Layer
 
 TEXT = "What is the weather like in Oslo today?"
@@ -16,8 +23,6 @@ SAFE = {CheckName.PROMPT_INJECTION: 0.02, CheckName.TOXIC_CONTENT: 0.01, CheckNa
 
 class SlowNames(FakeNames):
     def judge(self, document):
-        import time  # noqa: PLC0415 - used here alone
-
         time.sleep(0.6)
         return super().judge(document)
 
@@ -122,3 +127,71 @@ def test_a_defect_is_told_to_whoever_watches():
     judged("input", pipeline_of(injection=FakeModel(fails=ZeroDivisionError()), defects=defects))
 
     assert [type(error) for error in defects] == [ZeroDivisionError]
+
+
+class Endless(FakeModel):
+    """Judges without an end, step by step."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = threading.Event()
+
+    def judge(self, document):
+        try:
+            while True:
+                check_time()
+        finally:
+            self.ended.set()
+
+
+class EndlessOnce(Endless):
+    """Only the first text takes for ever."""
+
+    def judge(self, document):
+        return FakeModel.judge(self, document) if self.ended.is_set() else super().judge(document)
+
+
+def test_a_layer_that_is_late_stops_working():
+    late = Endless()
+    document = judged("input", pipeline_of(limit_s=0.2, injection=late)).document()
+
+    assert document["reason"] == "check_unavailable"
+    assert late.ended.wait(5)
+
+
+def test_a_text_after_one_that_took_too_long_is_judged():
+    async def both(pipeline):
+        return [(await pipeline.input(text)).document() for text in ("endless", TEXT)]
+
+    injection = EndlessOnce()
+    with ThreadPoolExecutor(1) as threads:
+        panel = Panel(parts_with(injection=injection), threads, 0.5)
+        late, after = asyncio.run(both(Pipeline(Policy, panel)))
+
+    assert (late["reason"], after["allowed"]) == ("check_unavailable", True)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        pytest.param(read_text, id="normalise"),
+        pytest.param(lambda text: real_parts()["injection_patterns"].judge(read_text(text)), id="patterns"),
+        pytest.param(lambda text: real_parts()["personal"].judge(read_text(text)), id="personal data"),
+    ],
+)
+def test_no_layer_goes_on_when_the_time_is_over(judge):
+    def go_on():
+        while True:
+            judge("abc")
+
+    with pytest.raises(TooLate), working_until(time.monotonic() + 0.05):
+        go_on()
+
+
+def test_nothing_begins_when_the_time_is_over():
+    begun = []
+
+    with pytest.raises(TooLate), working_until(time.monotonic() - 1):
+        begun.append(1)
+
+    assert begun == []
