@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from mutx_guardrail.combine import Outcome
 from mutx_guardrail.deadline import TooLate, working_until
@@ -19,6 +20,9 @@ from mutx_guardrail.normalise.reading import read_text
 from mutx_guardrail.parts import Parts
 from mutx_guardrail.verdict import CheckName, Layer
 
+T = TypeVar("T")
+_LONG = 10_000
+"""Characters: with less, handing work over takes as long as the work."""
 Outcomes = Mapping[CheckName, list[Outcome]]
 _JUDGED = frozenset({CheckName.PROMPT_INJECTION, CheckName.TOXIC_CONTENT, CheckName.SAFE_CONTENT})
 _Question = tuple[CheckName, Callable[[], Signal]]
@@ -85,6 +89,12 @@ class Panel:
             if isinstance(outcome, LayerUnavailable):
                 raise outcome
         return document[0]
+
+    async def aside(self, text: str, work: Callable[[], T]) -> T:
+        """Return what `work` makes of a text; of a long one in a thread, so that others are served meanwhile."""
+        if len(text) < _LONG:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def hear(self, case: Case) -> Outcomes:
         """Return what every layer says, by check: a signal, or that it could not judge."""

@@ -6,10 +6,12 @@ the text goes anywhere but to the detectors and, changed as the policy says, bac
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 
 from mutx_guardrail.combine import (
     FOREIGN_FACTOR,
@@ -25,6 +27,7 @@ from mutx_guardrail.document import Document, Origin, View
 from mutx_guardrail.judge.family import THRESHOLD as JUDGE_THRESHOLD
 from mutx_guardrail.judge.family import Direction
 from mutx_guardrail.layer import LayerUnavailable, Signal
+from mutx_guardrail.normalise.characters import REPLACEMENT
 from mutx_guardrail.normalise.tokens import VocabularyError, count_tokens, exceeds
 from mutx_guardrail.output.sinks import encode
 from mutx_guardrail.output.truncate import truncate
@@ -37,6 +40,7 @@ from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Rea
 from mutx_guardrail.window import STREAMABLE, Released, boundary, slice_of
 
 FOREIGN = frozenset({Origin.TOOL, Origin.RETRIEVED})
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Pipeline:
         """Judge a text that is to go to an agent."""
         began, policy = self._clock(), self._policy()
         rules = policy.input_for(agent)
-        text, length = fit_input(text, rules.length)
+        text, length = await self._panel.aside(text, partial(fit_input, text, rules.length))
         if not length.passed and length.action is not Action.TRUNCATE:
             return self._verdict(began, policy, [length])
         wanted = {
@@ -105,9 +109,13 @@ class Pipeline:
             encoding_check(document, rules.encoding),
         ]
         checks = [check for check in checks if wanted.get(check.name, True)]
-        cleaned = clean_view(document, rules.encoding)
         hidden = masked_personal(checks, rules.pii_detection)
-        cleaned = mask_view(cleaned, hidden, self._masker(rules.pii_detection, text))
+
+        def mask() -> View:
+            masker = self._masker(rules.pii_detection, text)
+            return mask_view(clean_view(document, rules.encoding), hidden, masker)
+
+        cleaned = await self._panel.aside(text, mask)
         extra = mark_foreign(cleaned.text) if origin in FOREIGN else {}
         return self._verdict(began, policy, checks, cleaned.text, extra)
 
@@ -116,10 +124,15 @@ class Pipeline:
         judged = await self._output(text, agent)
         if judged.cleaned is None:
             return judged.verdict([])
-        fitted, limit = fit_output(judged.cleaned.text, judged.rules.token_limit)
-        sink = judged.rules.sink.kind
+        cleaned, sink = judged.cleaned.text, judged.rules.sink.kind
+
+        def fit() -> tuple[str, Check]:
+            fitted, limit = fit_output(cleaned, judged.rules.token_limit)
+            return encode(fitted, sink), limit
+
+        shown, limit = await self._panel.aside(cleaned, fit)
         encoded = Check(CheckName.OUTPUT_ENCODING, passed=True, details=f"escaped for {sink}")
-        return judged.verdict([limit, encoded], encode(fitted, sink))
+        return judged.verdict([limit, encoded], shown)
 
     async def window(self, before: str, text: str, agent: str = "", *, is_last: bool = False) -> Released:
         """Judge the next piece of an output that is still being written.
@@ -142,7 +155,8 @@ class Pipeline:
             return Released(verdict, "", 0)
         spans = [finding.span for check in judged.checks for finding in check.findings]
         taken = boundary(text, len(before), spans, is_last=is_last)
-        shown = slice_of(judged.cleaned, len(before), len(before) + taken)
+        cleaned, begin = judged.cleaned, len(before)
+        shown = await self._panel.aside(text, lambda: slice_of(cleaned, begin, begin + taken))
         return Released(verdict, encode(shown, sink), taken)
 
     def refused(self, check: Check) -> Verdict:
@@ -177,7 +191,9 @@ class Pipeline:
             *masked_personal(checks, rules.pii_detection),
             *masked_findings(checks, CheckName.SECRET_DETECTION, rules.secret_detection.action),
         ]
-        cleaned = mask_view(clean_view(case.document, rules.encoding), hidden, Redacting())
+        cleaned = await self._panel.aside(
+            text, lambda: mask_view(clean_view(case.document, rules.encoding), hidden, Redacting())
+        )
         return _JudgedOutput(rules, checks, cleaned, verdict)
 
     async def _case(
@@ -302,10 +318,10 @@ def secret_check(heard: Outcomes, policy: Secrets) -> Check:
 
 def clean_view(document: Document, policy: Encoding) -> View:
     """Return the text without dangerous characters, where the policy takes them out."""
-    given = View.whole("cleaned", document.text)
     if policy.enabled and policy.action is Action.MASK:
-        return given.edited("cleaned", document.edits)
-    return given
+        return View.whole("cleaned", document.text).edited("cleaned", document.edits)
+    # Half a surrogate pair is no character, and no answer can hold one.
+    return View.whole("cleaned", _SURROGATE.sub(REPLACEMENT, document.text))
 
 
 def without(text: str, literals: Iterable[str]) -> str:

@@ -31,7 +31,11 @@ def parse_json(content: bytes | str) -> Json:
     """
     try:
         value: Json = json.loads(content, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError as error:
+        raise JsonError(f"is no JSON at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise JsonError("is nested too deep") from None
+    except ValueError:
         raise JsonError("is no JSON") from None
     return value
 

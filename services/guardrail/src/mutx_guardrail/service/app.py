@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -46,6 +47,7 @@ from mutx_guardrail.service.settings import Settings
 
 _SMALL_BODY = 4_096
 _MOST_REVIEWS = 1_000
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def create_app(settings: Settings, ports: Ports, *, lifespan: Lifespan[Any] | No
     routes = _Routes(settings, ports)
     app = FastAPI(
         title="mutx guardrail", version="1", docs_url=None, redoc_url=None, lifespan=routes.lifespan(lifespan),
-
+        # A redirect would lead to whichever host the request names.
+        redirect_slashes=False,
     )  # fmt: skip
     app.add_exception_handler(HTTPException, http_exceptions(KINDS))
     for method, path, route, words in routes.table():
@@ -198,7 +201,7 @@ class _Routes:
         self._callers.check_operator(peer_of_request(request))
         asked = request.query_params
         limit = asked.get("limit", "100")
-        if not limit.isdigit() or not 1 <= int(limit[:6]) <= _MOST_REVIEWS:
+        if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= _MOST_REVIEWS:
             raise Problem("request-invalid", f"limit is a number from 1 to {_MOST_REVIEWS}")
         entries = await asyncio.to_thread(
             self._review_store().entries, only_open=asked.get("open") == "1", agent=asked.get("agent", ""),

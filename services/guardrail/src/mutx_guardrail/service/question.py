@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 
 from mutx_service.problem import Problem
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.review import Mark
@@ -13,6 +13,18 @@ from mutx_guardrail.strict_json import JsonError, parse_json
 
 AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 MOST_ITEMS = 64
+_LONGEST_FIELD = 200
+
+
+def _at_most(characters: int) -> AfterValidator:
+    """Return the bound of a text; pydantic's own takes none with half a surrogate pair, where a stream was cut."""
+
+    def check(text: str) -> str:
+        if len(text) > characters:
+            raise ValueError(f"has more than {characters} characters")
+        return text
+
+    return AfterValidator(check)
 
 
 class Question(BaseModel):
@@ -39,8 +51,8 @@ class OutputQuestion(Question):
 class WindowQuestion(Question):
     """A piece of a stream: the end of what was released before, what is new, and whether it is the last."""
 
-    before: Annotated[str, Field(max_length=8_000)] = ""
-    text: Annotated[str, Field(max_length=64_000)]
+    before: Annotated[str, _at_most(8_000), Field(json_schema_extra={"maxLength": 8_000})] = ""
+    text: Annotated[str, _at_most(64_000), Field(json_schema_extra={"maxLength": 64_000})]
     agent: AgentName = ""
     final: bool = False
 
@@ -83,9 +95,11 @@ def parse_question(body: bytes, kind: type[Q]) -> Q:
         Problem: `request-invalid`, with one entry for each wrong field; never with a value.
     """
     try:
-        document = parse_json(body)
-    except JsonError:
-        raise Problem("request-invalid", "the body is no JSON object, or a name comes twice") from None
+        document = parse_json(body.decode())
+    except UnicodeDecodeError as error:
+        raise Problem("request-invalid", f"the body is no UTF-8 at byte {error.start}") from None
+    except JsonError as error:
+        raise Problem("request-invalid", f"the body {error}") from None
     return check_question(document, kind)
 
 
@@ -99,7 +113,7 @@ def check_question(document: object, kind: type[Q]) -> Q:
         return kind.model_validate(document)
     except ValidationError as error:
         errors = [
-            {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+            {"field": ".".join(str(part) for part in each["loc"])[:_LONGEST_FIELD], "message": each["msg"]}
             for each in error.errors(include_input=False, include_url=False)[:20]
         ]
         raise Problem("request-invalid", errors=errors) from None

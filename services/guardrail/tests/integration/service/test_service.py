@@ -75,6 +75,11 @@ def test_a_stream_is_judged_by_windows(guard):
         pytest.param(b"[" * 100_000, 422, "request-invalid", id="deep"),
         pytest.param(b'{"a":' * 50_000, 422, "request-invalid", id="deep objects"),
         pytest.param(b'{"text": "\xff"}', 422, "request-invalid", id="no UTF-8"),
+        pytest.param('{"text": "a"}'.encode("utf-16"), 422, "request-invalid", id="UTF-16"),
+        pytest.param(b'{"text": "a", "\\ud800": 1}', 422, "request-invalid", id="half a character in a name"),
+        pytest.param(
+            b'{"text": "a", "agent": "\\ud800"}', 422, "request-invalid", id="half a character in an agent"
+        ),
         pytest.param(b"", 422, "request-invalid", id="nothing"),
         pytest.param(b'{"text": "' + b"a" * (2 << 20) + b'"}', 413, "body-too-large", id="two megabytes"),
     ],
@@ -83,6 +88,49 @@ def test_nonsense_is_told_as_a_problem(guard, body, status, code):
     answer = post(guard, "/v1/guard/input", body)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"text":\n "a",}', "the body is no JSON at line 2, column 6"),
+        (b'{"text": "a", "text": "b"}', "the body holds a name twice"),
+        (b'{"text": NaN}', "the body holds a number that is none"),
+        (b'{"text": "\xff"}', "the body is no UTF-8 at byte 10"),
+        (b"[" * 100_000, "the body is nested too deep"),
+    ],
+    ids=["no JSON", "a name twice", "NaN", "no UTF-8", "deep"],
+)
+def test_what_is_wrong_with_a_body_is_told_with_its_place(guard, body, detail):
+    assert post(guard, "/v1/guard/input", body).json()["detail"] == detail
+
+
+def test_a_long_name_of_a_field_is_not_told_back_whole(guard):
+    answer = post(guard, "/v1/guard/input", json.dumps({"text": "a", "k" * 100_000: 1}).encode())
+
+    assert (answer.status_code, len(answer.content) < 1_000) == (422, True)
+
+
+@pytest.mark.parametrize("limit", ["²", "٣", "0", "1001", "000001" + "9" * 30, "-1", "", "1e3", "9" * 5_000])
+def test_reviews_are_listed_up_to_a_thousand(guard, limit):
+    with guard.client() as client:
+        answer = client.get("/v1/reviews", params={"limit": limit})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "request-invalid")
+
+
+def test_nobody_is_sent_to_another_host(guard):
+    with guard.client() as client:
+        answer = client.get("/healthz/", headers={"host": "elsewhere.example"})
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+def test_a_stream_that_was_cut_within_a_character_is_judged(guard):
+    body = json.dumps({"before": "a \udfff", "text": "b \ud83d", "final": True}).encode()
+    answer = post(guard, "/v1/guard/output/window", body)
+
+    assert (answer.status_code, answer.json()["release"]) == (200, "b \ufffd")
 
 
 @pytest.mark.parametrize(

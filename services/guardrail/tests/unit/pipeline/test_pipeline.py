@@ -339,3 +339,39 @@ def test_layers_that_are_left_out_are_not_asked():
 
     assert document["allowed"] is True
     assert document["degraded"] == ["classifier", "names", "judge"]
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        pytest.param("{enabled: false}", id="not looked for"),
+        pytest.param("{action: flag}", id="flagged"),
+        pytest.param("{action: mask}", id="masked"),
+    ],
+)
+@pytest.mark.parametrize("side", [ask, answer])
+def test_half_a_character_is_never_passed_on(side, encoding):
+    policy = f"{{version: 1, input: {{encoding: {encoding}}}, output: {{encoding: {encoding}}}}}"
+    document = side("a \ud800 b, bob@example.com \udfff", policy)
+
+    json.dumps(document, ensure_ascii=False).encode()
+    assert document["sanitized"].startswith("a \ufffd b, ")
+    assert check_of(document, "pii_detection")["findings"][0]["start"] == 7
+
+
+def test_a_long_text_keeps_nobody_else_waiting():
+    async def others():
+        pipeline = pipeline_of(limit_s=60.0)
+        judging = asyncio.ensure_future(pipeline.output(" " * 300_000))
+        longest = 0.0
+        while not judging.done():
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(0)
+            longest = max(longest, asyncio.get_running_loop().time() - began)
+        return longest, judging.result()
+
+    longest, verdict = asyncio.run(others())
+
+    # To cut so many blanks at a number of tokens takes two seconds.
+    assert verdict.allowed
+    assert longest < 0.5
