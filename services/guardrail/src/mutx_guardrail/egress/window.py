@@ -15,6 +15,7 @@ from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.dialect import Delta, Dialect, Group
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.egress.texts import FreeValue, pieces_of
+from mutx_guardrail.growing import Growing
 from mutx_guardrail.strict_json import Json, JsonError, read_json
 
 JudgeText = Callable[[str], Awaitable[str]]
@@ -39,13 +40,11 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Channel:
+    """One text of the stream, and its pieces that have not left."""
+
     is_json: bool
+    text: Growing
     pieces: deque[_Piece] = field(default_factory=deque)
-    context: str = ""
-    whole: list[str] = field(default_factory=list)
-    pending: int = 0
-    unseen: int = 0
-    longest_judged: int = 0
     was_changed: bool = False
 
 
@@ -78,14 +77,15 @@ class Windows:
             if ended is None or key[0] in ended:
                 await self._settle(channel, is_end=True)
                 del self._channels[key]
-            elif channel.unseen >= self._step(channel):
+            elif channel.text.is_due:
                 await self._settle(channel, is_end=False)
         return self._leave()
 
     async def tick(self) -> list[Waiting]:
         """Judge what has come although no window is full; for streams that are slow."""
         for channel in self._channels.values():
-            if channel.unseen and channel.pending > self._hold and channel.unseen >= channel.pending // 2:
+            text = channel.text
+            if text.unseen and text.pending > self._hold and text.unseen >= text.pending // 2:
                 await self._settle(channel, is_end=False)
         return self._leave()
 
@@ -96,20 +96,16 @@ class Windows:
         self._channels.clear()
         return self._leave()
 
-    def _step(self, channel: _Channel) -> int:
-        """How much must be new: a window, or half of a text that could not leave, so that its cost stays linear."""
-        return max(self._window, channel.pending // 2)
-
     def _take(self, event: Waiting, delta: Delta) -> None:
         text = delta.text
         self._size += len(text)
         if self._size > self._largest:
             raise Refusal("answer_too_large", "the answer is longer than is taken")
-        channel = self._channels.setdefault(delta.channel, _Channel(delta.is_json))
+        if delta.channel not in self._channels:
+            self._channels[delta.channel] = _Channel(delta.is_json, Growing(self._window, self._hold))
+        channel = self._channels[delta.channel]
         channel.pieces.append(_Piece(delta, event, text))
-        channel.whole.append(text)
-        channel.pending += len(text)
-        channel.unseen += len(text)
+        channel.text.take(text)
         event.pieces += 1
 
     def _leave(self) -> list[Waiting]:
@@ -120,20 +116,19 @@ class Windows:
 
     async def _settle(self, channel: _Channel, *, is_end: bool) -> None:
         """Judge what waits of a text, and let go of what need not wait longer."""
-        channel.unseen = 0
         if channel.pieces:
-            pending = "".join(piece.text for piece in channel.pieces)
+            pending = channel.text.show()
             judged = await self._judge_pending(channel, pending)
             self._release(channel, pending, judged, is_end=is_end)
         if is_end:
             await self._judge_whole(channel)
 
     async def _judge_pending(self, channel: _Channel, pending: str) -> str:
-        window = channel.context + pending
-        channel.longest_judged = max(channel.longest_judged, len(window))
-        judged = await self._judge(window)
-        if judged.startswith(channel.context):
-            return judged[len(channel.context) :]
+        context = channel.text.context
+        channel.text.judged(len(context) + len(pending))
+        judged = await self._judge(context + pending)
+        if judged.startswith(context):
+            return judged[len(context) :]
         # What has left cannot be changed any more; what follows it is judged by itself.
         return await self._judge(pending)
 
@@ -149,21 +144,23 @@ class Windows:
             count += 1
         if not count or keeps > unchanged:
             return
-        self._let_go(channel, count, None if judged == pending else judged[: len(judged) - keeps])
-        channel.pending = keeps
+        left = self._let_go(channel, count, None if judged == pending else judged[: len(judged) - keeps])
+        channel.text.leave(len(pending) - keeps, left)
 
-    def _let_go(self, channel: _Channel, count: int, changed: str | None) -> None:
+    def _let_go(self, channel: _Channel, count: int, changed: str | None) -> str:
+        """Let pieces go, and return what left with them."""
+        left = []
         for at in range(count):
             piece = channel.pieces.popleft()
             piece.event.pieces -= 1
             if changed is not None:
                 piece.delta.node[piece.delta.name] = changed if at == 0 else ""
                 channel.was_changed = True
-            channel.context += piece.delta.text
-        channel.context = channel.context[-self._hold :]
+            left.append(piece.delta.text)
+        return "".join(left)
 
     async def _judge_whole(self, channel: _Channel) -> None:
-        whole = "".join(channel.whole)
+        whole = channel.text.whole()
         if channel.is_json:
             plain = _plain(whole)
             if (
@@ -173,7 +170,7 @@ class Windows:
                 and not channel.was_changed
             ):
                 raise Refusal("content_not_maskable", "what is to be masked is hidden by escapes")
-        if len(whole) > channel.longest_judged:
+        if not channel.text.was_judged_whole:
             await self._judge(whole)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mutx_service.problem import Problem
 
+from mutx_guardrail.growing import Growing
 from mutx_guardrail.normalise.tokens import count_tokens, exceeds
 from mutx_guardrail.output.truncate import truncate
 from mutx_guardrail.pipeline import Pipeline
@@ -35,44 +36,12 @@ class RefusedWindow(Exception):  # noqa: N818 - the end of a stream, told as one
 
 @dataclass(slots=True)
 class _Step:
-    """The text of one step.
-
-    Attributes:
-        waiting: what a window has seen and not released.
-        unseen: pieces that none has seen, together `unseen_size` characters.
-        whole: all pieces, together `size` characters.
-        longest_judged: how much of the step's begin one window has seen.
-        tokens: of what was released.
-    """
+    """The text of one step; `tokens` are of what was released."""
 
     number: int = 0
     is_open: bool = False
-    waiting: str = ""
-    unseen: list[str] = field(default_factory=list)
-    unseen_size: int = 0
-    whole: list[str] = field(default_factory=list)
-    size: int = 0
-    longest_judged: int = 0
+    text: Growing = field(default_factory=lambda: Growing(WINDOW))
     tokens: int = 0
-
-    def take(self, text: str) -> None:
-        self.unseen.append(text)
-        self.whole.append(text)
-        self.unseen_size += len(text)
-        self.size += len(text)
-
-    @property
-    def pending(self) -> int:
-        return len(self.waiting) + self.unseen_size
-
-    def show(self) -> str:
-        """Return what is not released, as seen from now on."""
-        self.waiting += "".join(self.unseen)
-        self.unseen.clear()
-        self.unseen_size = 0
-        if len(self.waiting) == self.size:
-            self.longest_judged = self.size
-        return self.waiting
 
 
 class StreamedText:
@@ -110,15 +79,14 @@ class StreamedText:
         self._size += len(delta.text)
         if self._size > self._largest:
             raise Problem("answer-too-large", f"more than {self._largest} characters")
-        self._step.take(delta.text)
-        # Half of what could not leave must be new, so that the cost of all windows stays linear.
-        if self._step.unseen_size >= max(WINDOW, self._step.pending // 2):
+        self._step.text.take(delta.text)
+        if self._step.text.is_due:
             released += await self._judge(is_last=False)
         return released
 
     async def tick(self) -> list[Delta]:
         """Judge what has come although no window is full, where some of it could leave; for streams that are slow."""
-        if self._step.unseen and self._step.pending > HELD_BACK:
+        if self._step.text.unseen and self._step.text.pending > HELD_BACK:
             return await self._judge(is_last=False)
         return []
 
@@ -132,8 +100,8 @@ class StreamedText:
             RefusedWindow: the stream has to end.
         """
         step = self._step
-        released = await self._judge(is_last=True) if step.is_open and step.pending else []
-        if step.is_open and step.size > step.longest_judged and (whole := "".join(step.whole)) != output:
+        released = await self._judge(is_last=True) if step.is_open and step.text.pending else []
+        if step.is_open and not step.text.was_judged_whole and (whole := step.text.whole()) != output:
             verdict = await self._pipeline.output(whole, self._agent)
             if not verdict.allowed:
                 raise RefusedWindow(verdict, whole)
@@ -142,7 +110,8 @@ class StreamedText:
 
     async def _judge(self, *, is_last: bool) -> list[Delta]:
         step = self._step
-        text = step.show()
+        text = step.text.show()
+        step.text.judged(len(text))
         try:
             found = await self._pipeline.window(self._before, text, self._agent, is_last=is_last)
         except ValueError:
@@ -150,7 +119,7 @@ class StreamedText:
         if not found.verdict.allowed:
             raise RefusedWindow(found.verdict, self._before + text)
         self._before = (self._before + text[: found.taken])[-CONTEXT:]
-        step.waiting = text[found.taken :]
+        step.text.leave(found.taken)
         fitted = self._fit(found.text)
         return [Delta(step=step.number, text=fitted)] if fitted else []
 
