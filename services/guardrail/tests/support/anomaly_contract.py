@@ -241,6 +241,48 @@ class AnomalyContract:
 
         assert [check.passed for check in self.admitted(watch, 2)] == [True, False]
 
+    def test_a_probe_that_is_given_back_is_another_request_s_at_once(self, watch, clock):
+        self.fail(watch, 20, 20)
+        clock.move(300)
+        probe = watch.admit("a", LIMITS)
+
+        watch.give_back("a", probe, LIMITS)
+
+        assert [check.passed for check in self.admitted(watch, 2)] == [True, False]
+
+    def test_a_probe_that_is_given_back_does_not_end_the_pause(self, watch, clock):
+        self.fail(watch, 20, 20)
+        clock.move(300)
+
+        watch.give_back("a", watch.admit("a", LIMITS), LIMITS)
+
+        assert watch.state("a", LIMITS).phase is Phase.PAUSED
+
+    def test_who_is_no_probe_has_none_to_give_back(self, watch, clock):
+        ordinary = watch.admit("a", LIMITS)
+        self.fail(watch, 20, 20)
+        clock.move(300)
+        watch.admit("a", LIMITS)
+
+        watch.give_back("a", ordinary, LIMITS)
+
+        assert [check.passed for check in self.admitted(watch, 1)] == [False]
+
+    def test_a_probe_that_ended_takes_nothing_back(self, watch, clock):
+        self.fail(watch, 20, 20)
+        clock.move(300)
+        late = watch.admit("a", LIMITS)
+        clock.move(300)
+        watch.admit("a", LIMITS)
+
+        watch.give_back("a", late, LIMITS)
+        while_another_runs = [check.passed for check in self.admitted(watch, 1)]
+        watch.observe("a", 10, LIMITS, ok=False)
+        watch.give_back("a", late, LIMITS)
+
+        assert while_another_runs == [False]
+        assert 0 < watch.state("a", LIMITS).wait_s <= 300
+
     def test_of_many_requests_at_once_one_is_the_probe(self, watch, clock):
         self.fail(watch, 20, 20)
         clock.move(300)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fake_parts import parts_with, pipeline_of
 from mutx_guardrail.anomaly.memory import MemoryStore
+from mutx_guardrail.anomaly.store import Store
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.runs.agents import Agents
@@ -29,9 +30,11 @@ async def _no_problems() -> dict[str, str]:
 class RunningGuard:
     """A guard that serves from construction on; `stop` ends it."""
 
-    def __init__(self, settings: Settings, policy: Policy | None = None, **parts: Any) -> None:
+    def __init__(
+        self, settings: Settings, policy: Policy | None = None, store: Store | None = None, **parts: Any
+    ) -> None:
         self.policy = policy or Policy()
-        self.anomaly = Anomaly(MemoryStore(), lambda _event: None)
+        self.anomaly = Anomaly(MemoryStore() if store is None else store, lambda _event: None)
         self.metrics = Metrics()
         ports = Ports(
             pipeline=pipeline_of(self.policy, **parts),

@@ -87,7 +87,12 @@ class World:
         return self.judging.anomaly.state("a", self.judging.policy().anomaly)
 
 
-def a_world(answer: Handler | None = None, policy: dict[str, Any] | None = None, **parts: Any) -> World:
+def a_world(
+    answer: Handler | None = None,
+    policy: dict[str, Any] | None = None,
+    store: MemoryStore | None = None,
+    **parts: Any,
+) -> World:
     agent = Agent(answer or says("fine"))
     held = Policy.model_validate(policy or {})
     slept: list[float] = []
@@ -95,9 +100,10 @@ def a_world(answer: Handler | None = None, policy: dict[str, Any] | None = None,
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
+    anomaly = Anomaly(MemoryStore() if store is None else store, lambda _event: None)
     judging = Judging(
-        pipeline_of(held, **parts), lambda: held, Anomaly(MemoryStore(), lambda _event: None), parts_with(**parts),
-        None, Metrics(), on_paused=lambda name: pauses.ask(name),  # noqa: PLW0108 - it is made below
+        pipeline_of(held, **parts), lambda: held, anomaly, parts_with(**parts), None, Metrics(),
+        on_paused=lambda name: pauses.ask(name),  # noqa: PLW0108 - it is made below
     )  # fmt: skip
     agents = Agents(SETTINGS, lambda: httpx2.MockTransport(agent.handle))
     pauses = Pauses(agents, judging, sleep)

@@ -5,7 +5,8 @@ connection that broke, or a run that ended refused. More than the given fraction
 the window pauses: with 50 %, 50 of 100 do not and 51 do.
 
 Paused, no request passes. When the time is over one does, the probe; its success ends the pause with a clean slate, its
-failure begins another. A probe that nobody reports on makes room for the next after the length of a pause. Reports that
+failure begins another. A probe that never came to the agent is given back, and the next request is one. A probe that
+nobody reports on makes room for the next after the length of a pause. Reports that
 arrive while the agent is paused belong to requests from before, and count for nothing; the first that arrives while the
 probe runs is taken for its own.
 
@@ -67,10 +68,15 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The state after a step, and what moved it."""
+    """The state after a step, and what moved it.
+
+    Args:
+        probe: of the move `PROBE` alone: names the probe to `give_back`.
+    """
 
     state: AgentState
     move: Move = Move.NONE
+    probe: int = 0
 
 
 def may_run(store: Store, agent: str, limits: Limits) -> AgentState:
@@ -81,6 +87,19 @@ def may_run(store: Store, agent: str, limits: Limits) -> AgentState:
 def enter(store: Store, agent: str, limits: Limits) -> Told:
     """Let a request in, or not (`wait_s`): of those that come after a pause, one alone."""
     return _change(store, agent, lambda before, now: _entered(before, now, limits))
+
+
+def give_back(store: Store, agent: str, limits: Limits, probe: int) -> None:
+    """Have the next request be the probe, for this one never ran; nothing, where it is not the probe any more."""
+
+    def step(before: bytes | None, now: int) -> Change[Told]:
+        record = _decode(before, now, limits)
+        if record.phase is not Phase.PROBING or record.since != probe:
+            return Change(before, _ttl_s(record, limits), Told(record.told(now, limits)))
+        over = _Record(Phase.PAUSED, now - limits.pause_s * MICROSECONDS)
+        return Change(over.encode(), _ttl_s(over, limits), Told(over.told(now, limits)))
+
+    _change(store, agent, step)
 
 
 def report(store: Store, agent: str, limits: Limits, *, ok: bool) -> Told:
@@ -161,7 +180,7 @@ def _entered(before: bytes | None, now: int, limits: Limits) -> Change[Told]:
     if state.phase is Phase.RUNNING or state.wait_s:
         return Change(before, _ttl_s(record, limits), Told(state))
     probing = _Record(Phase.PROBING, now)
-    told = Told(AgentState(Phase.PROBING), Move.PROBE)
+    told = Told(AgentState(Phase.PROBING), Move.PROBE, probe=now)
     return Change(probing.encode(), _ttl_s(probing, limits), told)
 
 

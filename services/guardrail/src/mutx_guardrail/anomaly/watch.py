@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from mutx_guardrail.anomaly import drift, errors, length, rate
 from mutx_guardrail.anomaly.agent import Kind, key_of
@@ -14,6 +16,13 @@ from mutx_guardrail.anomaly.event import Event, EventKind, Sink
 from mutx_guardrail.anomaly.store import Change, Store, StoreUnavailable
 from mutx_guardrail.policy import Anomaly as Limits
 from mutx_guardrail.verdict import Action, Check, CheckName, Layer, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Check):
+    """The check of a request that was let in alone, after a pause; `began` names it to `Anomaly.give_back`."""
+
+    began: int = 0
 
 
 class Anomaly:
@@ -36,12 +45,21 @@ class Anomaly:
         """Say whether a request to an agent may go on: it is not paused, and asked no more often than allowed.
 
         A request that is refused takes no place in the rate's window. The first refusal of a window is told as an
-        event, not every one.
+        event, not every one. A `Probe` that does not come to the agent is to be given back.
 
         Raises:
             ValueError: that is no agent's name.
         """
         return self._watched(CheckName.RATE_LIMIT, lambda: self._admitted(agent, limits))
+
+    def give_back(self, agent: str, admitted: Check, limits: Limits) -> None:
+        """Have another request be the probe, where this one was and nothing was learned of the agent by it.
+
+        Where the store cannot be asked, the next probe waits for the length of a pause, as after one that is not told.
+        """
+        if isinstance(admitted, Probe):
+            with suppress(StoreUnavailable):
+                errors.give_back(self._store, agent, limits, admitted.began)
 
     def standing(self, agent: str, limits: Limits) -> Check:
         """Say whether an agent is paused, for a text that is no request of its own: a tool's result, a page.
@@ -133,9 +151,10 @@ class Anomaly:
         told = errors.enter(self._store, agent, limits)
         if told.state.wait_s:
             return _pausing(told.state)
-        if told.move is Move.PROBE:
-            self._tell(EventKind.PROBED, agent)
-        return Check(CheckName.RATE_LIMIT, passed=True)
+        if told.move is not Move.PROBE:
+            return Check(CheckName.RATE_LIMIT, passed=True)
+        self._tell(EventKind.PROBED, agent)
+        return Probe(CheckName.RATE_LIMIT, passed=True, began=told.probe)
 
     def _limited(self, agent: str, limits: Limits, wait_s: float) -> Check:
         if self._is_first(agent, limits.window_s):

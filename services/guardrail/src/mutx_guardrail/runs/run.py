@@ -24,6 +24,7 @@ from mutx_guardrail.runs.request import RunRequest, document_of
 from mutx_guardrail.runs.window import RefusedWindow, StreamedText, is_streamable
 from mutx_guardrail.service.judging import Judging
 from mutx_guardrail.sse import EventError, RawEvent, read_events, with_ticks
+from mutx_guardrail.verdict import Check
 
 TICK_S = 0.5
 _PATH = "/v1/runs"
@@ -129,7 +130,16 @@ class Runs:
         )
 
     async def _judged(self, asked: _Asked) -> dict[str, object]:
-        given = await self._admit_and_judge(asked)
+        admitted = await self._admit(asked)
+        try:
+            return await self._admitted(asked, admitted)
+        except BaseException:
+            # Where this was the probe and nothing was learned of the agent, the next request is.
+            await self._judging.give_back(asked.agent, admitted)
+            raise
+
+    async def _admitted(self, asked: _Asked, admitted: Check) -> dict[str, object]:
+        given = await self._judge_input(asked, admitted)
         try:
             completed = await self._within_time(asked, given.body)
         except Problem as problem:
@@ -143,22 +153,25 @@ class Runs:
             **await self._judge_output(asked.agent, completed, given.verdict),
         }
 
-    async def _admit_and_judge(self, asked: _Asked) -> _Given:
-        """Admit the request and judge its texts, the newest first: the input, then the history from its end.
+    async def _admit(self, asked: _Asked) -> Check:
+        policy = self._judging.policy()
+        self._known.adopt(policy.digest)
+        if asked.request.stream and not is_streamable(policy.output_for(asked.agent).sink.kind):
+            raise Problem("sink-not-streamable")
+        admitted = await self._judging.admit(asked.agent)
+        if not admitted.passed:
+            verdict = self._judging.pipeline.refused(admitted)
+            self._judging.metrics.count(verdict, "input")
+            raise refuse(verdict, verdict.document(), "input-refused")
+        return admitted
+
+    async def _judge_input(self, asked: _Asked, admitted: Check) -> _Given:
+        """Judge the texts of a request, the newest first: the input, then the history from its end.
 
         The history is the caller's word like the input, whichever role it names: an agent keeps none, so nothing shows
         that an `assistant` turn was ever said. All of it is held to what is expected of a user.
         """
         agent, request = asked.agent, asked.request
-        policy = self._judging.policy()
-        self._known.adopt(policy.digest)
-        if request.stream and not is_streamable(policy.output_for(agent).sink.kind):
-            raise Problem("sink-not-streamable")
-        admitted = await self._judging.admit(agent)
-        if not admitted.passed:
-            verdict = self._judging.pipeline.refused(admitted)
-            self._judging.metrics.count(verdict, "input")
-            raise refuse(verdict, verdict.document(), "input-refused")
         verdict = (await self._judging.pipeline.input(request.input, agent)).with_checks([admitted])
         noted = await self._judging.note(verdict, agent, "input", request.input)
         if not verdict.allowed:

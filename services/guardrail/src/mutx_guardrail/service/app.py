@@ -265,7 +265,10 @@ class _Routes:
             verdict = self._ports.pipeline.refused(admitted)
         else:
             verdict = await self._ports.pipeline.input(text, agent, origin)
-            verdict = verdict.with_checks([admitted] if admitted else [])
+            if admitted is not None:
+                if not verdict.allowed:
+                    await self._judging.give_back(agent, admitted)
+                verdict = verdict.with_checks([admitted])
         return await self._judging.note(verdict, agent, "input", text)
 
     async def _output(self, text: str, agent: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from mutx_service.problem import Problem
 
 from mutx_guardrail.anomaly.errors import AgentState
 from mutx_guardrail.anomaly.store import StoreUnavailable
-from mutx_guardrail.anomaly.watch import Anomaly
+from mutx_guardrail.anomaly.watch import Anomaly, Probe
 from mutx_guardrail.parts import Parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
@@ -55,6 +55,12 @@ class Judging:
     async def admit(self, agent: str) -> Check:
         """Say whether a request to an agent may go on."""
         return await asyncio.to_thread(self.anomaly.admit, agent, self.policy().anomaly_for(agent))
+
+    async def give_back(self, agent: str, admitted: Check) -> None:
+        """Let another request be the probe, where this one was and never told anything of the agent."""
+        if isinstance(admitted, Probe):
+            limits = self.policy().anomaly_for(agent)
+            await asyncio.to_thread(self.anomaly.give_back, agent, admitted, limits)
 
     async def standing(self, agent: str) -> Check:
         """Say whether an agent is paused; nothing is counted."""

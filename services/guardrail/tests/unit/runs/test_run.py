@@ -7,6 +7,7 @@ import asyncio
 import httpx2
 import pytest
 from fake_parts import FakeModel
+from mutx_guardrail.anomaly.memory import MemoryStore
 from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.runs.refusal import Refused
 from mutx_guardrail.service.problems import KINDS
@@ -104,6 +105,27 @@ def test_a_masked_turn_is_judged_and_masked_again():
         perform(world, history=history)
 
     assert "eve@" not in str(world.agent.runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "code"),
+    [
+        (ATTACK, says("fine"), "input-refused"),
+        ("hello", lambda _request: problem(413, "body-too-large"), "body-too-large"),
+    ],
+    ids=["refused before it ran", "no error of the agent's"],
+)
+def test_a_probe_that_tells_nothing_of_the_agent_leaves_room_for_the_next(text, answer, code):
+    now = [0]
+    store = MemoryStore(clock=lambda: now[0])
+    world = a_world(lambda _: problem(500, "x"), {"anomaly": {"error_minimum": 1, "pause_s": 100}}, store)
+    perform(world)
+    now[0], world.agent.answer = 100_000_000, answer
+
+    told = perform(world, text)
+    world.agent.answer = says("fine")
+
+    assert (told["code"], perform(world)["status"]) == (code, "completed")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
