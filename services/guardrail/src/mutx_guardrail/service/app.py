@@ -172,7 +172,9 @@ class _Routes:
         for item in question.items:
             self._callers.check_agent(peer_of_request(request), item.agent)
         with self._place(len(question.items)):
-            verdicts = await asyncio.gather(*(self._item(item) for item in question.items))
+            verdicts = await asyncio.gather(
+                *(self._item(item, learn=question.learn) for item in question.items)
+            )
         return JSONResponse({"items": verdicts})
 
     async def state(self, request: Request) -> Response:
@@ -249,10 +251,10 @@ class _Routes:
     def _place(self, wanted: int = 1) -> _Place:
         return _Place(self, wanted)
 
-    async def _item(self, item: BatchItem) -> dict[str, object]:
+    async def _item(self, item: BatchItem, *, learn: bool) -> dict[str, object]:
         if item.direction == "input":
             return await self._input(item.text, item.agent, item.origin)
-        return await self._output(item.text, item.agent)
+        return await self._output(item.text, item.agent, learn=learn)
 
     async def _input(self, text: str, agent: str, origin: Origin) -> dict[str, object]:
         """Admit, then judge; a request that the agent's rate or pause refuses is not judged.
@@ -271,9 +273,9 @@ class _Routes:
                 verdict = verdict.with_checks([admitted])
         return await self._judging.note(verdict, agent, "input", text)
 
-    async def _output(self, text: str, agent: str) -> dict[str, object]:
+    async def _output(self, text: str, agent: str, *, learn: bool = True) -> dict[str, object]:
         verdict = await self._ports.pipeline.output(text, agent)
-        if agent:
+        if agent and learn:
             tokens = await asyncio.to_thread(count_tokens, text)
             refusal = verdict.refusal
             # What no layer could judge is not the agent's error.

@@ -67,9 +67,14 @@ class BatchItem(Question):
 
 
 class BatchQuestion(Question):
-    """Several texts, judged side by side and answered in their order."""
+    """Several texts, judged side by side and answered in their order.
+
+    A batch measures: of its outputs nothing is learned about their agents, unless `learn` says that they were said just
+    now. Its inputs count as requests, since an agent may be run on them.
+    """
 
     items: Annotated[list[BatchItem], Field(min_length=1, max_length=MOST_ITEMS)]
+    learn: bool = False
 
 
 class OutcomeQuestion(Question):
