@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mutx_service.journal import describe_exception, write_event
 
 from mutx_guardrail.anomaly.event import Event
-from mutx_guardrail.anomaly.memory import MemoryStore
-from mutx_guardrail.anomaly.redis_store import RedisStore, connect
+from mutx_guardrail.anomaly.shared import open_store
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.egress.settings import PREFIX
 from mutx_guardrail.panel import Panel
@@ -20,7 +19,7 @@ from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
 from mutx_guardrail.service.policy_file import PolicyFile
 from mutx_guardrail.service.process import read_key
-from mutx_guardrail.service.settings import Settings, read_settings
+from mutx_guardrail.service.settings import REDIS_VARIABLE, Settings, read_settings
 from mutx_guardrail.verdict import Check
 
 
@@ -53,15 +52,14 @@ def build_local_guard(settings: Settings) -> LocalGuard:
     """Build what judges; it takes one to two seconds with the models.
 
     Raises:
-        SettingsError: the key of masks cannot be used.
+        SettingsError: the key of masks, or the certificate for Redis, cannot be used.
         PolicyError: the policy is not valid.
     """
     policy = PolicyFile(settings.policy, write_event)
     parts = build_parts(policy().layers, models=settings.models, judge=settings.judge)
     threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge")
     panel = Panel(parts, threads, settings.layer_s, _tell_defect)
-    redis = settings.redis_url
-    store = RedisStore(connect(redis.get_secret_value())) if redis else MemoryStore()
+    store = open_store(settings.redis, REDIS_VARIABLE)
     pipeline = Pipeline(policy, panel, key=read_key(settings))
     return LocalGuard(policy, pipeline, Anomaly(store, _tell_event))
 

@@ -19,9 +19,8 @@ from mutx_service.settings import SettingsError
 from mutx_service.tls import server_context
 
 from mutx_guardrail.anomaly.event import Event
-from mutx_guardrail.anomaly.memory import MemoryStore
-from mutx_guardrail.anomaly.redis_store import RedisStore, connect
-from mutx_guardrail.anomaly.store import Store, StoreUnavailable
+from mutx_guardrail.anomaly.shared import open_store
+from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.normalise.tokens import VocabularyError, count_tokens
 from mutx_guardrail.panel import Panel
@@ -33,7 +32,7 @@ from mutx_guardrail.runs.agents import Agents
 from mutx_guardrail.service.app import Ports, create_app
 from mutx_guardrail.service.metrics import Metrics
 from mutx_guardrail.service.policy_file import PolicyFile
-from mutx_guardrail.service.settings import PREFIX, Settings
+from mutx_guardrail.service.settings import PREFIX, REDIS_VARIABLE, Settings
 from mutx_guardrail.verdict import Layer
 
 TLS_VARIABLE = f"{PREFIX}TLS_CERTIFICATE"
@@ -90,7 +89,7 @@ class _Process:
         panel = Panel(self._parts, self._threads, settings.layer_s, _tell_defect)
         self._pipeline = Pipeline(self._policy, panel, key=read_key(settings))
         self._agents = Agents(settings)
-        self._anomaly = Anomaly(_store(settings), _tell_event)
+        self._anomaly = Anomaly(open_store(settings.redis, REDIS_VARIABLE), _tell_event)
         self._readiness = _Readiness(self._parts, self._policy, self._anomaly, time.monotonic)
 
     def server(self) -> ServiceServer:
@@ -172,12 +171,6 @@ class _Readiness:
         except StoreUnavailable as error:
             found[Layer.ANOMALY.value] = error.why
         return found
-
-
-def _store(settings: Settings) -> Store:
-    if settings.redis_url is None:
-        return MemoryStore()
-    return RedisStore(connect(settings.redis_url.get_secret_value()))
 
 
 def _tell_event(event: Event) -> None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from mutx_service.settings import Environment, TlsFiles
+from mutx_service.settings import Environment, TlsFiles, is_loopback
 from pydantic import SecretStr
 
+from mutx_guardrail.anomaly.shared import RedisSettings
 from mutx_guardrail.judge.settings import FamilyName, JudgeSettings
 from mutx_guardrail.judge.settings import TlsFiles as JudgeTlsFiles
 from mutx_guardrail.parts import Models
 
 PREFIX = "MUTX_GUARDRAIL_"
+REDIS_VARIABLE = f"{PREFIX}REDIS_CERTIFICATE"
 VARIABLES = {
     "HOST": "address to listen on; 127.0.0.1. Another one needs mTLS",
     "PORT": "8443; 0 takes a free one and tells it in the event `listening`",
@@ -33,7 +36,11 @@ VARIABLES = {
     "INJECTION_MODEL": "folder of a sequence classifier for prompt injection, as Llama Prompt Guard's ONNX form",
     "TOXICITY_MODEL": "the same for toxic content",
     "STATE": "directory for reviews, else systemd's `StateDirectory=`; none keeps no reviews",
-    "REDIS_URL": "`redis://`, `rediss://` or `unix://`: state of agents, shared by replicas; none keeps it in memory",
+    "REDIS_URL": "state that replicas share: `rediss://USER@HOST:6379`, on loopback `redis://`; none: memory",
+    "REDIS_CERTIFICATE": "PEM file with the certificate that is shown to Redis; with the next two: mTLS, TLS 1.3",
+    "REDIS_KEY": "PEM file with its key",
+    "REDIS_CA": "the one CA that Redis's certificate must come from",
+    "REDIS_PASSWORD_FILE": "file with the user's password; read for each connection",
     "MASK_KEY_FILE": "32 or 64 random bytes, the tenant's, for masks that can be turned back",
     "JUDGE_URL": "up to and with the version, as `http://127.0.0.1:8000/v1`",
     "JUDGE_MODEL": "as the server names it",
@@ -84,7 +91,7 @@ class Settings:
     policy: Path | None = None
     models: Models = field(default_factory=Models)
     state: Path | None = None
-    redis_url: SecretStr | None = None
+    redis: RedisSettings | None = None
     mask_key: Path | None = None
     judge: JudgeSettings | None = None
     body_bytes: int = 1 << 20
@@ -106,7 +113,6 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     )
     environment.refuse_unknown({PREFIX + name for name in VARIABLES})
     tls = environment.tls("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
-    redis_url = environment.text("REDIS_URL")
     agents = _read_agents(environment)
     agent_tls = environment.tls("AGENT_CERTIFICATE", "AGENT_KEY", "AGENT_CA")
     if agent_tls is None and any(each.url.startswith("https://") for each in agents.values()):
@@ -128,7 +134,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
             toxicity=_read_folder(environment, "TOXICITY_MODEL"),
         ),
         state=environment.state() if state else None,
-        redis_url=SecretStr(redis_url) if redis_url else None,
+        redis=_read_redis(environment),
         mask_key=environment.file("MASK_KEY_FILE"),
         judge=_read_judge(environment),
         body_bytes=environment.number("MAX_BODY_BYTES", 1 << 20, lowest=1_024, highest=1 << 28),
@@ -163,6 +169,25 @@ def _read_folder(environment: Environment, name: str) -> Path | None:
             name, "names no folder", "check the path, and that the unit's user can see it"
         )
     return Path(value) if value else None
+
+
+def _read_redis(environment: Environment) -> RedisSettings | None:
+    url, tls = environment.text("REDIS_URL"), environment.tls("REDIS_CERTIFICATE", "REDIS_KEY", "REDIS_CA")
+    password_file = environment.file("REDIS_PASSWORD_FILE")
+    if not url:
+        if tls or password_file:
+            raise environment.error("REDIS_URL", "is not set", "set it, or none of REDIS_*")
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise environment.error("REDIS_URL", "is no URL of a Redis", "write rediss://USER@HOST:6379")
+    if parts.scheme == "redis" and not is_loopback(parts.hostname or ""):
+        raise environment.error("REDIS_URL", "is without TLS off loopback", "use rediss://")
+    if tls and parts.scheme != "rediss":
+        raise environment.error("REDIS_URL", "is without TLS, and REDIS_CERTIFICATE is set", "use rediss://")
+    if parts.password and password_file:
+        raise environment.error("REDIS_URL", "holds a password beside the file's", "leave it to the file")
+    return RedisSettings(SecretStr(url), tls, password_file)
 
 
 def _read_judge(environment: Environment) -> JudgeSettings | None:

@@ -28,14 +28,6 @@ def tenant(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def light(tmp_path_factory):
-    """A policy without models: for what is not about them, the service starts in half the time."""
-    path = tmp_path_factory.mktemp("policy") / "light.yaml"
-    path.write_text("version: 1\nlayers: [normalise, patterns]\n")
-    return {"POLICY": str(path)}
-
-
-@pytest.fixture(scope="module")
 def mutual(tenant, light):
     server = str(tenant.issue("guard.acme.internal"))
     return light | {
@@ -171,6 +163,33 @@ def test_without_redis_nothing_of_an_agent_passes(start, light):
 
     assert (verdict["allowed"], verdict["reason"]) == (False, "check_unavailable")
     assert ready.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"REDIS_URL": "redis://10.0.0.1:6379"}, "without TLS off loopback"),
+        ({"REDIS_URL": "https://10.0.0.1:6379"}, "no URL of a Redis"),
+        ({"REDIS_PASSWORD_FILE": "/etc/hostname"}, "is not set"),
+        (
+            {"REDIS_URL": "rediss://a:b@localhost", "REDIS_PASSWORD_FILE": "/etc/hostname"},
+            "beside the file's",
+        ),
+        ({"REDIS_URL": "rediss://localhost", "REDIS_CERTIFICATE": "/etc/hostname"}, "is not set"),
+    ],
+    ids=[
+        "plain",
+        "another service",
+        "a password for nothing",
+        "two passwords",
+        "a certificate without its CA",
+    ],
+)
+def test_a_redis_that_is_told_in_part_or_in_the_open_stops_the_start(settings, words):
+    ended = run("serve", settings=settings)
+
+    assert ended.returncode == 3
+    assert words in ended.stderr.decode()
 
 
 @pytest.mark.skipif(
