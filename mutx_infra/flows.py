@@ -84,6 +84,7 @@ class Flow:
         carrier: what it travels over; it is open in no other way.
         reason: why it exists; ends up in the rule's description (at most 255 characters of AWS's set).
         before_hand_over_only: True where hand-over to the tenant closes it.
+        several_guards_only: True where a tenant with one guard does not have it.
     """
 
     source: Role | Outside
@@ -93,6 +94,7 @@ class Flow:
     carrier: Carrier
     reason: str
     before_hand_over_only: bool = False
+    several_guards_only: bool = False
 
 
 def _each(sources: tuple[Role | Outside, ...], *rest: object, **more: object) -> tuple[Flow, ...]:
@@ -161,6 +163,15 @@ FLOWS: tuple[Flow, ...] = (
     ),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (POSTGRESQL_PORT,), _C.VPC, "PostgreSQL, TLS"),
     Flow(_R.AGENT, _R.DATABASE, _TCP, (REDIS_PORT,), _C.VPC, "Redis, TLS"),
+    Flow(
+        _R.GUARD,
+        _R.DATABASE,
+        _TCP,
+        (REDIS_PORT,),
+        _C.VPC,
+        "Redis, TLS: what agents did, where several guards of a tenant have to agree on it",
+        several_guards_only=True,
+    ),
     *_each(
         (_R.AGENT, _R.GUARD, _R.DATABASE), _R.VAULT, _TCP, (8200,), _C.VPC, "Vault API for Vault Agent, mTLS"
     ),
@@ -247,10 +258,17 @@ PLATFORM_FLOWS: tuple[Flow, ...] = (
 """Every row of the platform's own network. It reaches tenants over the tailnet only, so no row leads to one."""
 
 
-def flows_of(*, interface_endpoints: bool, platform: bool = False) -> tuple[Flow, ...]:
+def flows_of(
+    *, interface_endpoints: bool, platform: bool = False, several_guards: bool = False
+) -> tuple[Flow, ...]:
     """Return the rows that hold; without interface endpoints nothing opens a port to them."""
     table = PLATFORM_FLOWS if platform else FLOWS
-    return tuple(flow for flow in table if interface_endpoints or flow.destination is not Role.ENDPOINT)
+    return tuple(
+        flow
+        for flow in table
+        if (interface_endpoints or flow.destination is not Role.ENDPOINT)
+        and (several_guards or not flow.several_guards_only)
+    )
 
 
 def roles_of(flows: tuple[Flow, ...]) -> tuple[Role, ...]:

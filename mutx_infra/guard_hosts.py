@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from mutx_infra.firewall import ANYWHERE
-from mutx_infra.flows import AGENT_PORT, EGRESS_PORT, GUARD_PORT
+from mutx_infra.flows import AGENT_PORT, EGRESS_PORT, GUARD_PORT, REDIS_PORT
 from mutx_infra.guardrail import Guardrail
 from mutx_infra.host_firewall import TAILNET_RANGES, HostRule
 from mutx_infra.naming import control_plane_certificate
@@ -89,6 +89,21 @@ def guard_variables(
             each: {"names": [agent], **way} for each, agent in agents.items() if may_leave
         },
     }
+
+
+def shared_state(databases: Mapping[str, str]) -> dict[str, object]:
+    """Return what the role `guardrail` is told of the Redis by which several guards agree on what agents did.
+
+    Args:
+        databases: names by key, of the host that has it first; none where a guard is the tenant's only one.
+    """
+    names = [databases[each] for each in sorted(databases, key=_number)]
+    return {"guardrail_redis_host": names[0], "guardrail_redis_port": REDIS_PORT} if names else {}
+
+
+def shared_state_rules(program: Iterable[HostRule]) -> tuple[HostRule, ...]:
+    """Return the ways to that Redis among those of the judging account: the egress counts agents' calls there, too."""
+    return tuple(rule for rule in program if rule.port == REDIS_PORT)
 
 
 def egress_rules(outgoing: Iterable[HostRule]) -> tuple[HostRule, ...]:

@@ -27,9 +27,10 @@ RESOLVER = "169.254.169.253/32"
 
 PROGRAM_PARTNERS: dict[Role, tuple[Role, ...]] = {
     Role.AGENT: (Role.GUARD, Role.DATABASE),
-    Role.GUARD: (Role.AGENT,),
+    Role.GUARD: (Role.AGENT, Role.DATABASE),
 }
-"""Whom a role's own program exchanges packets with; its other rows are the host's: Vault Agent, packages, SSM."""
+"""Whom a role's own program exchanges packets with, where it has a row with them (`partner_roles`); its other rows are
+the host's: Vault Agent, packages, SSM."""
 
 
 class HostRule(BaseModel):
@@ -87,6 +88,14 @@ def outgoing_rules(plan: TenantPlan, role: Role, coordination: Iterable[str] = (
     return _distinct((*_instance_services(plan), *_coordination(plan, role, coordination), *rows))
 
 
+def partner_roles(plan: TenantPlan, role: Role) -> tuple[Role, ...]:
+    """Return the roles that the program of a role's hosts exchanges packets with in this tenant."""
+    pairs = {(flow.source, flow.destination) for flow in plan.flows}
+    return tuple(
+        other for other in PROGRAM_PARTNERS.get(role, ()) if (role, other) in pairs or (other, role) in pairs
+    )
+
+
 def program_rules(
     plan: TenantPlan, role: Role, addresses: Mapping[Role, tuple[IPv4Address, ...]]
 ) -> tuple[HostRule, ...]:
@@ -100,7 +109,7 @@ def program_rules(
     return _distinct(
         _rule(flow, port, f"{address}/32")
         for flow in plan.flows
-        if flow.source is role and flow.destination in PROGRAM_PARTNERS.get(role, ())
+        if flow.source is role and flow.destination in partner_roles(plan, role)
         for port in flow.ports
         for address in addresses.get(Role(flow.destination), ())
     )

@@ -192,6 +192,12 @@ ENDPOINT_SERVICES = ("kms", "logs", "ssm")
 """What hosts call besides S3, which has a gateway endpoint in every tier."""
 
 
+def has_several_guards(tier: Tier) -> bool:
+    """Say whether a tenant of a tier has guards that have to agree on what agents did."""
+    shape = SHAPES[tier].get(Role.GUARD)
+    return shape is not None and shape.count > 1
+
+
 def host_plans(tenant: str, tier: Tier, zones: tuple[str, ...]) -> tuple[HostPlan, ...]:
     """Return the hosts of a tier, role by role, each role's spread over the zones in turn."""
     return tuple(

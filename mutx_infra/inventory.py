@@ -22,13 +22,15 @@ from mutx_infra.guard_hosts import (
     egress_rules,
     guard_of,
     guard_variables,
+    shared_state,
+    shared_state_rules,
     way_out_by,
 )
 from mutx_infra.host_firewall import (
-    PROGRAM_PARTNERS,
     HostRule,
     incoming_rules,
     outgoing_rules,
+    partner_roles,
     program_rules,
 )
 from mutx_infra.naming import host_name
@@ -59,7 +61,8 @@ class InventoryHost(BaseModel):
         outgoing: where it may connect to.
         partners: the hosts that its own program exchanges packets with, addresses by name.
         program: where its own program may connect to.
-        guards: of the tenant, names by key, where it is an agent's host.
+        guards: of the tenant, names by key, where it is an agent's host, or the database host that they share state by.
+        databases: of the tenant, names by key, where it is a guard that shares state with others.
         agents: of the tenant, names by key, where it is a guard.
         guard_terms: of the tenant.
         vault_server: the node of the tenant's Vault that it runs; None where it runs none.
@@ -79,6 +82,7 @@ class InventoryHost(BaseModel):
     partners: dict[str, IPv4Address] = {}
     program: tuple[HostRule, ...] = ()
     guards: dict[str, str] = {}
+    databases: dict[str, str] = {}
     agents: dict[str, str] = {}
     guard_terms: GuardTerms = GuardTerms()
     vault_server: ServerPlan | None = None
@@ -183,8 +187,11 @@ def make_inventory(
         for role in {Role(t.role) for t in targets}
     }
     names = {
-        role: {t.key: t.name for t in targets if Role(t.role) is role} for role in (Role.GUARD, Role.AGENT)
+        role: {t.key: t.name for t in targets if Role(t.role) is role}
+        for role in (Role.GUARD, Role.AGENT, Role.DATABASE)
     }
+    share = any(flow.several_guards_only for flow in plan.flows)
+    hears_of_guards = {Role.AGENT, Role.DATABASE} if share else {Role.AGENT}
     seen = [VaultHost(t.name, t.key, Role(t.role), t.private_ip) for t in targets]
     return Inventory(
         tenant=plan.tenant,
@@ -199,12 +206,11 @@ def make_inventory(
                 incoming=incoming_rules(plan, Role(target.role), handed_over=handed_over),
                 outgoing=outgoing_rules(plan, Role(target.role), coordination),
                 partners={
-                    t.name: t.private_ip
-                    for t in targets
-                    if t.role in PROGRAM_PARTNERS.get(Role(target.role), ())
+                    t.name: t.private_ip for t in targets if t.role in partner_roles(plan, Role(target.role))
                 },
                 program=program_rules(plan, Role(target.role), addresses),
-                guards=names[Role.GUARD] if Role(target.role) is Role.AGENT else {},
+                guards=names[Role.GUARD] if Role(target.role) in hears_of_guards else {},
+                databases=names[Role.DATABASE] if share and Role(target.role) is Role.GUARD else {},
                 agents=names[Role.AGENT] if Role(target.role) is Role.GUARD else {},
                 guard_terms=guard or GuardTerms(),
                 vault_server=server_plan(one, seen, vault) if vault else None,
@@ -275,6 +281,7 @@ def _of_a_database(host: InventoryHost) -> dict[str, object]:
         "postgresql_listen_addresses": [address],
         "postgresql_client_sources": [rule.peer for rule in host.incoming if rule.port == POSTGRESQL_PORT],
         "redis_listen_addresses": [address],
+        "redis_guards": list(host.guards.values()),
     }
 
 
@@ -335,12 +342,13 @@ def _of_a_guard(host: InventoryHost) -> dict[str, object]:
     address, addresses = str(host.target.private_ip), map(str, host.partners.values())
     return {
         **guard_variables(host.key, host.name, address, host.agents, addresses, host.guard_terms),
+        **shared_state(host.databases),
         "base_hosts": _by_name(host),
         "ufw_outgoing_accounts": [
             {"uid": GUARD_ACCOUNTS[account], "comment": account, "rules": [_outgoing(rule) for rule in rules]}
             for account, rules in (
                 ("mutx-guardrail", host.program),
-                ("mutx-guard-egress", egress_rules(host.outgoing)),
+                ("mutx-guard-egress", (*egress_rules(host.outgoing), *shared_state_rules(host.program))),
             )
         ],
     }

@@ -27,6 +27,7 @@ from mutx_infra.hosts import (
     LogGroupPlan,
     Purpose,
     at_known_addresses,
+    has_several_guards,
     host_plans,
     key_plans,
     log_group_plans,
@@ -254,7 +255,11 @@ def check_allocation(spec: TenantSpec, allocation: Allocation) -> None:
 
 
 def _flows_of(tier: Tier) -> tuple[Flow, ...]:
-    return flows_of(interface_endpoints=TIERS[tier].interface_endpoints, platform=tier is Tier.PLATFORM)
+    return flows_of(
+        interface_endpoints=TIERS[tier].interface_endpoints,
+        platform=tier is Tier.PLATFORM,
+        several_guards=has_several_guards(tier),
+    )
 
 
 def _route_tables(

@@ -102,7 +102,9 @@ def test_clients_have_tls_1_3_by_the_certificate_of_the_file(
 
 
 @pytest.mark.control("redis-04")
-def test_users_are_named_and_can_do_little(ask: Callable[[str], list[str]], observe: Look) -> None:
+def test_users_are_named_and_can_do_little(
+    ask: Callable[[str], list[str]], variables: dict[str, Any], observe: Look
+) -> None:
     users = {words[1]: set(words[2:]) for line in ask("ACL LIST") if (words := line.split())}
     seen = {
         "users": sorted(name for name, rules in users.items() if "on" in rules),
@@ -115,7 +117,8 @@ def test_users_are_named_and_can_do_little(ask: Callable[[str], list[str]], obse
     }  # fmt: skip
 
     wanted: dict[str, list[str]] = {name: [] for name in seen}
-    observe(seen, wanted={**wanted, "users": ["app", "ops"]})
+    guards = ["guard"] if variables.get("redis_guards") else []
+    observe(seen, wanted={**wanted, "users": ["app", *guards, "ops"]})
 
 
 @pytest.mark.control("redis-05")

@@ -38,6 +38,7 @@ from tests.support.suites import verdicts
 TRIAL = "10.63.255.0/24"
 APP_SUBNET, NEIGHBOURS = "10.63.255.192/28", "10.63.255.224/28"
 ONLY_DATABASES = ("--start-at-task", "Have PostgreSQL")
+REPLICAS = Path(__file__).resolve().parents[1] / "support/guard_replicas.py"
 OUR_TASKS = ("postgresql : ", "redis : ")
 # A timer is enabled by its file, which check mode does not install.
 UNFORESEEN = {
@@ -84,6 +85,7 @@ def converged(hosts: Hosts, address: str, tmp_path_factory: pytest.TempPathFacto
         "postgresql_listen_addresses": [address],
         "postgresql_client_sources": [APP_SUBNET],
         "redis_listen_addresses": [address],
+        "redis_guards": [HOST],
     }
     playbook = Playbook(hosts, (HOST,), tmp_path_factory.mktemp("playbook"), variables, group="database")
     before = as_root(hosts, STATE)
@@ -485,6 +487,34 @@ def test_a_certificate_of_the_tenant_s_services_lets_in_and_rotates_without_a_re
     assert speaks(app, known.authority.pem, stranger) == "refused refused"
     assert app.psql("SELECT 1").returncode == 2
     assert sql(hosts, "SELECT pg_postmaster_start_time()") == started
+
+
+def test_guards_share_what_they_know_of_agents_by_their_certificate_and_their_user(
+    app: Client, known: Known, hosts: Hosts, tmp_path: Path
+) -> None:
+    known.issue()
+    guard = known.authority.service(known.folder, "trial-guard-1")
+    stranger = make_authority("others").service(known.folder, "trial-guard-1")
+    names, ca, secret = (tmp_path / name for name in ("hosts", "ca.pem", "redis-guard"))
+    names.write_text(f"{app.address} {HOST}\n")
+    ca.write_text(known.authority.pem)
+    secret.write_text(as_root(hosts, "cat /etc/mutx/secrets/redis-guard"))
+
+    def ask(shown: ClientCertificate, password: Path) -> str:
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        done = subprocess.run(
+            [NSENTER, f"--net={app.visitor.place}", "unshare", "--mount", "sh", "-c", script, names, sys.executable,
+             REPLICAS, HOST, shown.certificate, shown.key, ca, password],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.stdout.strip() or done.stderr
+
+    assert ask(guard, secret) == "100 of 103"
+    assert "store failed" in ask(stranger, secret)
+    wrong = tmp_path / "wrong"
+    wrong.write_text(app.redis)
+    assert ask(guard, wrong) == "the store failed (AuthenticationError)"
+    assert as_root(hosts, HELP + "ask ACL LIST | grep -c '^user guard on .* ~mutx-guardrail:'") == "1"
 
 
 @pytest.mark.full

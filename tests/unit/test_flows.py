@@ -27,6 +27,7 @@ from mutx_infra.flows import (
     Outside,
     Protocol,
     Role,
+    flows_of,
     roles_of,
 )
 from tests.support.acl import Packet, admits, passes
@@ -68,8 +69,19 @@ class TestTable:
         assert all(isinstance(end, Role) for flow in VPC_FLOWS for end in (flow.source, flow.destination))
 
     def test_nothing_outside_reaches_the_database_over_any_carrier(self) -> None:
-        assert {f.source for f in FLOWS if f.destination is Role.DATABASE} == {Role.AGENT, Role.MGMT}
+        assert {f.source for f in FLOWS if f.destination is Role.DATABASE} == {
+            Role.AGENT,
+            Role.GUARD,
+            Role.MGMT,
+        }
         assert {f.carrier for f in FLOWS if f.destination is Role.DATABASE} == {Carrier.VPC}
+
+    def test_a_guard_reaches_redis_alone_of_the_data_layer_and_only_where_there_are_several(self) -> None:
+        rows = [f for f in FLOWS if (f.source, f.destination) == (Role.GUARD, Role.DATABASE)]
+
+        assert [(f.ports, f.several_guards_only) for f in rows] == [((6379,), True)]
+        assert not set(rows) & set(flows_of(interface_endpoints=True))
+        assert set(rows) < set(flows_of(interface_endpoints=True, several_guards=True))
 
     def test_the_control_plane_reaches_guards_only(self) -> None:
         assert {f.destination for f in FLOWS if f.source is Outside.CONTROL_PLANE} == {Role.GUARD}
@@ -114,12 +126,12 @@ class TestGroupRules:
 
         assert opened == said
 
-    def test_data_admits_agents_on_their_two_ports_and_mgmt_on_ssh_only(self) -> None:
+    def test_data_admits_agents_and_guards_on_their_ports_and_mgmt_on_ssh_only(self) -> None:
         admitted = {
             (r.peer_role, r.port) for r in RULES if r.group is Role.DATABASE and r.direction == "ingress"
         }
 
-        assert admitted == {(Role.AGENT, 5432), (Role.AGENT, 6379), (Role.MGMT, 22)}
+        assert admitted == {(Role.AGENT, 5432), (Role.AGENT, 6379), (Role.GUARD, 6379), (Role.MGMT, 22)}
 
     def test_data_has_no_rule_to_any_address_range(self) -> None:
         assert not [r for r in RULES if r.group is Role.DATABASE and (r.peer_cidr or r.peer_endpoint)]

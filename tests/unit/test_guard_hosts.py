@@ -53,6 +53,23 @@ def test_a_guard_answers_the_control_plane_and_knows_its_agents_by_certificate_a
     ]
 
 
+def test_several_guards_of_a_tenant_share_the_redis_of_its_data_host_and_a_single_one_has_none() -> None:
+    shared, single = an_inventory("dedicated"), an_inventory("standard")
+
+    guard, database = told(shared, "guard-2"), told(shared, "database-1")
+
+    address = f"{shared.host('database-1').target.private_ip}/32"
+    assert (guard["guardrail_redis_host"], guard["guardrail_redis_port"]) == ("acme-database-1", 6379)
+    assert database["redis_guards"] == ["acme-guard-1", "acme-guard-2"]
+    assert {"address": address.removesuffix("/32"), "names": ["acme-database-1"]} in guard["base_hosts"]
+    assert address in guard["guardrail_peers"]
+    for account in guard["ufw_outgoing_accounts"]:
+        assert [rule["port"] for rule in account["rules"] if rule["destination"] == address] == [6379]
+    assert "guardrail_redis_host" not in told(single, "guard-1")
+    assert told(single, "database-1")["redis_guards"] == []
+    assert not [rule for rule in single.host("guard-1").outgoing if rule.port == 6379]
+
+
 def test_the_judging_account_reaches_agents_alone_and_the_egress_names_and_providers_alone() -> None:
     inventory = an_inventory()
     guard = inventory.host("guard-1")

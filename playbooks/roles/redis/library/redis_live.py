@@ -7,6 +7,7 @@ run did not reach. Passwords are read on the host, and the server is given their
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -34,6 +35,8 @@ options:
   secrets: {description: The directory of passwords., type: path, required: true}
   fingerprint: {description: SHA-256 of the certificate that is to be served., type: str, default: ""}
   is_pending: {description: Files were landed (in check mode they would have been)., type: bool, default: false}
+  guards: {description: Names of the hosts whose guards share state here., type: list, elements: str, default: []}
+  digests: {description: SHA-256 of their passwords; the last one where it is missing., type: dict, default: {}}
   drop_in: {description: The unit's own file, with which a server starts., type: path, required: true}
 """
 
@@ -51,6 +54,8 @@ EXAMPLES = r"""
 PENDING = Path("/var/lib/mutx/pending/redis")
 RECORD = Path("/var/lib/mutx/redis-users")
 """The digest of the users that the server had after it last loaded them: it prints them in a form of its own."""
+GUARDS = Path("/var/lib/mutx/redis-guards.json")
+"""The digests of guards' passwords, of which a run may not hear each."""
 UNIT = "redis-server.service"
 START_WITHIN_S = 120
 SHORTEST_PASSWORD = 16
@@ -136,6 +141,8 @@ def main() -> None:
             "secrets": {"type": "path", "required": True, "no_log": False},
             "fingerprint": {"type": "str", "default": ""},
             "is_pending": {"type": "bool", "default": False},
+            "guards": {"type": "list", "elements": "str", "default": []},
+            "digests": {"type": "dict", "default": {}, "no_log": False},
             "drop_in": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -145,10 +152,11 @@ def main() -> None:
     if not was_running and module.check_mode:
         module.exit_json(changed=True, reasons=["the server does not run"])
     reasons = ["the files changed"] if module.params["is_pending"] else []
-    passwords = {user: password_of(module, user, reasons) for user in ("app", "ops")}
+    digests = {user: [digest_of(password_of(module, user, reasons))] for user in ("app", "ops")}
     if module.check_mode and reasons:
         module.exit_json(changed=True, reasons=reasons)
-    reasons += users_file(module, passwords)
+    digests["guard"] = guards_digests(module)
+    reasons += users_file(module, digests)
     if not was_running:
         reasons.append("the server did not run")
         start(server, "start")
@@ -227,15 +235,31 @@ def served(port: int) -> str:
         return ""
 
 
-def users_file(module: AnsibleModule, passwords: dict[str, str]) -> list[str]:
-    """Have the file of users, each with the digest of its password; says whether it differed."""
+def digest_of(password: str) -> str:
+    """Return what the server knows a password by."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def guards_digests(module: AnsibleModule) -> list[str]:
+    """Return the digests of the guards that there are: those of this run, else those of an earlier one."""
+    known = json.loads(GUARDS.read_text(encoding="ascii")) if GUARDS.exists() else {}
+    told = {name: digest for name, digest in module.params["digests"].items() if digest}
+    wanted = {name: (known | told)[name] for name in module.params["guards"] if name in known | told}
+    if wanted != known and not module.check_mode:
+        GUARDS.parent.mkdir(parents=True, exist_ok=True)
+        GUARDS.write_text(json.dumps(wanted, sort_keys=True) + "\n", encoding="ascii")
+    return sorted(wanted.values())
+
+
+def users_file(module: AnsibleModule, digests: dict[str, list[str]]) -> list[str]:
+    """Have the file of users, each with the digests of its passwords; says whether it differed."""
     source, target = Path(module.params["users"]), Path(module.params["acl"])
     if not source.exists():
         return []
     lines = [line for line in source.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
     text = re.sub(
         r"#\{(\w+)\}",
-        lambda found: "#" + hashlib.sha256(passwords[found[1]].encode()).hexdigest(),
+        lambda found: " ".join(f"#{digest}" for digest in digests[found[1]]),
         "\n".join(lines),
     )
     if target.exists() and target.read_text(encoding="utf-8") == f"{text}\n":
