@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from mutx_guardrail.offline import OfflineGuard
@@ -30,6 +31,7 @@ PAGE = ROOT / "docs" / "reference" / "accuracy.md"
 POLICY = "{version: 1, layers: [normalise, patterns, classifier], input: {length: {max_tokens: 200000}}}"
 MOST_OF_A_SOURCE, TRANSFORMED, LONGEST = 250, 60, 6_000
 RATES = (0.01, 0.05)
+CONVERSATIONS, TURNS = 100, 4
 _LOOK_ALIKE = str.maketrans("aeopcyxi", "аеорсухі")
 _LEET = str.maketrans("aeiost", "431057")
 TRANSFORMATIONS: dict[str, Callable[[str], str]] = {
@@ -165,7 +167,73 @@ def _transformed(guard: OfflineGuard, rows: Sequence[dict[str, object]], check: 
         judged = _judge(guard, [{**row, "text": change(str(row["text"]))} for row in chosen], check)
         attacks, benign = [[each for each in judged if each.label == label] for label in (1, 0)]
         told.append(f"| {name} | {_share(attacks):.2f} | {_share(benign):.2f} |")
-    return [*told, ""]
+    told += _split_over_turns(guard, chosen, check)
+    return [
+        *told,
+        "",
+        _conversations(guard, [str(row["text"]) for row in short if row["label"] == 0], check),
+        "",
+    ]
+
+
+def _split_over_turns(guard: OfflineGuard, rows: Sequence[dict[str, object]], check: str) -> list[str]:
+    """Return a row for each way to split a text over turns: refused where one of its turns is."""
+    told = []
+    for name, cut in SPLITS.items():
+        for is_told, how in ((True, name), (False, f"{name}, each turn by itself")):
+            chooser = random.Random(3)
+            refused: dict[object, list[bool]] = {1: [], 0: []}
+            for row in rows:
+                turns = cut(str(row["text"]), chooser)
+                refused[row["label"]].append(any(_refused(guard, turns, check, is_told=is_told)))
+            told.append(f"| {how} | {_mean(refused[1]):.2f} | {_mean(refused[0]):.2f} |")
+    return told
+
+
+def _conversations(guard: OfflineGuard, texts: Sequence[str], check: str) -> str:
+    """Say how many benign turns are refused for what was said before them."""
+    chooser, count = random.Random(5), 0
+    for _ in range(CONVERSATIONS):
+        turns = chooser.sample(texts, TURNS)
+        alone, after = (_refused(guard, turns, check, is_told=is_told) for is_told in (False, True))
+        count += sum(now and not before for before, now in zip(alone, after, strict=True))
+    return paragraph(
+        f"Benign conversations: of {CONVERSATIONS} times {TURNS} benign texts in a row, {count} turns are refused "
+        "for what was said before them alone."
+    )
+
+
+def _refused(guard: OfflineGuard, turns: Sequence[str], check: str, *, is_told: bool) -> list[bool]:
+    """Return which turns of a conversation are refused; `is_told`: with those before them."""
+    refused = []
+    with asyncio.Runner() as runner:
+        for at, turn in enumerate(turns):
+            verdict = runner.run(guard.judge(turn, "input", earlier=turns[:at] if is_told else ()))
+            refused.append(any(each.name.value == check and not each.passed for each in verdict.checks))
+    return refused
+
+
+def _between_words(text: str, chooser: random.Random) -> list[str]:
+    """Return a text in two turns, cut at a blank."""
+    words = text.split()
+    cut = chooser.randrange(1, len(words)) if len(words) > 1 else 1
+    return [turn for turn in (" ".join(words[:cut]), " ".join(words[cut:])) if turn]
+
+
+def _within_words(text: str, chooser: random.Random) -> list[str]:
+    """Return a text in three turns, cut anywhere."""
+    cuts = [0, *sorted(chooser.sample(range(1, len(text)), min(2, len(text) - 1))), len(text)]
+    return [turn for begin, end in pairwise(cuts) if (turn := text[begin:end]).strip()]
+
+
+SPLITS: dict[str, Callable[[str, random.Random], list[str]]] = {
+    "split over two turns": _between_words,
+    "split over three turns, also within words": _within_words,
+}
+
+
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values)
 
 
 def _is_in_training(source: str) -> bool:

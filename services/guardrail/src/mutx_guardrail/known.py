@@ -6,10 +6,11 @@ What is kept are digests under a key of this process, never texts.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mutx_guardrail.document import Origin
 
@@ -33,18 +34,18 @@ class Known:
         self._ends.clear()
         return had_some
 
-    def has(self, agent: str, origin: Origin, text: str) -> bool:
-        """Say whether a text of this origin passed as it was, for this agent."""
-        return self._ends.get(self._digest(agent, origin, text), 0.0) > self._now()
+    def has(self, agent: str, origin: Origin, text: str, earlier: Sequence[str] = ()) -> bool:
+        """Say whether a text of this origin passed as it was, for this agent, after these turns."""
+        return self._ends.get(self._digest(agent, origin, text, earlier), 0.0) > self._now()
 
-    def add(self, agent: str, origin: Origin, text: str) -> None:
+    def add(self, agent: str, origin: Origin, text: str, earlier: Sequence[str] = ()) -> None:
         """Note that a text passed as it was."""
-        digest = self._digest(agent, origin, text)
+        digest = self._digest(agent, origin, text, earlier)
         self._ends[digest] = self._now() + KNOWN_S
         self._ends.move_to_end(digest)
         while len(self._ends) > MOST_KNOWN:
             self._ends.popitem(last=False)
 
-    def _digest(self, agent: str, origin: Origin, text: str) -> bytes:
-        content = f"{agent}\0{origin.value}\0{text}".encode(errors="surrogatepass")
+    def _digest(self, agent: str, origin: Origin, text: str, earlier: Sequence[str]) -> bytes:
+        content = json.dumps([agent, origin.value, text, *earlier]).encode()
         return hashlib.blake2b(content, key=self._key, digest_size=16).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.panel import Panel
@@ -23,11 +23,18 @@ class OfflineGuard:
         parts = build_parts(policy.layers, models=models)
         self._pipeline = Pipeline(lambda: policy, Panel(parts, limit_s=LIMIT_S))
 
-    async def judge(self, text: str, side: str, agent: str = "", origin: Origin = Origin.USER) -> Verdict:
-        """Return the verdict on one text; `side` is `input` or `output`."""
+    async def judge(
+        self,
+        text: str,
+        side: str,
+        agent: str = "",
+        origin: Origin = Origin.USER,
+        earlier: Sequence[str] = (),
+    ) -> Verdict:
+        """Return the verdict on one text; `side` is `input` or `output`, `earlier` what the user said before."""
         if side == "output":
             return await self._pipeline.output(text, agent)
-        return await self._pipeline.input(text, agent, origin)
+        return await self._pipeline.input(text, agent, origin, earlier)
 
     def judge_lines(
         self, texts: Iterable[str], side: str, agent: str = "", origin: Origin = Origin.USER

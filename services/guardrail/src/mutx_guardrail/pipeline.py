@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -36,6 +36,7 @@ from mutx_guardrail.pii.find import select_pii
 from mutx_guardrail.pii.masking import Masker, Numbering, Redacting, Sealing, mask_view
 from mutx_guardrail.policy import Encoding, Judged, Length, OutputPolicy, Pii, Policy, Secrets
 from mutx_guardrail.spotlight import mark_foreign
+from mutx_guardrail.turns import join_turns
 from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Reason, Verdict
 from mutx_guardrail.window import STREAMABLE, Released, boundary, slice_of
 
@@ -83,8 +84,10 @@ class Pipeline:
         self._sealing = Sealing(key) if key else None
         self._clock, self._today = clock, today
 
-    async def input(self, text: str, agent: str = "", origin: Origin = Origin.USER) -> Verdict:
-        """Judge a text that is to go to an agent."""
+    async def input(
+        self, text: str, agent: str = "", origin: Origin = Origin.USER, earlier: Sequence[str] = ()
+    ) -> Verdict:
+        """Judge a text that is to go to an agent; `earlier` are the user's turns before it, judged by then."""
         began, policy = self._clock(), self._policy()
         rules = policy.input_for(agent)
         text, length = await self._panel.aside(text, partial(fit_input, text, rules.length))
@@ -101,8 +104,11 @@ class Pipeline:
             return self._verdict(began, policy, [length, unavailable_check(CheckName.ENCODING, [error])])
         heard, document = await self._panel.hear(case), case.document
         factor = FOREIGN_FACTOR if origin in FOREIGN else 1.0
+        injection = self._scored(CheckName.PROMPT_INJECTION, heard, rules.prompt_injection, factor)
+        if earlier and origin is Origin.USER and injection.passed and rules.prompt_injection.enabled:
+            injection = await self._over_turns(policy, text, agent, earlier) or injection
         checks = [
-            self._scored(CheckName.PROMPT_INJECTION, heard, rules.prompt_injection, factor),
+            injection,
             pii_check(heard, rules.pii_detection),
             self._scored(CheckName.TOXIC_CONTENT, heard, rules.toxic_content),
             length,
@@ -195,6 +201,32 @@ class Pipeline:
             text, lambda: mask_view(clean_view(case.document, rules.encoding), hidden, Redacting())
         )
         return _JudgedOutput(rules, checks, cleaned, verdict)
+
+    async def _over_turns(
+        self, policy: Policy, text: str, agent: str, earlier: Sequence[str]
+    ) -> Check | None:
+        """Return the failed check of prompt injection that a turn and those before it make together, or nothing.
+
+        What the earlier turns say by themselves is no news: it was judged when it was said.
+        """
+        name, rules = CheckName.PROMPT_INJECTION, policy.input_for(agent).prompt_injection
+
+        async def check(text: str) -> Check:
+            case = await self._case(policy, text, agent, Origin.USER, Direction.INPUT, {name: True})
+            return self._scored(name, await self._panel.hear(case), rules)
+
+        try:
+            joined = join_turns(earlier, text)
+            if joined is None:
+                return None
+            found = await check(joined.text)
+            if found.passed or not (found.unavailable or (await check(joined.tail)).passed):
+                return None
+        except VocabularyError as error:
+            return unavailable_check(name, [LayerUnavailable(Layer.NORMALISE, str(error))])
+        except LayerUnavailable as error:
+            return unavailable_check(name, [error])
+        return joined.told(found)
 
     async def _case(
         self,

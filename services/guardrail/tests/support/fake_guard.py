@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mutx_guardrail.document import Origin
@@ -40,9 +41,9 @@ class FakeGuard:
             details=agent,
         )
 
-    async def input(self, text: str, agent: str, origin: Origin) -> Verdict:
+    async def input(self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()) -> Verdict:
         self.inputs.append((text, agent, origin))
-        return self._judge(text)
+        return self._judge("".join((*earlier, text)) if BLOCKED in "".join((*earlier, text)) else text)
 
     async def output(self, text: str, agent: str) -> Verdict:
         self.outputs.append((text, agent))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
 from mutx_guardrail.known import Known
+from mutx_guardrail.turns import MOST_TURNS
 from mutx_guardrail.verdict import Check, Verdict
 
 Admit = Callable[[str], Awaitable[Check]]
@@ -29,8 +31,8 @@ MOST_TEXTS = 2_000
 class Guard(Protocol):
     """Judges one text. A verdict that is not `allowed` refuses; otherwise `sanitized` is what may be passed on."""
 
-    async def input(self, text: str, agent: str, origin: Origin) -> Verdict:
-        """Judge a text on its way to the model."""
+    async def input(self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()) -> Verdict:
+        """Judge a text on its way to the model; `earlier` are the user's turns before it."""
 
     async def output(self, text: str, agent: str) -> Verdict:
         """Judge a text on its way from the model."""
@@ -65,29 +67,33 @@ class Judge:
             (at for at, part in enumerate(parts) if part.origin is not Origin.AGENT), default=len(parts) - 1
         )
 
-        taken: list[Part] = []
+        taken: list[tuple[Part, Sequence[str]]] = []
         is_new_policy = False
 
-        async def judge(text: str, origin: Origin) -> str:
-            nonlocal is_new_policy
-            verdict = await self._guard.input(text, agent, origin)
-            if not verdict.allowed:
-                raise refusal_of(verdict, "the request")
-            is_new_policy |= self._known.adopt(verdict.policy)
-            if verdict.sanitized == text:
-                self._known.add(agent, origin, text)
-            return verdict.sanitized
+        def judge_after(earlier: Sequence[str]) -> JudgeOne:
+            async def judge(text: str, origin: Origin) -> str:
+                nonlocal is_new_policy
+                verdict = await self._guard.input(text, agent, origin, earlier)
+                if not verdict.allowed:
+                    raise refusal_of(verdict, "the request")
+                is_new_policy |= self._known.adopt(verdict.policy)
+                if verdict.sanitized == text:
+                    self._known.add(agent, origin, text, earlier)
+                return verdict.sanitized
 
-        async def judge_unless_known(at: int, part: Part) -> None:
-            if at != newest and self._known.has(agent, part.origin, part.text):
-                taken.append(part)
+            return judge
+
+        async def judge_unless_known(at: int, part: Part, earlier: Sequence[str]) -> None:
+            if at != newest and self._known.has(agent, part.origin, part.text, earlier):
+                taken.append((part, earlier))
                 return
-            await self._apply(part, judge)
+            await self._apply(part, judge_after(earlier))
 
-        await self._all([judge_unless_known(at, part) for at, part in enumerate(parts)])
+        said = zip(parts, said_before(parts), strict=True)
+        await self._all([judge_unless_known(at, part, before) for at, (part, before) in enumerate(said)])
         if is_new_policy:
             # Those that were known passed by the policy before this one.
-            await self._all([self._apply(part, judge) for part in taken])
+            await self._all([self._apply(part, judge_after(earlier)) for part, earlier in taken])
 
     async def answer(self, parts: Sequence[Part], agent: str) -> None:
         """Judge the texts of an answer; it raises as `request` does."""
@@ -139,6 +145,18 @@ class Judge:
                     group.create_task(each)
         except BaseExceptionGroup as errors:
             raise _first(errors.subgroup(Refusal) or errors) from None
+
+
+def said_before(parts: Sequence[Part]) -> list[Sequence[str]]:
+    """Return what the user said before each part, where it is the user's as well."""
+    found: list[Sequence[str]] = []
+    said: deque[str] = deque(maxlen=MOST_TURNS)
+    for part in parts:
+        is_said = isinstance(part, Slot) and part.is_said
+        found.append(tuple(said) if is_said else ())
+        if is_said:
+            said.append(part.text)
+    return found
 
 
 def _first(error: BaseException) -> BaseException:

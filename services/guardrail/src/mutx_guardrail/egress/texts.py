@@ -54,11 +54,12 @@ _STATE_FIELDS = frozenset(
 
 @dataclass(slots=True)
 class Slot:
-    """A text, whose word it is, and how another one is put in its place."""
+    """A text, whose word it is, and how another one is put in its place; `is_said`: it is of a user's message."""
 
     text: str
     origin: Origin
     put: Callable[[str], None]
+    is_said: bool = False
 
 
 @dataclass(slots=True)
@@ -191,7 +192,12 @@ class _Walk:
         ):
             self.refuse_unless_permitted(str(kind))
             return
+        begin = len(self.found)
         self.members(item, Origin.TOOL if kind in _RESULTS else origin, skip)
+        if role == "user":
+            for part in self.found[begin:]:
+                if isinstance(part, Slot):
+                    part.is_said = part.origin is Origin.USER
 
     def _string(self, node: dict[str, Json], name: str, value: str, origin: Origin) -> None:
         is_sealed = name in _SEALED_NAMES or (name == "data" and node.get("type") == "redacted_thinking")

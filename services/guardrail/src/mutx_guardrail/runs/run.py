@@ -24,6 +24,7 @@ from mutx_guardrail.runs.request import RunRequest, document_of
 from mutx_guardrail.runs.window import RefusedWindow, StreamedText, is_streamable
 from mutx_guardrail.service.judging import Judging
 from mutx_guardrail.sse import EventError, RawEvent, read_events, with_ticks
+from mutx_guardrail.turns import MOST_TURNS
 from mutx_guardrail.verdict import Check
 
 TICK_S = 0.5
@@ -172,7 +173,9 @@ class Runs:
         that an `assistant` turn was ever said. All of it is held to what is expected of a user.
         """
         agent, request = asked.agent, asked.request
-        verdict = (await self._judging.pipeline.input(request.input, agent)).with_checks([admitted])
+        earlier = _said_before(request, len(request.history))
+        verdict = await self._judging.pipeline.input(request.input, agent, Origin.USER, earlier)
+        verdict = verdict.with_checks([admitted])
         noted = await self._judging.note(verdict, agent, "input", request.input)
         if not verdict.allowed:
             raise refuse(verdict, noted, "input-refused", "input")
@@ -181,17 +184,18 @@ class Runs:
         return _Given(json.dumps(body, ensure_ascii=False).encode(), without_texts(noted))
 
     async def _judge_turn(self, asked: _Asked, at: int) -> str:
-        agent, text = asked.agent, asked.request.history[at].content
-        if self._known.has(agent, Origin.USER, text):
+        agent, turn = asked.agent, asked.request.history[at]
+        text, earlier = turn.content, _said_before(asked.request, at) if turn.role == "user" else []
+        if self._known.has(agent, Origin.USER, text, earlier):
             return text
-        verdict = await self._judging.pipeline.input(text, agent)
+        verdict = await self._judging.pipeline.input(text, agent, Origin.USER, earlier)
         if not verdict.allowed:
             noted = await self._judging.note(verdict, agent, "input", text)
             raise refuse(verdict, noted, "input-refused", f"history.{at}")
         self._judging.metrics.count(verdict, "input")
         self._known.adopt(verdict.policy)
         if verdict.sanitized == text:
-            self._known.add(agent, Origin.USER, text)
+            self._known.add(agent, Origin.USER, text, earlier)
         return verdict.sanitized
 
     async def _within_time(self, asked: _Asked, body: bytes) -> Completed:
@@ -289,6 +293,11 @@ class Runs:
 async def _release(asked: _Asked, deltas: list[Delta]) -> None:
     for delta in deltas:
         await asked.tell("delta", delta.model_dump())
+
+
+def _said_before(request: RunRequest, at: int) -> list[str]:
+    """Return the user's turns before one of the history."""
+    return [turn.content for turn in request.history[:at] if turn.role == "user"][-MOST_TURNS:]
 
 
 def _of_this_run(asked: _Asked, completed: Completed) -> Completed:

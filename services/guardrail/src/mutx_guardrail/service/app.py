@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -143,7 +143,9 @@ class _Routes:
         question = parse_question(await self._body(request), InputQuestion)
         self._callers.check_agent(peer_of_request(request), question.agent)
         with self._place():
-            return JSONResponse(await self._input(question.text, question.agent, question.origin))
+            return JSONResponse(
+                await self._input(question.text, question.agent, question.origin, question.earlier)
+            )
 
     async def output(self, request: Request) -> Response:
         """Judge a text that comes from an agent."""
@@ -256,7 +258,9 @@ class _Routes:
             return await self._input(item.text, item.agent, item.origin)
         return await self._output(item.text, item.agent, learn=learn)
 
-    async def _input(self, text: str, agent: str, origin: Origin) -> dict[str, object]:
+    async def _input(
+        self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()
+    ) -> dict[str, object]:
         """Admit, then judge; a request that the agent's rate or pause refuses is not judged.
 
         What a tool or a page says is part of a request that was counted.
@@ -266,7 +270,7 @@ class _Routes:
         if admitted is not None and not admitted.passed:
             verdict = self._ports.pipeline.refused(admitted)
         else:
-            verdict = await self._ports.pipeline.input(text, agent, origin)
+            verdict = await self._ports.pipeline.input(text, agent, origin, earlier)
             if admitted is not None:
                 if not verdict.allowed:
                     await self._judging.give_back(agent, admitted)

@@ -13,6 +13,7 @@ from mutx_guardrail.strict_json import JsonError, parse_json
 
 AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 MOST_ITEMS = 64
+MOST_EARLIER = 100
 _LONGEST_FIELD = 200
 
 
@@ -34,9 +35,14 @@ class Question(BaseModel):
 
 
 class InputQuestion(Question):
-    """A text that is to go to an agent. `origin` says who wrote it."""
+    """A text that is to go to an agent. `origin` says who wrote it.
+
+    `earlier` are the same user's turns before it, oldest first: they are not judged again, but an attack that began in
+    them and ends in this one is found. None of them is kept.
+    """
 
     text: str
+    earlier: Annotated[list[str], Field(max_length=MOST_EARLIER)] = []
     agent: AgentName = ""
     origin: Annotated[Origin, Field(strict=False)] = Origin.USER
 

@@ -94,7 +94,40 @@ def test_a_turn_that_passed_as_it_was_is_not_judged_again():
     perform(world, "first", history=history)
     perform(world, "second", history=history)
 
-    assert injection.seen == ["first", "an earlier turn", "second"]
+    assert injection.seen == [
+        "first", "an earlier turn first", "an earlier turn", "second", "an earlier turn second",
+    ]  # fmt: skip
+
+
+def test_an_attack_that_is_split_over_the_user_s_turns_is_refused_where_it_ends():
+    world = a_world()
+    history = [
+        {"role": "user", "content": ATTACK[:14]},
+        {"role": "assistant", "content": "Please go on."},
+    ]
+
+    told = perform(world, ATTACK[14:], history=history)
+    later = perform(
+        world,
+        "hello",
+        history=[*history, {"role": "user", "content": ATTACK[14:]}, {"role": "assistant", "content": "?"}],
+    )
+
+    assert (told["code"], told["detail"], world.agent.runs) == ("input-refused", "input", [])
+    assert (later["code"], later["detail"]) == ("input-refused", "history.2")
+
+
+def test_a_turn_that_passed_after_other_turns_is_judged_again_after_these():
+    world = a_world()
+    perform(world, "hello", history=[{"role": "user", "content": ATTACK[14:]}])
+
+    told = perform(
+        world,
+        "hello",
+        history=[{"role": "user", "content": ATTACK[:14]}, {"role": "user", "content": ATTACK[14:]}],
+    )
+
+    assert (told["code"], told["detail"]) == ("input-refused", "history.1")
 
 
 def test_a_masked_turn_is_judged_and_masked_again():
