@@ -494,7 +494,7 @@ def test_guards_share_what_they_know_of_agents_by_their_certificate_and_their_us
 ) -> None:
     known.issue()
     guard = known.authority.service(known.folder, "trial-guard-1")
-    stranger = make_authority("others").service(known.folder, "trial-guard-1")
+    stranger = make_authority("others").service(known.folder, "other-guard-1")
     names, ca, secret = (tmp_path / name for name in ("hosts", "ca.pem", "redis-guard"))
     names.write_text(f"{app.address} {HOST}\n")
     ca.write_text(known.authority.pem)
