@@ -50,6 +50,10 @@ class Mentions:
         """Say whether a word of the groups stands up to 50 characters before the span or 14 behind it."""
         return any(self._last_before(group, start) >= 0 or self._follows(group, end) for group in groups)
 
+    def before(self, groups: Iterable[str], start: int) -> bool:
+        """Say whether a word of the groups stands up to 50 characters before a place."""
+        return any(self._last_before(group, start) >= 0 for group in groups)
+
     def nearest_is_other(self, groups: Iterable[str], start: int) -> bool:
         """Say whether a word for another sort of number stands before the span, nearer than any of the groups."""
         other = self._last_before(OTHER, start)

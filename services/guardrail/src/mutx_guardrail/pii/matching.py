@@ -33,6 +33,9 @@ class Pattern(Protocol):
     def finditer(self, text: bytes) -> Iterator[_Match]:
         """Return all matches that do not overlap."""
 
+    def match(self, text: bytes) -> _Match | None:
+        """Return the match at the text's begin."""
+
     def fullmatch(self, text: bytes) -> _Match | None:
         """Return the match of the whole."""
 

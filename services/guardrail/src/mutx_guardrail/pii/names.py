@@ -16,6 +16,7 @@ from mutx_guardrail.document import Document
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.pii.entities import Entity, EntityReader, load_reader
 from mutx_guardrail.pii.kinds import Kind
+from mutx_guardrail.pii.letter_case import is_uncased, with_capitals
 from mutx_guardrail.pii.masking import outside_masks
 from mutx_guardrail.pii.merge import merge
 from mutx_guardrail.pii.models import ENGLISH, installed_model, pinned_hashes
@@ -29,9 +30,6 @@ from mutx_guardrail.verdict import Layer
 _CHUNK: Final = 2_000
 _OVERLAP: Final = 120
 LONGEST_TEXT: Final = 500_000
-
-# Of this share of words or fewer with a capital, capitals mean nothing; of this share or more with nothing else, too.
-_FEW_CAPITALS: Final = 0.04
 
 # What the model takes for a place, an organisation or another kind; a person that the rules see weighs more.
 _OTHERS: Final = 0.6
@@ -92,11 +90,11 @@ class NamesDetector:
         check_time()
         if not any(map(str.isalpha, text)):
             return
-        is_uncased = _is_uncased(text)
-        yield from self._rules.find(text, is_uncased=is_uncased)
-        read = with_capitals(text) if is_uncased else text
+        uncased = is_uncased(text)
+        yield from self._rules.find(text, is_uncased=uncased)
+        read = with_capitals(text) if uncased else text
         for entity in self._reader_for(text).read(read):
-            candidate = self._candidate(text, entity, is_uncased=is_uncased)
+            candidate = self._candidate(text, entity, is_uncased=uncased)
             if candidate is not None:
                 yield candidate
 
@@ -202,25 +200,6 @@ def chunks(text: str) -> Iterator[tuple[int, int]]:
         if end == len(text):
             return
         begin = _word_end(text, begin + _OVERLAP, end - _OVERLAP)
-
-
-def with_capitals(text: str) -> str:
-    """Return the text with a capital at each word's begin and small letters else, of the same length."""
-    lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    pieces, at = [], 0
-    for word in words_of(lowered):
-        capital = lowered[word.start].upper()
-        pieces += [lowered[at : word.start], capital if len(capital) == 1 else lowered[word.start]]
-        at = word.start + 1
-    return "".join([*pieces, lowered[at:]])
-
-
-def _is_uncased(text: str) -> bool:
-    words = list(words_of(text))
-    capitals = sum(word.is_capital for word in words)
-    if len(words) > 1 and all(word.text.isupper() for word in words if len(word.text) > 1):
-        return True
-    return bool(words) and capitals <= _FEW_CAPITALS * len(words)
 
 
 def _word_end(text: str, least: int, at: int) -> int:

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from mutx_guardrail.layer import LayerUnavailable
 from mutx_guardrail.pii.entities import Entity, load_reader
 from mutx_guardrail.pii.kinds import Kind
+from mutx_guardrail.pii.letter_case import with_capitals
 from mutx_guardrail.pii.models import ENGLISH, installed_model, model_hash, pinned_hashes, verify_model
 from mutx_guardrail.pii.name_lists import load_name_lists
 from mutx_guardrail.pii.name_rules import NameRules
 from mutx_guardrail.pii.name_words import load_name_words
-from mutx_guardrail.pii.names import LONGEST_TEXT, NamesDetector, chunks, names_detector, with_capitals
+from mutx_guardrail.pii.names import LONGEST_TEXT, NamesDetector, chunks, names_detector
 from mutx_guardrail.pii.pack import load_pack
 from readings import document_of, normalised
 
