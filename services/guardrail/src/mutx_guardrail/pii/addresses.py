@@ -81,6 +81,7 @@ class AddressRule:
         self._cores = [_Core.of(pack, entry) for entry in pack.sections["cores"]]
         self._tail = [(entry["kind"], pack.pattern(entry["pattern"])) for entry in pack.sections["tail"]]
         self._hint = pack.pattern(pack.sections["hint"])
+        self._town = pack.pattern(pack.sections["town"])
         self._quoted = pack.pattern(pack.sections["quoted"])
         self._apart = [pack.pattern(source) for source in pack.sections["apart"]]
         words = ("not_streets", "not_leading", "not_before", "not_after", "not_sorts")
@@ -116,6 +117,14 @@ class AddressRule:
                 if confidence:
                     start = _with_unit_before(hay.text, start)
                     yield Candidate(start, tail.end, Kind.STREET_ADDRESS, confidence, core.id)
+                    yield from self._town_behind(hay.text, tail)
+
+    def _town_behind(self, text: str, tail: _Tail) -> Iterator[Candidate]:
+        """Return the town that a street is said to be in; it is a place's name, and none of the street's."""
+        match = None if tail.has_place else self._town.match(_bytes_from(text, tail.end))
+        if match:
+            start, end = _trimmed(text, *(tail.end + _length(text, tail.end, at) for at in match.span(1)))
+            yield Candidate(start, end, Kind.LOCATION, _APART, "address-town")
 
     def _confidence(self, core: _Core, text: str, mentions: Mentions, start: int, tail: _Tail) -> float:
         near = core.near if mentions.before(_CONTEXT, start) else 0.0
@@ -159,7 +168,7 @@ class AddressRule:
         if _GOES_ON.match(piece) and self._hint.search(piece):
             for kind, pattern in self._tail:
                 match = pattern.match(piece) if has_place or kind != "town" else None
-                end = at + len(piece[: match.span()[1]].decode("utf-8", "surrogatepass")) if match else at
+                end = at + _length(text, at, match.span()[1]) if match else at
                 if end > at and _ENDS.match(text, end):
                     return kind, end
         return "", at
@@ -179,6 +188,11 @@ def _with_unit_before(text: str, start: int) -> int:
     before = text[max(0, start - _LONGEST_UNIT) : start]
     unit = _UNIT_BEFORE.search(before)
     return start - len(before) + unit.start() if unit else start
+
+
+def _length(text: str, start: int, length: int) -> int:
+    """Return how many characters of a text from a place on are so many bytes."""
+    return len(_bytes_from(text, start)[:length].decode("utf-8", "surrogatepass"))
 
 
 def _bytes_from(text: str, at: int) -> bytes:

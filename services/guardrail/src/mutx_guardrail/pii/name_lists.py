@@ -10,6 +10,17 @@ from importlib.resources import files
 from typing import Final
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+_ENDINGS: Final = (
+    ("s", ""),
+    ("es", ""),
+    ("ies", "y"),
+    ("ed", ""),
+    ("ed", "e"),
+    ("ing", ""),
+    ("ing", "e"),
+    ("er", ""),
+)
+_SHORTEST_COMMON: Final = 3
 _POSSESSIVE: Final = re.compile(r"['’]s?$")
 
 
@@ -40,6 +51,7 @@ class NameLists:
     family: frozenset[str]
     words: frozenset[str]
     places: frozenset[str]
+    common: frozenset[str] = frozenset()
 
     def is_given(self, word: str) -> bool:
         """Say whether it, or each of its parts, is a given name."""
@@ -56,6 +68,13 @@ class NameLists:
     def is_word(self, word: str) -> bool:
         """Say whether a name is also an English word."""
         return _bare(word) in self.words
+
+    def is_common(self, word: str) -> bool:
+        """Say whether it is a common English word that is no name, or one with an ending."""
+        bare = _bare(word)
+        return len(bare) >= _SHORTEST_COMMON and any(
+            f in self.common or f in self.words for f in _forms(bare)
+        )
 
     def is_place(self, word: str) -> bool:
         """Say whether a word, or words with a blank between, are a large city's or a country's name."""
@@ -74,7 +93,9 @@ def load_name_lists() -> NameLists:
     """Return the lists that the package ships."""
     entries = [line.split("\t") for line in _lines("names.txt.gz")]
     given, family, words = (frozenset(name for name, flags in entries if flag in flags) for flag in "gfw")
-    return NameLists(given, family, words, frozenset(_lines("places.txt.gz")))
+    return NameLists(
+        given, family, words, *(frozenset(_lines(f"{file}.txt.gz")) for file in ("places", "common"))
+    )
 
 
 def _lines(file: str) -> list[str]:
@@ -84,6 +105,14 @@ def _lines(file: str) -> list[str]:
 
 def _bare(word: str) -> str:
     return _POSSESSIVE.sub("", word.lower())
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Return a word with and without the endings of a plural or a verb."""
+    yield word
+    for ending, instead in _ENDINGS:
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            yield word.removesuffix(ending) + instead
 
 
 def _all_in(names: frozenset[str], word: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,10 @@ from mutx_guardrail.verdict import Layer
 
 _SHORTEST_LIST: Final = 3
 _LONGEST_RUN: Final = 5
+_TWO: Final = 2
+_FIRM: Final = re.compile(
+    r"\b([A-Z][A-Za-z]{2,20}), ([A-Z][A-Za-z]{2,20}),? (?:and|&) ([A-Z][A-Za-z]{2,20})\b"
+)
 _JOINTS: Final = frozenset({" ", "  ", "\t"})
 
 
@@ -51,6 +56,15 @@ class NameRules:
         yield from self._places_in(words, text, is_uncased=is_uncased)
         yield from self._listed(words, text, is_uncased=is_uncased)
         yield from (self._known_words(words, text) if is_uncased else self._runs(words, text))
+
+    def firms(self, text: str) -> Sequence[Candidate]:
+        """Return what is called by three family names, as `Hawkins, Reed and Santana`; two given ones are people."""
+        return [
+            Candidate(match.start(), match.end(), Kind.ORGANIZATION, 0.6, "firm", Layer.NAMES)
+            for match in _FIRM.finditer(text)
+            if all(map(self._names.is_family, match.groups()))
+            and sum(map(self._names.is_given, match.groups())) < _TWO
+        ]
 
     def _in_places(self, hay: Haystack) -> Iterator[Candidate]:
         for place in self._places:

@@ -19,6 +19,11 @@ class NameWords:
     no_last_names: frozenset[str]
     conjunctions: frozenset[str]
     before_places: frozenset[str]
+    namesakes: frozenset[str]
+    before_things: frozenset[str]
+    things: frozenset[str]
+    months: frozenset[str]
+    before_months: frozenset[str]
 
     def after_titles(self, words: Sequence[Word]) -> Sequence[Word]:
         """Return the words without the titles at their begin; one that stands alone stays."""

@@ -20,6 +20,7 @@ from mutx_guardrail.pii.letter_case import is_uncased, with_capitals
 from mutx_guardrail.pii.masking import outside_masks
 from mutx_guardrail.pii.merge import merge
 from mutx_guardrail.pii.models import ENGLISH, installed_model, pinned_hashes
+from mutx_guardrail.pii.name_judge import NameJudge
 from mutx_guardrail.pii.name_lists import NameLists, Word, load_name_lists, words_of
 from mutx_guardrail.pii.name_rules import NameRules
 from mutx_guardrail.pii.name_words import NameWords, load_name_words
@@ -34,6 +35,14 @@ LONGEST_TEXT: Final = 500_000
 # What the model takes for a place, an organisation or another kind; a person that the rules see weighs more.
 _OTHERS: Final = 0.6
 _PERSONAL: Final = frozenset({Kind.PERSON, Kind.LOCATION})
+
+# Rules of places where a person stands, whatever it is called.
+_TOLD: Final = frozenset(
+    {"introduced", "introduced-lower", "labelled", "labelled-lower", "title", "title-lower", "signed"}
+)
+
+# Rules of places where a place stands, though a person could be called like it.
+_PLACES: Final = frozenset({"located", "block-town"})
 
 _SURE: Final = 0.65
 _SHORTEST_PART: Final = 2
@@ -57,6 +66,7 @@ class NamesDetector:
         if not readers:
             raise ValueError("a model for one language at least is wanted")
         self._readers, self._names, self._telling, self._rules = dict(readers), names, telling, rules
+        self._judge = NameJudge(names, telling)
 
     def judge(self, document: Document) -> Signal:
         """Return what is found, in spans of the given text; the score is the surest finding's.
@@ -79,11 +89,12 @@ class NamesDetector:
             for begin, end in chunks(text)
             for candidate in self._in_chunk(text[begin:end])
         ]
-        free = list(outside_masks(found, text))
+        firms = self._rules.firms(text)
+        free = list(outside_masks(without(sorted(found, key=lambda c: c.start), firms), text))
         people = merge(c for c in free if c.kind is Kind.PERSON)
         people = merge([*people, *outside_masks(named_again(people, text, self._telling.particles), text)])
         others = merge(c for c in free if c.kind is not Kind.PERSON)
-        people = tuple(without(people, [c for c in others if c.rule == "located"]))
+        people = tuple(without(people, [c for c in others if c.rule in _PLACES]))
         return tuple(sorted([*people, *without(others, people)], key=lambda c: c.start))
 
     def _in_chunk(self, text: str) -> Iterator[Candidate]:
@@ -91,10 +102,17 @@ class NamesDetector:
         if not any(map(str.isalpha, text)):
             return
         uncased = is_uncased(text)
-        yield from self._rules.find(text, is_uncased=uncased)
-        read = with_capitals(text) if uncased else text
-        for entity in self._reader_for(text).read(read):
-            candidate = self._candidate(text, entity, is_uncased=uncased)
+        for candidate in [
+            *self._rules.find(text, is_uncased=uncased),
+            *self._by_model(text, is_uncased=uncased),
+        ]:
+            is_told = candidate.kind is not Kind.PERSON or candidate.rule in _TOLD
+            if is_told or not self._judge.is_thing(text, candidate.start, candidate.end):
+                yield candidate
+
+    def _by_model(self, text: str, *, is_uncased: bool) -> Iterator[Candidate]:
+        for entity in self._reader_for(text).read(with_capitals(text) if is_uncased else text):
+            candidate = self._candidate(text, entity, is_uncased=is_uncased)
             if candidate is not None:
                 yield candidate
 
@@ -106,7 +124,9 @@ class NamesDetector:
             return None
         if len(words) == 1 and words[0].text.lower() in self._telling.products and entity.kind in _PERSONAL:
             return None
-        confidence = self._confidence(words, is_uncased=is_uncased) if entity.kind is Kind.PERSON else _OTHERS
+        confidence = (
+            self._judge.confidence(words, is_uncased=is_uncased) if entity.kind is Kind.PERSON else _OTHERS
+        )
         start, end = entity.start + words[0].start, entity.start + words[-1].end
         return Candidate(start, end, entity.kind, confidence, "model", Layer.NAMES) if confidence else None
 
@@ -116,22 +136,11 @@ class NamesDetector:
         if not is_uncased:
             first = next((at for at, word in enumerate(words) if word.is_capital), len(words))
             words = words[first : first + self._telling.capitals_end(words[first:])]
-        return self._telling.after_titles(words) if entity.kind is Kind.PERSON else words
-
-    def _confidence(self, words: Sequence[Word], *, is_uncased: bool) -> float:
-        """Return how sure it is that what the model takes for a person is one; 0 where it is not."""
-        if words[-1].text.lower() in self._telling.no_last_names:
-            return 0.0
-        is_known = any(self._names.is_name(word.text) for word in words)
-        if len(words) == 1:
-            alone = words[0].text
-            if alone.isupper() and not is_uncased:
-                return 0.0
-            if self._names.is_word(alone) or self._names.is_place(alone):
-                return 0.6
-        if is_known:
-            return 0.9
-        return 0.0 if is_uncased else 0.7
+        if entity.kind is not Kind.PERSON:
+            return words
+        while is_uncased and len(words) > 1 and self._judge.is_no_name(words[-1].text):
+            words.pop()
+        return self._telling.after_titles(words)
 
     def _reader_for(self, text: str) -> EntityReader:
         """Return the model of the language whose commonest words the text has most of."""

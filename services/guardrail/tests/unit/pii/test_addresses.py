@@ -17,7 +17,7 @@ RULE, WORDS = AddressRule(load_pack("pii", "addresses.yml")), load_context_words
 
 def found(text: str) -> list[str]:
     hay = Haystack(text)
-    return [text[c.start : c.end] for c in RULE.find(hay, WORDS.scan(hay))]
+    return [text[c.start : c.end] for c in RULE.find(hay, WORDS.scan(hay)) if c.kind == "STREET_ADDRESS"]
 
 
 WHOLE = {
@@ -102,6 +102,17 @@ def test_what_stands_around_an_address_is_not_taken_in(address, around):
 )
 def test_a_street_is_found_without_its_town(text, street):
     assert found(text) == [street]
+
+
+@pytest.mark.parametrize(
+    "text", ["his address: 450 Main Street, Zagreb", "He lives at Parmova 109 in Zagreb."]
+)
+def test_the_town_of_a_street_is_told_as_a_place(text):
+    hay = Haystack(text)
+
+    places = [text[c.start : c.end] for c in RULE.find(hay, WORDS.scan(hay)) if c.kind == "LOCATION"]
+
+    assert places == ["Zagreb"]
 
 
 def test_flat_and_code_of_a_quoted_address_are_found_on_their_lines():
