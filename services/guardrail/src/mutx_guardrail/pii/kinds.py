@@ -29,6 +29,30 @@ class Kind(StrEnum):
     IT_FISCAL_CODE = "IT_FISCAL_CODE"
     PL_PESEL = "PL_PESEL"
     FI_PERSONAL_IDENTITY_CODE = "FI_PERSONAL_IDENTITY_CODE"
+    IT_VAT_CODE = "IT_VAT_CODE"
+    VAT_NUMBER = "VAT_NUMBER"
+    MEDICAL_LICENSE = "MEDICAL_LICENSE"
+    US_NPI = "US_NPI"
+    US_MBI = "US_MBI"
+    SG_NRIC_FIN = "SG_NRIC_FIN"
+    SG_UEN = "SG_UEN"
+    AU_ABN = "AU_ABN"
+    AU_ACN = "AU_ACN"
+    AU_TFN = "AU_TFN"
+    AU_MEDICARE = "AU_MEDICARE"
+    IN_PAN = "IN_PAN"
+    IN_AADHAAR = "IN_AADHAAR"
+    IN_VOTER = "IN_VOTER"
+    IN_GSTIN = "IN_GSTIN"
+    KR_RRN = "KR_RRN"
+    KR_FRN = "KR_FRN"
+    TH_TNIN = "TH_TNIN"
+    BR_CPF = "BR_CPF"
+    BR_CNPJ = "BR_CNPJ"
+    LEI = "LEI"
+    LICENSE_PLATE = "LICENSE_PLATE"
+    VIN = "VIN"
+    IMEI = "IMEI"
     IP_ADDRESS = "IP_ADDRESS"
     MAC_ADDRESS = "MAC_ADDRESS"
     URL = "URL"
@@ -45,7 +69,10 @@ class Kind(StrEnum):
 
 
 # Not asked for unless a policy names them: organisations and dates are seldom personal by themselves.
-OFF_BY_DEFAULT: Final = frozenset({Kind.ORGANIZATION, Kind.DATE_TIME, Kind.NRP})
+# Nor the numbers of companies, unless they are one person's as Brazil's and Italy's may be.
+OFF_BY_DEFAULT: Final = frozenset(
+    {Kind.ORGANIZATION, Kind.DATE_TIME, Kind.NRP, Kind.LEI, Kind.SG_UEN, Kind.AU_ACN}
+)
 
 DEFAULT_KINDS: Final = frozenset(Kind) - OFF_BY_DEFAULT
 
@@ -58,6 +85,14 @@ ALIASES: Final = {
     "US_DRIVER_LICENSE": Kind.DRIVER_LICENSE,
     "IT_DRIVER_LICENSE": Kind.DRIVER_LICENSE,
     "IT_IDENTITY_CARD": Kind.NATIONAL_ID,
+    "IN_PASSPORT": Kind.PASSPORT,
+    "KR_PASSPORT": Kind.PASSPORT,
+    "KR_DRIVER_LICENSE": Kind.DRIVER_LICENSE,
+    "NG_NIN": Kind.NATIONAL_ID,
+    "UK_POSTCODE": Kind.ZIP_CODE,
+    "UK_VEHICLE_REGISTRATION": Kind.LICENSE_PLATE,
+    "IN_VEHICLE_REGISTRATION": Kind.LICENSE_PLATE,
+    "NG_VEHICLE_REGISTRATION": Kind.LICENSE_PLATE,
     "GPE": Kind.LOCATION,
     "ADDRESS": Kind.STREET_ADDRESS,
     "DOMAIN_NAME": Kind.URL,

@@ -15,6 +15,8 @@ import email_validator
 from stdnum import bic, bitcoin, iban, luhn
 from stdnum.exceptions import ValidationError
 
+from mutx_guardrail.pii.keccak import keccak256
+
 # Endings that stand behind an `@` in file names (`icon@2x.png`), never in addresses.
 _FILE_ENDINGS: Final = frozenset(
     {
@@ -184,6 +186,86 @@ def is_german_card(value: str) -> bool:
     return total % 10 == int(value[-1])
 
 
+def is_ethereum(value: str) -> bool:
+    """Say whether an address of mixed case has the checksum that its capitals are. Source: EIP-55."""
+    digits = value[2:]
+    if digits.islower() or digits.isupper() or digits.isdigit():
+        return len(set(digits)) > 1
+    hashed = keccak256(digits.lower().encode()).hex()
+    pairs = zip(digits, hashed, strict=False)
+    return all(not c.isalpha() or c.isupper() == (int(h, 16) >= 8) for c, h in pairs)  # noqa: PLR2004 - its top bit
+
+
+def is_dea(value: str) -> bool:
+    """Say whether the check digit of a DEA registration is right."""
+    numbers = [int(c) for c in value[2:]]
+    total = sum(numbers[0:6:2]) + 2 * sum(numbers[1:6:2])
+    return total % 10 == numbers[6] and any(numbers)
+
+
+def is_npi(value: str) -> bool:
+    """Say whether the check digit of a national provider identifier is right. Source: 45 CFR 162.406."""
+    return bool(luhn.is_valid("80840" + digits_of(value)))
+
+
+def is_nric(value: str) -> bool:
+    """Say whether the check letter is right. Source: Singapore's ICA; the M series of 2022."""
+    first, number, last = value[0].upper(), value[1:8], value[8].upper()
+    shift = {"S": 0, "F": 0, "T": 4, "G": 4, "M": 3}[first]
+    rest = (sum(int(c) * weight for c, weight in zip(number, _NRIC_WEIGHTS, strict=True)) + shift) % 11
+    if first == "M":
+        return "KLJNPQRTUWX"[10 - rest] == last
+    return ("JZIHGFEDCBA" if first in "ST" else "XWUTRQPNMLK")[rest] == last
+
+
+def is_medicare(value: str) -> bool:
+    """Say whether the check digit of an Australian Medicare card is right."""
+    number = digits_of(value)
+    return sum(int(c) * weight for c, weight in zip(number, (1, 3, 7, 9) * 2, strict=False)) % 10 == int(
+        number[8]
+    )
+
+
+def is_pan(value: str) -> bool:
+    """Say whether an Indian account number is all in capitals or all small."""
+    return value.isupper() or value.islower()
+
+
+def is_rrn(value: str) -> bool:
+    """Say whether check digit and birth of a Korean number are right; those of after October 2020 have none."""
+    number = digits_of(value)
+    total = sum(int(c) * weight for c, weight in zip(number, _RRN_WEIGHTS, strict=False))
+    recent = number[6] in "34" and number[:2] >= "20"
+    return is_birth_first(value) and (recent or (11 - total % 11) % 10 == int(number[12]))
+
+
+def is_birth_first(value: str) -> bool:
+    """Say whether the first six digits can be a date of birth (YYMMDD)."""
+    return "01" <= value[2:4] <= "12" and "01" <= value[4:6] <= "31"
+
+
+def is_snils(value: str) -> bool:
+    """Say whether the check digits of a Russian pension insurance number are right."""
+    number = digits_of(value)
+    total = sum(int(c) * (9 - at) for at, c in enumerate(number[:9]))
+    return total % 101 % 100 == int(number[9:]) and number[:9] > "001001998"
+
+
+def is_plate(value: str) -> bool:
+    """Say whether it has letters and digits, five or more together."""
+    bare = [c for c in value if c.isalnum()]
+    return len(bare) >= 5 and any(c.isdigit() for c in bare) and any(c.isalpha() for c in bare)  # noqa: PLR2004
+
+
+def is_vin(value: str) -> bool:
+    """Say whether the check digit of a vehicle's number is right. Source: ISO 3779; 49 CFR 565.15."""
+    number = value.upper()
+    if number.isdigit() or number.isalpha() or len(set(number)) < len(_VIN_WEIGHTS) // 3:
+        return False
+    total = sum(_vin_value(c) * weight for c, weight in zip(number, _VIN_WEIGHTS, strict=True))
+    return "0123456789X"[total % 11] == number[8]
+
+
 def anything(_value: str) -> bool:
     """Say yes: the form is enough."""
     return True
@@ -202,6 +284,13 @@ def _valid(module: ModuleType, value: str, **options: object) -> bool:
     return True
 
 
+def _vin_value(c: str) -> int:
+    return int(c) if c.isdigit() else (ord(c) - ord("A")) % 9 + 1 + (c >= "S")
+
+
+_NRIC_WEIGHTS: Final = (2, 7, 6, 5, 4, 3, 2)
+_RRN_WEIGHTS: Final = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
+_VIN_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _ICAO_WEIGHTS: Final = (7, 3, 1)
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M: Final = 0x2BC830A3
@@ -229,7 +318,18 @@ VALIDATORS: Final[Mapping[str, Callable[[str], bool]]] = {
         is_account,
         is_bic,
         is_bitcoin,
+        is_birth_first,
         is_card,
+        is_dea,
+        is_ethereum,
+        is_medicare,
+        is_npi,
+        is_nric,
+        is_pan,
+        is_plate,
+        is_rrn,
+        is_snils,
+        is_vin,
         is_coordinate_pair,
         is_document,
         is_email,
@@ -237,6 +337,7 @@ VALIDATORS: Final[Mapping[str, Callable[[str], bool]]] = {
         is_iban,
         is_ip,
         is_itin,
+        is_luhn,
         is_luhn_card,
         is_mac,
         is_nino,
