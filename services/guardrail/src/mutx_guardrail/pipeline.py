@@ -33,7 +33,7 @@ from mutx_guardrail.output.sinks import encode
 from mutx_guardrail.output.truncate import truncate
 from mutx_guardrail.panel import Case, Outcomes, Panel
 from mutx_guardrail.pii.find import select_pii
-from mutx_guardrail.pii.masking import Masker, Numbering, Redacting, Sealing, mask_view
+from mutx_guardrail.pii.masking import Masker, Numbering, Redacting, Sealing, Tagging, mask_view
 from mutx_guardrail.policy import Encoding, Judged, Length, OutputPolicy, Pii, Policy, Secrets
 from mutx_guardrail.spotlight import mark_foreign
 from mutx_guardrail.turns import join_turns
@@ -67,7 +67,8 @@ class Pipeline:
 
     Args:
         policy: returns what holds now; it is asked once for each text.
-        key: 32 or 64 bytes, the tenant's, for masks that can be turned back.
+        key: returns 32 or 64 bytes, the tenant's, for masks that are the same in all its texts and, where a policy
+            wants it, can be turned back; None where there is no key. It is asked for each text, so that it may change.
         clock: seconds that only go forward.
     """
 
@@ -76,12 +77,12 @@ class Pipeline:
         policy: Callable[[], Policy],
         panel: Panel,
         *,
-        key: bytes | None = None,
+        key: Callable[[], bytes | None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
         today: Callable[[], date] = utc_today,
     ) -> None:
         self._policy, self._panel = policy, panel
-        self._sealing = Sealing(key) if key else None
+        self._key = key
         self._clock, self._today = clock, today
 
     async def input(
@@ -275,8 +276,9 @@ class Pipeline:
         return scored_check(name, outcomes, thresholds, policy, factor=factor)
 
     def _masker(self, policy: Pii, text: str) -> Masker:
-        if policy.reversible and self._sealing:
-            return self._sealing
+        key = self._key()
+        if key is not None:
+            return Sealing(key) if policy.reversible else Tagging(key)
         numbering = Numbering()
         numbering.reserve(text)
         return numbering

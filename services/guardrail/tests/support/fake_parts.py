@@ -104,4 +104,4 @@ def pipeline_of(
     panel = Panel(
         parts_with(**parts), None, limit_s, (defects.append if defects is not None else lambda _error: None)
     )
-    return Pipeline(source, panel, key=key)
+    return Pipeline(source, panel, key=lambda: key)

@@ -17,8 +17,8 @@ from mutx_guardrail.panel import Panel
 from mutx_guardrail.parts import build_parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
+from mutx_guardrail.service.mask_key import MaskKeyFile
 from mutx_guardrail.service.policy_file import PolicyFile
-from mutx_guardrail.service.process import read_key
 from mutx_guardrail.service.settings import REDIS_VARIABLE, Settings, read_settings
 from mutx_guardrail.verdict import Check
 
@@ -60,7 +60,7 @@ def build_local_guard(settings: Settings) -> LocalGuard:
     threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge")
     panel = Panel(parts, threads, settings.layer_s, _tell_defect)
     store = open_store(settings.redis, REDIS_VARIABLE)
-    pipeline = Pipeline(policy, panel, key=read_key(settings))
+    pipeline = Pipeline(policy, panel, key=MaskKeyFile(settings.mask_key, write_event))
     return LocalGuard(policy, pipeline, Anomaly(store, _tell_event))
 
 

@@ -1,12 +1,13 @@
-"""Personal data taken out of a text: by consistent marks, by tokens that a key turns back, or for good.
+"""Personal data taken out of a text: by marks consistent in it or everywhere, by tokens that a key turns back, or not.
 
-All three keep the way back to the given text's places, leave what is masked already alone, and never cut a character
+All of them keep the way back to the given text's places, leave what is masked already alone, and never cut a character
 from the marks that belong to it.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ KEY_BYTES: Final = (32, 64)
 
 _KINDS: Final = "|".join(sorted(Kind, key=len, reverse=True))
 _CONTEXT: Final = b"mutx-guardrail mask v1"
+_TAG_CONTEXT: Final = b"mutx-guardrail tag v1"
+_TAG_LENGTHS: Final = (8, 16)
 _SPELT_ALIKE: Final = frozenset({Kind.EMAIL_ADDRESS, Kind.URL, Kind.PERSON, Kind.LOCATION, Kind.ORGANIZATION})
 
 
@@ -80,6 +83,37 @@ class Numbering:
         return f"<{kind}_{self._numbers[key]}>"
 
 
+class Tagging:
+    """Masks that are the same for the same value in every text of a tenant: `<PERSON_7f3a91c2>`.
+
+    A tag is the begin (8 hexadecimal digits) of an HMAC-SHA-256 over the kind and the value, under a key drawn from the
+    tenant's: who does not have that can neither try values nor turn a tag back. Two texts in which a tag is the same
+    speak of the same value, but for one pair in 4 thousand million. Values are the same as in `Numbering`. Where two
+    values of one object have the same begin, the later has 16 digits. The order of values changes nothing else.
+
+    Args:
+        key: as of `Sealing`; what the tags are made with tells nothing of it.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        _check_key(key)
+        self._key = hmac.digest(key, _TAG_CONTEXT, "sha256")
+        self._taken: dict[str, tuple[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return "Tagging(key=…)"
+
+    def mask(self, kind: str, value: str) -> str:
+        """Return the mask of a value: its kind and its tag."""
+        known = (kind, _canonical(kind, value))
+        tag = hmac.new(self._key, "\0".join(known).encode("utf-8", "surrogatepass"), "sha256").hexdigest()
+        for length in _TAG_LENGTHS:
+            mask = f"<{kind}_{tag[:length]}>"
+            if self._taken.setdefault(mask, known) == known:
+                return mask
+        return f"<{kind}_{tag}>"
+
+
 class Sealing:
     """Masks that the tenant's key alone turns back: `<PERSON:token>`, the same for the same value and key.
 
@@ -91,8 +125,7 @@ class Sealing:
     """
 
     def __init__(self, key: bytes) -> None:
-        if len(key) not in KEY_BYTES:
-            raise ValueError("a key of 32 or 64 bytes is wanted")
+        _check_key(key)
         self._cipher = AESSIV(key)
 
     def __repr__(self) -> str:
@@ -130,8 +163,9 @@ class _Piece:
 
 # What is a mask already. A token's alphabet is wider here than what is made, so that an altered one is noticed.
 _NUMBERED = rf"<(?:{_KINDS})_[1-9]\d{{0,6}}>"
+_TAGGED = rf"<(?:{_KINDS})_(?:[0-9a-f]{{8}}|[0-9a-f]{{16}}|[0-9a-f]{{64}})>"
 _SEALED = rf"<(?:{_KINDS}):[A-Za-z0-9_\-+/=.]{{16,}}>"
-_MASK: Final = compile_pattern(rf"{_NUMBERED}|{_SEALED}|\[REDACTED\]")
+_MASK: Final = compile_pattern(rf"{_NUMBERED}|{_TAGGED}|{_SEALED}|\[REDACTED\]")
 _TOKEN: Final = compile_pattern(_SEALED)
 _ANY_NUMBERED: Final = compile_pattern(_NUMBERED)
 
@@ -245,6 +279,11 @@ def _first_from(view: View, place: int, *, begins: bool) -> int:
         else:
             low = middle + 1
     return low
+
+
+def _check_key(key: bytes) -> None:
+    if len(key) not in KEY_BYTES:
+        raise ValueError("a key of 32 or 64 bytes is wanted")
 
 
 def _canonical(kind: str, value: str) -> str:

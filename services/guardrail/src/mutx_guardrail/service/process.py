@@ -15,7 +15,6 @@ from mutx_service.journal import describe_exception, write_event
 from mutx_service.notify import notify
 from mutx_service.process import begin
 from mutx_service.server import Listener, ServiceServer, build_config
-from mutx_service.settings import SettingsError
 from mutx_service.tls import server_context
 
 from mutx_guardrail.anomaly.event import Event
@@ -25,11 +24,11 @@ from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.normalise.tokens import VocabularyError, count_tokens
 from mutx_guardrail.panel import Panel
 from mutx_guardrail.parts import Parts, build_parts
-from mutx_guardrail.pii.masking import KEY_BYTES
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.review import ReviewStore
 from mutx_guardrail.runs.agents import Agents
 from mutx_guardrail.service.app import Ports, create_app
+from mutx_guardrail.service.mask_key import MaskKeyFile
 from mutx_guardrail.service.metrics import Metrics
 from mutx_guardrail.service.policy_file import PolicyFile
 from mutx_guardrail.service.settings import PREFIX, REDIS_VARIABLE, Settings
@@ -58,26 +57,6 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def read_key(settings: Settings) -> bytes | None:
-    """Return the tenant's key for masks that can be turned back.
-
-    Raises:
-        SettingsError: the file cannot be read, or does not hold 32 or 64 bytes.
-    """
-    if settings.mask_key is None:
-        return None
-    variable = f"{PREFIX}MASK_KEY_FILE"
-    try:
-        key = settings.mask_key.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            variable, f"cannot be read ({error.strerror})", "check its owner and mode"
-        ) from None
-    if len(key) not in KEY_BYTES:
-        raise SettingsError(variable, f"holds {len(key)} bytes", "make one: head -c 32 /dev/urandom")
-    return key
-
-
 class _Process:
     """What lives as long as the process."""
 
@@ -87,7 +66,7 @@ class _Process:
         self._parts = build_parts(self._policy().layers, models=settings.models, judge=settings.judge)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge")
         panel = Panel(self._parts, self._threads, settings.layer_s, _tell_defect)
-        self._pipeline = Pipeline(self._policy, panel, key=read_key(settings))
+        self._pipeline = Pipeline(self._policy, panel, key=MaskKeyFile(settings.mask_key, write_event))
         self._agents = Agents(settings)
         self._anomaly = Anomaly(open_store(settings.redis, REDIS_VARIABLE), _tell_event)
         self._readiness = _Readiness(self._parts, self._policy, self._anomaly, time.monotonic)

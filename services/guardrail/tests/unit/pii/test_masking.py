@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 from hypothesis import assume, given
@@ -13,6 +14,7 @@ from mutx_guardrail.pii.masking import (
     Numbering,
     Redacting,
     Sealing,
+    Tagging,
     mask_spans,
     mask_text,
     mask_view,
@@ -62,6 +64,48 @@ def test_a_number_that_the_text_has_already_is_given_to_nobody_else():
     numbering.reserve("<PERSON_7> wrote to Jane")
 
     assert numbering.mask("PERSON", "Jane") == "<PERSON_8>"
+
+
+def test_a_tag_is_the_same_in_every_text_of_a_key_and_in_none_of_another():
+    first = mask_text("Ann met Bob", [finding(0, 3), finding(8, 11)], Tagging(KEY)).text
+    second = mask_text("BOB, ann", [finding(0, 3), finding(5, 8)], Tagging(KEY)).text
+    foreign = mask_text("Ann met Bob", [finding(0, 3), finding(8, 11)], Tagging(OTHER_KEY)).text
+
+    ann, bob = first.split(" met ")
+    assert second == f"{bob}, {ann}"
+    assert not {ann, bob} & set(foreign.split(" met "))
+
+
+def test_a_tag_is_of_its_kind():
+    tagging = Tagging(KEY)
+
+    tags = {tagging.mask(kind, "Florence").rpartition("_")[2] for kind in ("PERSON", "LOCATION")}
+
+    assert len(tags) == 2
+
+
+def test_two_values_with_the_same_begin_have_different_masks_and_each_keeps_its_own():
+    tagging = Tagging(KEY)
+    first = tagging.mask("PERSON", "Ann")
+    tagging._taken[Tagging(KEY).mask("PERSON", "Bob")] = ("PERSON", "somebody else")
+
+    second = tagging.mask("PERSON", "Bob")
+
+    assert re.fullmatch("<PERSON_[0-9a-f]{16}>", second)
+    assert (tagging.mask("PERSON", "Bob"), tagging.mask("PERSON", "Ann")) == (second, first)
+    assert mask_spans(f"{first} {second}") == (
+        (0, len(first)),
+        (len(first) + 1, len(first) + 1 + len(second)),
+    )
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_tag_tells_values_apart_as_numbers_do(one, other):
+    tagging, numbering = Tagging(KEY), Numbering()
+
+    is_same = tagging.mask("PERSON", one) == tagging.mask("PERSON", other)
+
+    assert is_same == (numbering.mask("PERSON", one) == numbering.mask("PERSON", other))
 
 
 def test_the_map_of_a_masked_text_leads_to_the_given_text():
@@ -117,7 +161,9 @@ def test_a_mask_takes_in_the_marks_of_its_last_character(text, start, end, wante
 
 
 @pytest.mark.parametrize(
-    "masker", [Numbering(), Sealing(KEY), Redacting()], ids=["numbers", "tokens", "redacted"]
+    "masker",
+    [Numbering(), Tagging(KEY), Sealing(KEY), Redacting()],
+    ids=["numbers", "tags", "tokens", "redacted"],
 )
 def test_what_is_masked_is_not_found_nor_masked_again(masker):
     detector = structured_detector()
@@ -176,12 +222,15 @@ def test_another_key_turns_nothing_back():
 def test_a_key_of_another_length_is_refused(size):
     with pytest.raises(ValueError, match="32 or 64"):
         Sealing(bytes(size))
+    with pytest.raises(ValueError, match="32 or 64"):
+        Tagging(bytes(size))
 
 
-def test_a_key_is_shown_by_nothing():
-    sealing = Sealing(KEY)
+@pytest.mark.parametrize("masker", [Sealing, Tagging])
+def test_a_key_is_shown_by_nothing(masker):
+    made = masker(KEY)
 
-    shown = f"{sealing!r} {sealing!s} {sealing}"
+    shown = f"{made!r} {made!s} {made}"
 
     assert KEY.hex() not in shown
     assert base64.b64encode(KEY).decode() not in shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import date
 
 import pytest
@@ -143,6 +144,17 @@ def test_a_reversible_mask_is_turned_back_by_the_tenant_s_key_alone():
 
     assert "ada@example.com" not in sanitized
     assert unmask(sanitized, KEY) == text
+
+
+def test_with_a_key_the_same_person_has_the_same_mask_in_every_text():
+    pipeline = pipeline_of(key=KEY)
+
+    first = asyncio.run(pipeline.input("Mail ada@example.com now")).sanitized
+    second = asyncio.run(pipeline.input("Is bob@example.com or ada@example.com right?")).sanitized
+
+    assert re.fullmatch("Mail <EMAIL_ADDRESS_[0-9a-f]{8}> now", first)
+    assert second.count(first.split()[1]) == 1
+    assert len(set(re.findall("<[^>]*>", second))) == 2
 
 
 def test_reversible_masks_without_a_key_are_ordinary_ones():
