@@ -5,6 +5,7 @@ docs/reference/guardrail.md has the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ VARIABLES = {
     "JUDGE_URL": "up to and with the version, as `http://127.0.0.1:8000/v1`",
     "JUDGE_MODEL": "as the server names it",
     "JUDGE_FAMILY": "`qwen3guard`, `granite-guardian`, `llama-guard` or `instruct`",
+    "JUDGE_API_KEY_FILE": "file that holds the key which the judge's server demands; read at the start",
     "JUDGE_SOCKET": "unix socket of the judge",
     "JUDGE_CERTIFICATE": "PEM file with the certificate that is shown to a judge behind https",
     "JUDGE_KEY": "PEM file with its key",
@@ -57,6 +59,8 @@ VARIABLES = {
     "RUN_TIMEOUT_MS": "for a run of an agent; 120000",
     "STOP_LIMIT_S": "that running requests have after SIGTERM; 20",
 }
+_API_KEY = re.compile(r"[\x21-\x7e]{1,512}")
+"""What goes into a header as it is."""
 _OTHERS = f"{PREFIX}EGRESS_"
 """The egress's own, which reads these as well."""
 
@@ -203,9 +207,28 @@ def _read_judge(environment: Environment) -> JudgeSettings | None:
             family=FamilyName(environment.choice("JUDGE_FAMILY", [each.value for each in FamilyName])),
             socket=Path(socket) if socket else None,
             tls=JudgeTlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key) if tls else None,
+            api_key=_read_api_key(environment),
             timeout_s=environment.number("JUDGE_TIMEOUT_MS", 10_000, lowest=10, highest=600_000) / 1_000,
         )
     except ValueError as error:
         raise environment.error(
             "JUDGE_URL", f"cannot be used: {error}", "see the table of the settings"
         ) from None
+
+
+def _read_api_key(environment: Environment) -> SecretStr | None:
+    """Return what the file holds, without the line's end; a key file that holds no key is an error."""
+    path = environment.file("JUDGE_API_KEY_FILE")
+    if path is None:
+        return None
+    try:
+        key = path.read_text("ascii", errors="replace").strip()
+    except OSError as error:
+        raise environment.error(
+            "JUDGE_API_KEY_FILE", f"cannot be read: {error.strerror}", "let the unit's user read it"
+        ) from None
+    if not _API_KEY.fullmatch(key):
+        raise environment.error(
+            "JUDGE_API_KEY_FILE", "holds no key", "write one line of visible ASCII, up to 512"
+        )
+    return SecretStr(key)
