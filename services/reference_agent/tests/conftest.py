@@ -12,7 +12,11 @@ import pytest_socket
 TESTS = Path(__file__).resolve().parent
 
 # The support modules are imported by name; appended, so that nothing installed is shadowed.
-sys.path += [str(TESTS / "support"), str(TESTS.parents[1] / "service_kit/tests/support")]
+SERVICES = TESTS.parents[1]
+sys.path += [
+    str(TESTS / "support"),
+    *(str(SERVICES / each / "tests/support") for each in ("service_kit", "guardrail")),
+]
 
 
 @pytest.fixture(autouse=True)

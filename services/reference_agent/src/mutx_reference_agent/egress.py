@@ -1,4 +1,4 @@
-"""The one way to the provider: it puts the tenant's key on each call, logs the call, and goes by the egress proxy.
+"""The one way to the provider: it puts the tenant's key on each call, logs the call, and goes by the guard.
 
 The vendor's client never holds the key: it is read from its file for each call and put on a copy of the request, so
 that no client, exception or repr has it, and a rotated key is used by the next call.
@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 from mutx_service.journal import write_event
+from mutx_service.settings import TlsFiles
 from mutx_service.tls import ReloadingContext, client_context
 from mutx_service.trace import current
 
 from mutx_reference_agent.key_file import KeyFile, ProviderKey
-from mutx_reference_agent.settings import PROXY_TLS_VARIABLE, Settings
+from mutx_reference_agent.settings import GUARD_TLS_VARIABLE, PROXY_TLS_VARIABLE, Settings
 
 KEY_HEADER: Mapping[str, tuple[str, str]] = {
     "openai": ("authorization", "Bearer "),
@@ -127,23 +128,22 @@ def _status_of(error: BaseException) -> str:
 
 
 class _Pools:
-    """The connections; a new set when the proxy's certificate changes, while calls on the old one finish."""
+    """The connections; a new set when the agent's own certificate changes, while calls on the old one finish."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._proxy_tls = (
-            client_context(settings.proxy_tls, "proxy", PROXY_TLS_VARIABLE) if settings.proxy_tls else None
-        )
-        self._provider_tls = _provider_context(settings)
-        self._context = _now(self._proxy_tls)
+        self._proxy_tls = _shown(settings.proxy_tls, "proxy", PROXY_TLS_VARIABLE)
+        self._guard_tls = _shown(settings.guard_tls, "guard", GUARD_TLS_VARIABLE)
+        self._provider_tls = None if self._guard_tls else _provider_context(settings)
+        self._contexts = self._now()
         self._pool = self._make()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def current(self) -> httpx2.AsyncHTTPTransport:
-        context = _now(self._proxy_tls)
-        if context is not self._context:
+        contexts = self._now()
+        if contexts != self._contexts:
             self._retire(self._pool)
-            self._context = context
+            self._contexts = contexts
             self._pool = self._make()
         return self._pool
 
@@ -152,17 +152,20 @@ class _Pools:
             task.cancel()
         await self._pool.aclose()
 
+    def _now(self) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+        """Return the contexts for the proxy, and for whom calls are addressed to."""
+        proxy = self._proxy_tls.current() if self._proxy_tls else None
+        return proxy, self._guard_tls.current() if self._guard_tls else self._provider_tls
+
     def _make(self) -> httpx2.AsyncHTTPTransport:
-        proxy = (
-            httpx2.Proxy(self._settings.proxy, ssl_context=self._context) if self._settings.proxy else None
-        )
+        to_proxy, to_provider = self._contexts
+        proxy = httpx2.Proxy(self._settings.proxy, ssl_context=to_proxy) if self._settings.proxy else None
         most = self._settings.limits.max_runs
         limits = httpx2.Limits(
             max_connections=2 * most, max_keepalive_connections=most, keepalive_expiry=_IDLE_S
         )
-        return httpx2.AsyncHTTPTransport(
-            verify=self._provider_tls, trust_env=False, limits=limits, proxy=proxy
-        )
+        verify = to_provider if to_provider is not None else True
+        return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits, proxy=proxy)
 
     def _retire(self, pool: httpx2.AsyncHTTPTransport) -> None:
         """Close a pool when no call can be on it any more: none outlives its run."""
@@ -176,8 +179,8 @@ class _Pools:
         task.add_done_callback(self._retiring.discard)
 
 
-def _now(reloading: ReloadingContext | None) -> ssl.SSLContext | None:
-    return reloading.current() if reloading else None
+def _shown(files: TlsFiles | None, name: str, variable: str) -> ReloadingContext | None:
+    return client_context(files, name, variable) if files else None
 
 
 def _provider_context(settings: Settings) -> ssl.SSLContext:

@@ -25,7 +25,13 @@ from mutx_reference_agent.egress import TenantTransport
 from mutx_reference_agent.key_file import KeyFile
 from mutx_reference_agent.pause import PauseSwitch
 from mutx_reference_agent.run import Agent
-from mutx_reference_agent.settings import PROXY_TLS_VARIABLE, TLS_VARIABLE, Settings, read_settings
+from mutx_reference_agent.settings import (
+    GUARD_TLS_VARIABLE,
+    PROXY_TLS_VARIABLE,
+    TLS_VARIABLE,
+    Settings,
+    read_settings,
+)
 
 SETTINGS_INVALID = 3
 
@@ -75,6 +81,8 @@ def try_certificates(settings: Settings) -> None:
         server_context(settings.server_tls, TLS_VARIABLE)
     if settings.proxy_tls:
         client_context(settings.proxy_tls, "proxy", PROXY_TLS_VARIABLE)
+    if settings.guard_tls:
+        client_context(settings.guard_tls, "guard", GUARD_TLS_VARIABLE)
 
 
 def _serve(settings: Settings) -> int:

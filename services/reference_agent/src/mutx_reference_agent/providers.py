@@ -19,6 +19,16 @@ from mutx_reference_agent.settings import Settings
 PLACEHOLDER = "the-transport-has-it"
 """What the vendor's client takes for the key."""
 
+GUARD_REFUSALS = frozenset(
+    {
+        "prompt_injection_detected", "toxic_content_detected", "unsafe_content_detected", "pii_detected",
+        "secret_detected", "length_exceeded", "dangerous_characters_detected", "rate_limit_exceeded", "agent_paused",
+        "check_unavailable", "content_not_judged", "content_not_maskable", "provider_not_permitted",
+        "answer_not_judged", "answer_too_large", "not_logged",
+    }
+)  # fmt: skip
+"""What the guard says on the judged way, as the code of a provider's own error (docs/how-to/guard-an-agent.md)."""
+
 _LONGEST_RETRY_AFTER_S = 3600
 _SERVER_ERROR = 500
 _CODE_OF_STATUS = {
@@ -42,6 +52,8 @@ def problem_of(error: Exception) -> Problem:
     for each in _chain(error):
         if isinstance(each, Problem):
             return each
+        if code := _guard_s_code(each):
+            return Problem("guard-refused", f"the guard said {code}")
         if isinstance(each, _HasStatus):
             return _problem_of_status(each)
         if isinstance(each, httpx2.TimeoutException):
@@ -57,6 +69,17 @@ class _HasStatus(Protocol):
 
     status_code: int
     response: httpx2.Response
+
+
+def _guard_s_code(error: BaseException) -> str:
+    """Return why the guard let a call or its answer not pass; nothing where it is no error of the guard's.
+
+    OpenAI's client keeps the error itself as the body, Anthropic's what is around it.
+    """
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    code = inner.get("code") if isinstance(inner, dict) else None
+    return code if isinstance(code, str) and code in GUARD_REFUSALS else ""
 
 
 def _problem_of_status(error: _HasStatus) -> Problem:

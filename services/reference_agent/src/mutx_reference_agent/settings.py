@@ -13,10 +13,13 @@ from mutx_service.settings import Environment, TlsFiles
 
 PREFIX = "MUTX_AGENT_"
 TLS_VARIABLE, PROXY_TLS_VARIABLE = f"{PREFIX}TLS_CERTIFICATE", f"{PREFIX}PROXY_CERTIFICATE"
+GUARD_TLS_VARIABLE = f"{PREFIX}GUARD_CERTIFICATE"
 CREDENTIAL = "provider-key"
 """The name under which systemd hands over the key (`LoadCredential=provider-key:…`)."""
 
 DEFAULT_BASE_URL = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
+_AT_GUARD = {"openai": "/openai/v1", "anthropic": "/anthropic"}
+"""Where the guard's egress has each provider: the judged way."""
 DEFAULT_PURPOSE = "You are a careful assistant. Use a tool where one helps; say so when you do not know."
 
 
@@ -42,6 +45,8 @@ class Settings:
         callers: names (DNS or URI) of which a client certificate must hold one.
         server_tls: None serves plain HTTP, which only loopback may.
         key_file: where the provider key is read from at each call.
+        base_url: the provider's, or the guard's on the judged way.
+        guard_tls: what is shown to the guard on the judged way, whose only other side it is; None for another way.
         proxy: URL of the egress proxy, or None for a direct way.
         provider_ca: a CA file for the provider instead of the system's.
     """
@@ -57,6 +62,7 @@ class Settings:
     port: int
     callers: frozenset[str]
     server_tls: TlsFiles | None
+    guard_tls: TlsFiles | None
     proxy: str | None
     proxy_tls: TlsFiles | None
     provider_ca: Path | None
@@ -67,7 +73,8 @@ KNOWN = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "NAME", "PROVIDER", "MODEL", "PURPOSE", "BASE_URL", "KEY_FILE", "STATE", "HOST", "PORT", "CALLERS",
-        "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "PROXY", "PROXY_CERTIFICATE", "PROXY_KEY", "PROXY_CA",
+        "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA",
+        "GUARD", "GUARD_CERTIFICATE", "GUARD_KEY", "GUARD_CA", "PROXY", "PROXY_CERTIFICATE", "PROXY_KEY", "PROXY_CA",
         "PROVIDER_CA", "MAX_RUNS", "MAX_BODY_BYTES", "MAX_STEPS", "MAX_OUTPUT_TOKENS", "RUN_LIMIT_S",
         "CALL_LIMIT_S", "CALL_RETRIES", "STOP_LIMIT_S",
     )
@@ -84,19 +91,20 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     get.refuse_unknown(KNOWN)
     provider = get.choice("PROVIDER", tuple(DEFAULT_BASE_URL))
     server_tls = get.tls("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
-    proxy = get.url("PROXY", None)
+    guard, proxy = get.url("GUARD", None), get.url("PROXY", None)
     return Settings(
         name=get.name("NAME"),
         provider=provider,
         model=get.required("MODEL"),
         purpose=get.text("PURPOSE") or DEFAULT_PURPOSE,
-        base_url=get.url("BASE_URL", DEFAULT_BASE_URL[provider]) or "",
+        base_url=_base_url(get, provider, guard),
         key_file=_key_file(get),
         state=get.state(),
         host=get.host("HOST", needs_loopback=server_tls is None),
         port=get.number("PORT", 8080, lowest=0, highest=65535),
         callers=get.callers("CALLERS", is_served_by_tls=server_tls is not None),
         server_tls=server_tls,
+        guard_tls=_guard_tls(get, guard),
         proxy=proxy,
         proxy_tls=_proxy_tls(get, proxy),
         provider_ca=get.file("PROVIDER_CA"),
@@ -111,6 +119,24 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
             stop_s=get.number("STOP_LIMIT_S", 60, lowest=0, highest=3600),
         ),
     )
+
+
+def _base_url(get: Environment, provider: str, guard: str | None) -> str:
+    if guard is None:
+        return get.url("BASE_URL", DEFAULT_BASE_URL[provider]) or ""
+    for other in ("BASE_URL", "PROVIDER_CA", "PROXY"):
+        if get.text(other):
+            raise get.error(other, "is set, though GUARD is the way to the provider", "leave one of them out")
+    return guard.rstrip("/") + _AT_GUARD[provider]
+
+
+def _guard_tls(get: Environment, guard: str | None) -> TlsFiles | None:
+    files = get.tls("GUARD_CERTIFICATE", "GUARD_KEY", "GUARD_CA")
+    if (files is None) != (guard is None):
+        raise get.error("GUARD", "and its certificate, key and CA go together", "set all of them, or none")
+    if guard is not None and not guard.startswith("https:"):
+        raise get.error("GUARD", "is no https URL", "the guard knows its callers by certificate")
+    return files
 
 
 def _proxy_tls(get: Environment, proxy: str | None) -> TlsFiles | None:

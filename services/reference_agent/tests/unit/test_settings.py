@@ -28,6 +28,8 @@ def test_systemd_s_own_directories_suffice(variables, tmp_path):
 
 
 TLS = {f"MUTX_AGENT_{name}": "file.pem" for name in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")}
+GUARD = {f"MUTX_AGENT_GUARD_{name}": "file.pem" for name in ("CERTIFICATE", "KEY", "CA")}
+JUDGED = {**GUARD, "MUTX_AGENT_GUARD": "https://guard:8444"}
 WRONG = {
     "misspelt": ({"MUTX_AGENT_MODLE": "x"}, "MODLE"),
     "no name": ({"MUTX_AGENT_NAME": ""}, "NAME"),
@@ -47,6 +49,12 @@ WRONG = {
     "callers without TLS": ({"MUTX_AGENT_CALLERS": "guard"}, "CALLERS"),
     "plain http": ({"MUTX_AGENT_BASE_URL": "http://api.example/v1"}, "BASE_URL"),
     "password": ({"MUTX_AGENT_PROXY": "https://a:b@guard:8444"}, "PROXY"),
+    "guard without certificates": ({"MUTX_AGENT_GUARD": "https://guard:8444"}, "GUARD"),
+    "certificates for no guard": (GUARD, "GUARD"),
+    "guard in the clear": ({**GUARD, "MUTX_AGENT_GUARD": "http://127.0.0.1:8444"}, "GUARD"),
+    "guard and base URL": ({**JUDGED, "MUTX_AGENT_BASE_URL": "https://api.example/v1"}, "BASE_URL"),
+    "guard and proxy": ({**JUDGED, "MUTX_AGENT_PROXY": "https://guard:8444"}, "PROXY"),
+    "guard and another CA": ({**JUDGED, "MUTX_AGENT_PROVIDER_CA": "file.pem"}, "PROVIDER_CA"),
     "certificates for no proxy": (
         {f"MUTX_AGENT_PROXY_{n}": "file.pem" for n in ("CERTIFICATE", "KEY", "CA")},
         "PROXY",
@@ -63,6 +71,21 @@ def test_a_mistake_names_its_variable(variables, tmp_path, monkeypatch, changed,
 
     assert refused.value.variable == f"MUTX_AGENT_{name}"
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("provider", "url"),
+    [("openai", "https://guard:8444/openai/v1"), ("anthropic", "https://guard:8444/anthropic")],
+)
+def test_on_the_judged_way_the_guard_stands_in_the_provider_s_place(
+    variables, tmp_path, monkeypatch, provider, url
+):
+    monkeypatch.chdir(tmp_path)
+
+    settings = read_settings({**variables, **JUDGED, "MUTX_AGENT_PROVIDER": provider})
+
+    assert (settings.base_url, settings.proxy) == (url, None)
+    assert settings.guard_tls is not None
 
 
 def test_what_makes_a_library_talk_is_taken_away():

@@ -42,6 +42,7 @@ COMMON_KINDS: Kinds = MappingProxyType(
 AGENT_KINDS: Kinds = MappingProxyType(
     {
         "agent-paused": ProblemKind(409, "The agent is paused and takes no new runs"),
+        "guard-refused": ProblemKind(502, "The guard refused what goes to the provider, or what came back"),
         "provider-key-refused": ProblemKind(502, "The provider refused the tenant's key"),
         "provider-refused": ProblemKind(502, "The provider refused the request"),
         "provider-failed": ProblemKind(502, "The provider failed"),
