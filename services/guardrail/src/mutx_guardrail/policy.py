@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import stat
+from collections.abc import Hashable, Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -35,6 +36,21 @@ class PolicyError(Exception):
     def __init__(self, where: str, what: str, remedy: str) -> None:
         super().__init__(f"{where}: {what}" if where else what)
         self.where, self.what, self.remedy = where, what, remedy
+
+
+class _NameTwice(yaml.constructor.ConstructorError):
+    """A name stands twice in one mapping; YAML's readers differ about which of the two counts."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which takes the last of several equal names, but for those."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a mapping."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            raise _NameTwice(problem="holds a name twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Model(BaseModel):
@@ -257,11 +273,17 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         PolicyError: the first thing wrong, and where.
     """
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - it is PyYAML's safe one
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise PolicyError(f"{name}{line}", "is no YAML", "mend the document's form") from None
+        what = error.problem if isinstance(error, _NameTwice) and error.problem else "is no YAML"
+        raise PolicyError(f"{name}{line}", what, "mend the document's form") from None
+    except (ValueError, RecursionError):
+        # A date that no calendar has, or brackets without an end.
+        raise PolicyError(
+            name, "is no YAML that can be read", "mend its dates, and how deep it is nested"
+        ) from None
     if not isinstance(document, dict):
         raise PolicyError(name, "is no mapping", "begin with `version: 1`")
     try:
@@ -281,6 +303,9 @@ def read_policy(path: Path) -> Policy:
         PolicyError: the file cannot be read, is larger than a megabyte, or is not valid.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # To open a pipe would wait until somebody writes to it.
+            raise PolicyError(str(path), "is no file", "name a file")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
         text = content.decode()

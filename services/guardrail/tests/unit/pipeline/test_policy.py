@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from mutx_guardrail.policy import Policy, PolicyError, parse_policy, read_policy
 
@@ -27,6 +29,11 @@ ALLOW = (
         ("version: 1\ninput: {pii_detection: {kinds: [SHOE_SIZE]}}", "SHOE_SIZE"),
         ("- a list", "no mapping"),
         ("a: [", "no YAML"),
+        ("[" * 3_000, "no YAML"),
+        ("- " * 100_000, "no YAML"),
+        ("version: 1\nrevision: 2026-99-99", "no YAML"),
+        ("version: 1\ninput: {length: {action: block}}\ninput: {}", "line 1: holds a name twice"),
+        ("version: 1\nagents:\n  a: {}\n  a: {}", "line 3: holds a name twice"),
     ],
 )
 def test_what_is_wrong_is_named(text, where):
@@ -41,6 +48,19 @@ def test_two_policies_that_differ_have_two_digests():
     one, other = parse_policy("version: 1"), parse_policy("{version: 1, input: {length: {max_tokens: 9}}}")
 
     assert one.digest == Policy().digest != other.digest
+
+
+def test_a_name_of_a_merged_mapping_may_stand_again():
+    text = "version: 1\nagents: {a: &a {purpose: x}, b: {<<: *a, purpose: y}}"
+
+    assert parse_policy(text).purpose_of("b") == "y"
+
+
+def test_a_pipe_is_no_policy_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "policy.yaml")
+
+    with pytest.raises(PolicyError, match="is no file"):
+        read_policy(tmp_path / "policy.yaml")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"# x\n" * 400_000])
