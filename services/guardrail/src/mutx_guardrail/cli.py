@@ -17,7 +17,7 @@ from mutx_service.settings import SettingsError
 from mutx_guardrail.document import Origin
 from mutx_guardrail.layer import LayerUnavailable
 from mutx_guardrail.policy import Policy, PolicyError, read_policy
-from mutx_guardrail.review import Mark, ReviewStore, suggest_thresholds
+from mutx_guardrail.review import Mark, ReviewStore, ReviewsUnavailable, suggest_thresholds
 from mutx_guardrail.verdict import Verdict
 
 ALLOWED, DEFECT, USAGE, INVALID, OUTSIDE, BLOCKED = 0, 1, 2, 3, 5, 6
@@ -63,6 +63,10 @@ def main() -> NoReturn:
         fail("settings", str(error), error.remedy, INVALID)
     except PolicyError as error:
         fail(error.code, str(error), error.remedy, INVALID)
+    except ReviewsUnavailable as error:
+        fail(
+            "reviews-unavailable", str(error), "free its disk, mend its owner, or move the file away", OUTSIDE
+        )
     except LayerUnavailable as error:
         fail("layer-unavailable", str(error), "see `mutx-guardrail check --explain`", OUTSIDE)
     sys.exit(ALLOWED)

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,10 @@ CREATE TABLE IF NOT EXISTS review (
 );
 CREATE INDEX IF NOT EXISTS review_order ON review (mark IS NOT NULL, at);
 """
+
+
+class ReviewsUnavailable(Exception):  # noqa: N818 - the state of the store, told as one
+    """The store cannot be read or written: its disk is full, its file is none, somebody else holds it."""
 
 
 class Mark(StrEnum):
@@ -64,12 +68,19 @@ class Entry:
 
 
 class ReviewStore:
-    """The entries; safe to share between threads, and between processes of one host."""
+    """The entries; safe to share between threads, and between processes of one host.
+
+    Raises:
+        ReviewsUnavailable: the file cannot be used; each method raises it as well.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time, timeout_s: float = 5.0) -> None:
         self._path, self._clock, self._timeout_s = path, clock, timeout_s
         self._lock = threading.Lock()
-        path.touch(mode=0o600, exist_ok=True)
+        try:
+            path.touch(mode=0o600, exist_ok=True)
+        except OSError as error:
+            raise ReviewsUnavailable(f"{path} cannot be written ({error.strerror})") from None
         with self._open() as connection:
             connection.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
 
@@ -128,13 +139,15 @@ class ReviewStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = sqlite3.connect(self._path, timeout=self._timeout_s)
-            try:
-                with connection:
-                    yield connection
-            finally:
-                connection.close()
+        try:
+            with (
+                self._lock,
+                closing(sqlite3.connect(self._path, timeout=self._timeout_s)) as connection,
+                connection,
+            ):
+                yield connection
+        except sqlite3.Error as error:
+            raise ReviewsUnavailable(f"{self._path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from mutx_service.answer import guarded, http_exceptions, peer_of_request
 from mutx_service.body import read_body
+from mutx_service.journal import write_event
 from mutx_service.problem import Problem
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,7 +25,7 @@ from mutx_guardrail.normalise.tokens import count_tokens
 from mutx_guardrail.parts import Parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
-from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.review import ReviewStore, ReviewsUnavailable
 from mutx_guardrail.runs.agents import Agents
 from mutx_guardrail.runs.pause import Pauses
 from mutx_guardrail.runs.routes import RunRoutes
@@ -45,6 +46,7 @@ from mutx_guardrail.service.question import (
 )
 from mutx_guardrail.service.settings import Settings
 
+T = TypeVar("T")
 _SMALL_BODY = 4_096
 _MOST_REVIEWS = 1_000
 _NUMBER = re.compile("[0-9]{1,4}")
@@ -207,10 +209,11 @@ class _Routes:
         limit = asked.get("limit", "100")
         if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= _MOST_REVIEWS:
             raise Problem("request-invalid", f"limit is a number from 1 to {_MOST_REVIEWS}")
-        entries = await asyncio.to_thread(
-            self._review_store().entries, only_open=asked.get("open") == "1", agent=asked.get("agent", ""),
-            limit=int(limit),
-        )  # fmt: skip
+        entries = await self._ask_reviews(
+            lambda store: store.entries(
+                only_open=asked.get("open") == "1", agent=asked.get("agent", ""), limit=int(limit)
+            )
+        )
         return JSONResponse({"reviews": [entry.document() for entry in entries]})
 
     async def mark(self, request: Request) -> Response:
@@ -218,7 +221,7 @@ class _Routes:
         self._callers.check_operator(peer_of_request(request))
         question = parse_question(await read_body(request, _SMALL_BODY, wants_json=True), MarkQuestion)
         entry = request.path_params["review"]
-        known = await asyncio.to_thread(self._review_store().mark, entry, question.verdict, question.reviewer)
+        known = await self._ask_reviews(lambda store: store.mark(entry, question.verdict, question.reviewer))
         if not known:
             raise Problem("review-unknown")
         return JSONResponse({"id": entry, "mark": question.verdict.value})
@@ -297,10 +300,15 @@ class _Routes:
             raise Problem("agent-unknown") from None
         return agent
 
-    def _review_store(self) -> ReviewStore:
-        if self._ports.reviews is None:
+    async def _ask_reviews(self, ask: Callable[[ReviewStore], T]) -> T:
+        store = self._ports.reviews
+        if store is None:
             raise Problem("review-unknown", "this process keeps no reviews: it has no state directory")
-        return self._ports.reviews
+        try:
+            return await asyncio.to_thread(ask, store)
+        except ReviewsUnavailable as error:
+            write_event("reviews-unavailable", {"why": str(error)})
+            raise Problem("reviews-unavailable") from None
 
     def take(self, wanted: int) -> None:
         """Take places among the texts that are judged.

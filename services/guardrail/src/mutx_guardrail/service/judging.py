@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
+from mutx_service.journal import write_event
 from mutx_service.problem import Problem
 
 from mutx_guardrail.anomaly.errors import AgentState
@@ -15,7 +16,7 @@ from mutx_guardrail.anomaly.watch import Anomaly, Probe
 from mutx_guardrail.parts import Parts
 from mutx_guardrail.pipeline import Pipeline
 from mutx_guardrail.policy import Policy
-from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.review import ReviewStore, ReviewsUnavailable
 from mutx_guardrail.service.metrics import Metrics
 from mutx_guardrail.verdict import Action, Check, Verdict
 
@@ -88,9 +89,13 @@ class Judging:
         self.metrics.count(verdict, direction)
         document = verdict.document()
         if self._reviews is not None and any(not check.passed for check in verdict.checks):
-            document["review"] = await asyncio.to_thread(
-                self._reviews.add, verdict, agent, direction, text, keeps_text=self.policy().log_text
-            )
+            try:
+                document["review"] = await asyncio.to_thread(
+                    self._reviews.add, verdict, agent, direction, text, keeps_text=self.policy().log_text
+                )
+            except ReviewsUnavailable as error:
+                # What was found is told all the same; only nobody can say later whether it was right.
+                write_event("review-not-kept", {"why": str(error)})
         return document
 
     async def state(self, agent: str) -> AgentState:

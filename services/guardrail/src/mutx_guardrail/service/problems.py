@@ -33,6 +33,7 @@ KINDS: Kinds = MappingProxyType(
         "answer-too-large": ProblemKind(502, "The agent's answer is larger than is taken"),
         "guard-busy": ProblemKind(503, "The guardrail judges as many texts as it can", 1),
         "guard-degraded": ProblemKind(503, "A layer that has to judge cannot"),
+        "reviews-unavailable": ProblemKind(503, "The reviews cannot be read or written", 1),
         "store-unavailable": ProblemKind(503, "The state of the agents is not known", 1),
         "agent-timeout": ProblemKind(504, "The agent did not answer in time"),
     }

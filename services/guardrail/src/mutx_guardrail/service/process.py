@@ -25,7 +25,7 @@ from mutx_guardrail.normalise.tokens import VocabularyError, count_tokens
 from mutx_guardrail.panel import Panel
 from mutx_guardrail.parts import Parts, build_parts
 from mutx_guardrail.pipeline import Pipeline
-from mutx_guardrail.review import ReviewStore
+from mutx_guardrail.review import ReviewStore, ReviewsUnavailable
 from mutx_guardrail.runs.agents import Agents
 from mutx_guardrail.service.app import Ports, create_app
 from mutx_guardrail.service.mask_key import MaskKeyFile
@@ -78,7 +78,7 @@ class _Process:
             parts=self._parts,
             policy=self._policy,
             anomaly=self._anomaly,
-            reviews=ReviewStore(settings.state / "reviews.sqlite") if settings.state else None,
+            reviews=_reviews(settings),
             metrics=Metrics(),
             agents=self._agents,
             ready=self._readiness.problems,
@@ -150,6 +150,18 @@ class _Readiness:
         except StoreUnavailable as error:
             found[Layer.ANOMALY.value] = error.why
         return found
+
+
+def _reviews(settings: Settings) -> ReviewStore | None:
+    if settings.state is None:
+        return None
+    try:
+        return ReviewStore(settings.state / "reviews.sqlite")
+    except ReviewsUnavailable as error:
+        raise SettingsError(
+            f"{PREFIX}STATE", f"holds reviews that cannot be used ({error})",
+            "free its disk, mend its owner, or move the file away",
+        ) from None  # fmt: skip
 
 
 def _tell_event(event: Event) -> None:
