@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 
@@ -123,6 +123,26 @@ def test_a_window_holds_no_more_entries_than_places(server, prefix, store, clock
 
     with connect(server.url) as client:
         assert client.llen(f"{prefix}rate:a") == 10
+
+
+def test_ten_thousand_agents_take_few_bytes_each_and_are_gone_when_their_windows_end(own_server, open_store):
+    store, count = open_store(own_server.url), 10_000
+    with connect(own_server.url, timeout_s=5) as client:
+        before = client.info("memory")["used_memory"]
+
+        with ThreadPoolExecutor(8) as pool:
+            list(
+                pool.map(lambda number: store.take(f"rate:agent-{number}", 100, 10 * 1_000_000), range(count))
+            )
+        kept, taken = client.dbsize(), client.info("memory")["used_memory"] - before
+        deadline = time.monotonic() + 40
+        while client.dbsize():
+            assert time.monotonic() < deadline, client.dbsize()
+            time.sleep(0.2)
+
+    # On a busy machine the first windows end before the last begins.
+    assert kept > count // 10
+    assert taken / kept < 400
 
 
 @pytest.fixture
