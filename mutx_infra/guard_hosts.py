@@ -8,7 +8,7 @@ from datetime import date
 
 from mutx_infra.firewall import ANYWHERE
 from mutx_infra.flows import AGENT_PORT, EGRESS_PORT, GUARD_PORT, REDIS_PORT
-from mutx_infra.guardrail import Guardrail
+from mutx_infra.guardrail import Guardrail, Judge
 from mutx_infra.host_firewall import TAILNET_RANGES, HostRule
 from mutx_infra.naming import control_plane_certificate
 
@@ -16,6 +16,11 @@ GUARD_ACCOUNTS = {"mutx-guardrail": 961, "mutx-guard-egress": 962}
 """Who judges, and who takes agents out: their numbers, by which the host firewall knows their packets.
 
 Their units, and where their certificates lie, are called like them."""
+
+JUDGE_ACCOUNT, JUDGE_UID = "mutx-judge", 963
+"""Who serves the model that judges, where the toolkit runs it; it begins no connection."""
+_JUDGE_PORT = 8000
+_JUDGE_KEY_FILE = "/etc/mutx-judge/key"
 
 _DNS, _HTTPS = 53, 443
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the tailnet's address is known on the host alone; ufw admits its interface
@@ -55,7 +60,6 @@ def guard_variables(
         addresses: theirs.
         terms: of the tenant.
     """
-    judge = terms.spec.judge
     way = {"providers": [str(each) for each in terms.spec.providers], "tunnels": list(terms.spec.tunnels)}
     may_leave = any(way.values())
     return {
@@ -74,15 +78,7 @@ def guard_variables(
         },
         "guardrail_peers": [*(f"{each}/32" for each in addresses), *TAILNET_RANGES],
         "guardrail_profile": terms.profile,
-        **(
-            {
-                "guardrail_judge_url": judge.url,
-                "guardrail_judge_model": judge.model,
-                "guardrail_judge_family": str(judge.family),
-            }
-            if judge
-            else {}
-        ),
+        **(judge_variables(terms.spec.judge) if terms.spec.judge else {}),
         "guardrail_egress_address": address,
         "guardrail_egress_port": EGRESS_PORT,
         "guardrail_egress_agents": {
@@ -104,6 +100,26 @@ def shared_state(databases: Mapping[str, str]) -> dict[str, object]:
 def shared_state_rules(program: Iterable[HostRule]) -> tuple[HostRule, ...]:
     """Return the ways to that Redis among those of the judging account: the egress counts agents' calls there, too."""
     return tuple(rule for rule in program if rule.port == REDIS_PORT)
+
+
+def judge_variables(judge: Judge) -> dict[str, object]:
+    """Return what the role `guardrail` is told of its judge, and the role `judge` where it is to run one."""
+    asked = {"guardrail_judge_model": judge.model, "guardrail_judge_family": str(judge.family)}
+    if judge.url is not None:
+        return {**asked, "guardrail_judge_url": judge.url}
+    return {
+        **asked,
+        "guardrail_judge_url": f"http://127.0.0.1:{_JUDGE_PORT}/v1",
+        "guardrail_judge_key_file": _JUDGE_KEY_FILE,
+        "judge_model": judge.model,
+        "judge_port": _JUDGE_PORT,
+        "judge_uid": JUDGE_UID,
+    }
+
+
+def runs_judge(terms: GuardTerms) -> bool:
+    """Say whether the toolkit runs the tenant's judge, rather than somebody else or nobody."""
+    return terms.spec.judge is not None and terms.spec.judge.url is None
 
 
 def egress_rules(outgoing: Iterable[HostRule]) -> tuple[HostRule, ...]:

@@ -58,17 +58,22 @@ class _Part(BaseModel):
 
 
 class Judge(_Part):
-    """A model behind an OpenAI-compatible URL of the guard's own host; vLLM serves such."""
+    """A language model on the guard's own host, served by vLLM (the role `judge`) or by a server of the operator's."""
 
-    url: Annotated[
-        str,
-        Field(
-            max_length=200,
-            pattern=r"^http://127\.0\.0\.1:[0-9]{1,5}/v1$",
-            description="On the guard itself: texts leave it for no judge.",
-            examples=["http://127.0.0.1:8000/v1"],
-        ),
-    ]
+    url: (
+        Annotated[
+            str,
+            Field(
+                max_length=200,
+                pattern=r"^http://127\.0\.0\.1:[0-9]{1,5}/v1$",
+                examples=["http://127.0.0.1:8100/v1"],
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Your own server on the guard: texts leave it for no judge. Default: vLLM, by the role `judge`.",
+    )
     model: Annotated[
         str,
         Field(

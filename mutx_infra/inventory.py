@@ -18,10 +18,13 @@ from mutx_infra.errors import RefusedError
 from mutx_infra.flows import POSTGRESQL_PORT, Role
 from mutx_infra.guard_hosts import (
     GUARD_ACCOUNTS,
+    JUDGE_ACCOUNT,
+    JUDGE_UID,
     GuardTerms,
     egress_rules,
     guard_of,
     guard_variables,
+    runs_judge,
     shared_state,
     shared_state_rules,
     way_out_by,
@@ -338,18 +341,29 @@ def _of_an_agent(host: InventoryHost) -> dict[str, object]:
 
 
 def _of_a_guard(host: InventoryHost) -> dict[str, object]:
-    """Return what the role `guardrail` is told, and the firewall of its two accounts."""
+    """Return what the role `guardrail` is told, and the firewall of its accounts."""
     address, addresses = str(host.target.private_ip), map(str, host.partners.values())
     return {
         **guard_variables(host.key, host.name, address, host.agents, addresses, host.guard_terms),
         **shared_state(host.databases),
         "base_hosts": _by_name(host),
         "ufw_outgoing_accounts": [
-            {"uid": GUARD_ACCOUNTS[account], "comment": account, "rules": [_outgoing(rule) for rule in rules]}
-            for account, rules in (
-                ("mutx-guardrail", host.program),
-                ("mutx-guard-egress", (*egress_rules(host.outgoing), *shared_state_rules(host.program))),
-            )
+            *(
+                {
+                    "uid": GUARD_ACCOUNTS[account],
+                    "comment": account,
+                    "rules": [_outgoing(rule) for rule in rules],
+                }
+                for account, rules in (
+                    ("mutx-guardrail", host.program),
+                    ("mutx-guard-egress", (*egress_rules(host.outgoing), *shared_state_rules(host.program))),
+                )
+            ),
+            *(
+                [{"uid": JUDGE_UID, "comment": JUDGE_ACCOUNT, "rules": []}]
+                if runs_judge(host.guard_terms)
+                else []
+            ),
         ],
     }
 

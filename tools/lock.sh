@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write requirements.lock and tools/uv.lock anew. `make lock` calls this; it needs uv and a package index.
+# Write requirements.lock, those of services, the judge's and tools/uv.lock anew. `make lock` calls this; it needs uv and a package index.
 #
 # The lock names no index: whoever installs from it uses the index of their own configuration, and the hashes decide.
 # pulumi is pinned to the engine's version, which is said in tools/pulumi/go.mod alone.
@@ -31,3 +31,7 @@ for service in guardrail reference_agent vault_verify; do
         services/$service/pyproject.toml
 done
 compile --output-file tools/uv.lock tools/uv.in
+# The judge's server is no service of ours: for guards of Debian 12 alone (CUDA, x86_64), and of wheels alone.
+"$uv" pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
+    --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links ${UPGRADE:+--upgrade} \
+    --output-file playbooks/roles/judge/files/vllm.lock playbooks/roles/judge/files/vllm.in

@@ -69,6 +69,7 @@ BROKEN_ELSEWHERE = {
     **dict.fromkeys(
         ("guard-01", "guard-02", "guard-03", "guard-04", "guard-05", "guard-06"), "test_guardrail.py"
     ),
+    **dict.fromkeys(("judge-02", "judge-03", "judge-04", "judge-05", "judge-06"), "test_judge.py"),
     **dict.fromkeys(
         ("pg-01", "pg-02", "pg-03", "pg-04", "pg-05", "pg-06", "pg-07", "pg-08", "pg-09"),
         "test_data_hosts.py",

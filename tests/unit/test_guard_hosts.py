@@ -16,7 +16,9 @@ from mutx_infra.guardrail import Family, Guardrail, Judge, Provider, Waiver
 from mutx_infra.inventory import Inventory, make_inventory, variables_of
 from tests.support.specs import a_plan, outputs_of
 
-ROLE = Path(__file__).resolve().parents[2] / "playbooks/roles/guardrail"
+ROLES = Path(__file__).resolve().parents[2] / "playbooks/roles"
+ROLE = ROLES / "guardrail"
+OURS = Judge(model="Qwen/Qwen3Guard-Gen-4B", family=Family.QWEN3GUARD)
 JUDGE = Judge(url="http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B", family=Family.QWEN3GUARD)
 WAIVER = Waiver(owner="ann@example.com", reason="the node has no GPU yet", expires="2027-03-31")
 LAST_DAY, DAY_AFTER = date(2027, 3, 31), date(2027, 4, 1)
@@ -151,6 +153,33 @@ def test_the_judge_of_the_spec_reaches_the_role() -> None:
     assert named == JUDGE.model_dump(mode="json")
 
 
+def test_a_judge_without_a_server_of_the_operator_s_is_run_on_the_guard_and_known_by_its_key() -> None:
+    values = told(an_inventory(spec=Guardrail(judge=OURS)), "guard-1")
+
+    defaults = yaml.safe_load((ROLES / "judge/defaults/main.yml").read_text("utf-8"))
+    files = yaml.safe_load((ROLES / "judge/vars/main/main.yml").read_text("utf-8"))
+    assert values["judge_model"] == values["guardrail_judge_model"] == OURS.model
+    assert values["guardrail_judge_url"] == f"http://127.0.0.1:{values['judge_port']}/v1"
+    assert values["guardrail_judge_key_file"] == files["judge_key_file"]
+    assert {name for name in values if name.startswith("judge_")} <= set(defaults)
+    assert [values["judge_port"], values["judge_uid"]] == [defaults["judge_port"], defaults["judge_uid"]]
+
+
+def test_a_judge_of_ours_begins_no_connection_off_its_host() -> None:
+    accounts = told(an_inventory(spec=Guardrail(judge=OURS)), "guard-1")["ufw_outgoing_accounts"]
+
+    assert accounts[2:] == [{"uid": 963, "comment": "mutx-judge", "rules": []}]
+
+
+@pytest.mark.parametrize("spec", [None, Guardrail(judge=JUDGE)], ids=["no judge", "a server of their own"])
+def test_no_judge_of_ours_is_run_where_the_spec_wants_none(spec: Guardrail | None) -> None:
+    values = told(an_inventory(spec=spec), "guard-1")
+
+    assert {name for name in values if name.startswith("judge_")} == set()
+    assert len(values["ufw_outgoing_accounts"]) == 2
+    assert "guardrail_judge_key_file" not in values
+
+
 def test_the_role_s_own_numbers_of_the_accounts_are_the_firewall_s() -> None:
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text("utf-8"))
 
@@ -161,6 +190,6 @@ def test_every_variable_that_a_guard_is_told_is_one_of_the_role() -> None:
     options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text("utf-8"))
     known = set(options["argument_specs"]["main"]["options"])
 
-    values = told(an_inventory(spec=Guardrail(judge=JUDGE)), "guard-1")
+    values = told(an_inventory(spec=Guardrail(judge=OURS)), "guard-1")
 
     assert {name for name in values if name.startswith("guardrail")} <= known

@@ -473,9 +473,7 @@ class TestSkeletonAndSchema:
 
         assert spec.guardrail is not None
         assert spec.guardrail.providers == (Provider.OPENAI,)
-        assert spec.guardrail.judge == Judge(
-            url="http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B", family=Family.QWEN3GUARD
-        )
+        assert spec.guardrail.judge == Judge(model="Qwen/Qwen3Guard-Gen-4B", family=Family.QWEN3GUARD)
 
     @pytest.mark.parametrize("tenant", ["x: y", "a\nb: c", "{{ 7 * 7 }}", "# x", "Zürich", '"x"', "on"])
     def test_a_name_never_becomes_yaml_or_a_template(self, tenant: str) -> None:

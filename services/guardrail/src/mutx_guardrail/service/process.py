@@ -15,6 +15,7 @@ from mutx_service.journal import describe_exception, write_event
 from mutx_service.notify import notify
 from mutx_service.process import begin
 from mutx_service.server import Listener, ServiceServer, build_config
+from mutx_service.settings import SettingsError
 from mutx_service.tls import server_context
 
 from mutx_guardrail.anomaly.event import Event

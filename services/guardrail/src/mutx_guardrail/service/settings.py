@@ -42,7 +42,7 @@ VARIABLES = {
     "REDIS_KEY": "PEM file with its key",
     "REDIS_CA": "the one CA that Redis's certificate must come from",
     "REDIS_PASSWORD_FILE": "file with the user's password; read for each connection",
-    "MASK_KEY_FILE": "the tenant's key of masks: 32 or 64 random bytes, or these in base64 or hexadecimal; may come later",
+    "MASK_KEY_FILE": "the tenant's key of masks: 32 or 64 random bytes, plain, base64 or hexadecimal; may come later",
     "JUDGE_URL": "up to and with the version, as `http://127.0.0.1:8000/v1`",
     "JUDGE_MODEL": "as the server names it",
     "JUDGE_FAMILY": "`qwen3guard`, `granite-guardian`, `llama-guard` or `instruct`",
