@@ -327,7 +327,14 @@ def _of_an_agent(host: InventoryHost) -> dict[str, object]:
         "agent_runtime_address": str(host.target.private_ip),
         "agent_runtime_peers": [f"{address}/32" for address in host.partners.values()],
         "agent_runtime_uid": AGENT_UID,
-        **({"agent_runtime_proxy": way_out_by(guard)} if guard else {}),
+        **(
+            {
+                "agent_runtime_proxy": way_out_by(guard),
+                "agent_runtime_is_judged": bool(host.guard_terms.spec.providers),
+            }
+            if guard
+            else {}
+        ),
         "agent_runtime_callers": list(host.guards.values()),
         "base_hosts": _by_name(host),
         "ufw_outgoing_accounts": [

@@ -109,6 +109,28 @@ def test_agents_leave_by_guards_in_turn_and_answer_every_guard() -> None:
     assert told(inventory, "agent-3")["agent_runtime_callers"] == ["acme-guard-1", "acme-guard-2"]
 
 
+@pytest.mark.parametrize(
+    ("spec", "is_judged"),
+    [
+        (Guardrail(providers=(Provider.OPENAI,)), True),
+        (Guardrail(providers=(Provider.OPENAI,), tunnels=("api.openai.com",)), True),
+        (Guardrail(tunnels=("api.openai.com",)), False),
+        (Guardrail(), False),
+    ],
+    ids=["providers", "providers and tunnels", "tunnels", "nowhere"],
+)
+def test_agents_take_the_judged_way_where_there_is_one(spec: Guardrail, is_judged: bool) -> None:
+    inventory = an_inventory("starter", spec)
+
+    values = told(inventory, "agent-1")
+
+    specs = yaml.safe_load((ROLES / "agent_runtime/meta/argument_specs.yml").read_text("utf-8"))
+    assert values["agent_runtime_is_judged"] is is_judged
+    assert {name for name in values if name.startswith("agent_runtime")} <= set(
+        specs["argument_specs"]["main"]["options"]
+    )
+
+
 def test_a_tenth_guard_comes_after_the_second() -> None:
     guards = {f"guard-{number}": f"g{number}" for number in (10, 2, 1)}
 

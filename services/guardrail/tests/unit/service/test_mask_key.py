@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 
 import pytest
 from mutx_guardrail.service.mask_key import LOOK_EVERY_S, MaskKeyFile, parse_key
@@ -99,4 +98,4 @@ def replace(path, content):
         return
     other = path.with_name("new")
     other.write_bytes(content)
-    os.replace(other, path)
+    other.replace(path)
