@@ -50,7 +50,9 @@ def test_every_update_is_listed_with_who_when_and_what(checkout: Checkout, chang
     assert shown["spec"]["tags"] == {"team": "blue"}
     assert shown["plan"]["tags"] == {"team": "blue"}
     assert "@" in shown["by"]
-    assert {change["operation"] for change in shown["changes"]["changes"]} == {"update"}, "a tag replaced a host"
+    assert {change["operation"] for change in shown["changes"]["changes"]} == {"update"}, (
+        "a tag replaced a host"
+    )
     table = checkout.run("history", "list", changed).stdout
     assert f"{len(made)} created" in table
 

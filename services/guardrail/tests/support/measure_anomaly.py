@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import redis_server
+from mutx_guardrail.anomaly.file_store import FileStore
 from mutx_guardrail.anomaly.memory import MemoryStore
 from mutx_guardrail.anomaly.redis_store import RedisStore, connect
 from mutx_guardrail.anomaly.store import Store
@@ -24,6 +25,10 @@ EMBEDDING = np.random.default_rng(1).normal(size=384).astype(np.float32)
 
 def main() -> None:
     measure("memory", MemoryStore())
+    with tempfile.TemporaryDirectory() as folder:
+        file = FileStore(Path(folder) / "agents.sqlite")
+        measure("file", file)
+        file.close()
     with tempfile.TemporaryDirectory() as folder:
         server = redis_server.RedisServer(Path(folder), "--appendfsync", "everysec")
         server.start()

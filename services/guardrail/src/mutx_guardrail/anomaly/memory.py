@@ -50,18 +50,11 @@ class MemoryStore:
         """Take a place (see `Store`)."""
         with self._lock:
             now = self._clock()
-            taken = self._windows.get(key, now)
-            if taken is None or taken[-1] <= now - window_us:
-                self._windows.put(key, array("q", (now,)), now, now + window_us)
-                return 0
-            _set_back(taken, now)
-            if len(taken) >= limit and taken[-limit] > now - window_us:
-                return taken[-limit] + window_us - now
-            taken.append(now)
-            if len(taken) > limit + limit // 4:
-                del taken[:-limit]
-            self._windows.put(key, taken, now, now + window_us)
-            return 0
+            taken = self._windows.get(key, now) or array("q")
+            wait_us = take_place(taken, limit, window_us, now)
+            if not wait_us:
+                self._windows.put(key, taken, now, now + window_us)
+            return wait_us
 
     def change(self, key: str, step: Step[T], *, is_vital: bool) -> T:
         """Change a state (see `Store`)."""
@@ -75,6 +68,21 @@ class MemoryStore:
             elif change.state != before:
                 shelf.put(key, change.state, now, now + change.ttl_s * MICROSECONDS)
             return change.told
+
+
+def take_place(taken: array[int], limit: int, window_us: int, now: int) -> int:
+    """Add now to the times at which places were taken, in order; or return how long none is free, in microseconds."""
+    if not taken or taken[-1] <= now - window_us:
+        del taken[:]
+        taken.append(now)
+        return 0
+    _set_back(taken, now)
+    if len(taken) >= limit and taken[-limit] > now - window_us:
+        return taken[-limit] + window_us - now
+    taken.append(now)
+    if len(taken) > limit + limit // 4:
+        del taken[:-limit]
+    return 0
 
 
 def _set_back(taken: array[int], now: int) -> None:

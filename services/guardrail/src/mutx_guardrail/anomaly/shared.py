@@ -1,4 +1,7 @@
-"""Which store a process has: Redis where one is named, by TLS with its own certificate and a user's password."""
+"""Which store a process has: Redis where one is named, by TLS with its own certificate and a user's password.
+
+Without one it is a file of the process's own directory, which outlives restarts, or its memory.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,12 @@ from mutx_service.settings import TlsFiles
 from mutx_service.tls import ReloadingContext, client_context
 from pydantic import SecretStr
 
+from mutx_guardrail.anomaly.file_store import FileStore
 from mutx_guardrail.anomaly.memory import MemoryStore
 from mutx_guardrail.anomaly.redis_store import RedisStore, connect
 from mutx_guardrail.anomaly.store import Store
+
+FILE = "agents.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +39,19 @@ class RedisSettings:
     password_file: Path | None = None
 
 
-def open_store(settings: RedisSettings | None, variable: str) -> Store:
-    """Return the store; a server that is not there is found out by the first question.
+def open_store(settings: RedisSettings | None, variable: str, state: Path | None = None) -> Store:
+    """Return the store; a server or file that is not there is found out by the first question.
 
     Args:
-        settings: None for the process's own memory.
+        settings: None where nobody shares it.
         variable: of the certificate, which an error names.
+        state: the process's own directory; None for its memory alone.
 
     Raises:
         SettingsError: the files of the certificate do not serve.
     """
     if settings is None:
-        return MemoryStore()
+        return FileStore(state / FILE) if state else MemoryStore()
     url, options = settings.url.get_secret_value(), dict[str, Any]()
     if settings.tls is not None:
         options |= {

@@ -59,7 +59,7 @@ def build_local_guard(settings: Settings) -> LocalGuard:
     parts = build_parts(policy().layers, models=settings.models, judge=settings.judge)
     threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge")
     panel = Panel(parts, threads, settings.layer_s, _tell_defect)
-    store = open_store(settings.redis, REDIS_VARIABLE)
+    store = open_store(settings.redis, REDIS_VARIABLE, settings.state)
     pipeline = Pipeline(policy, panel, key=MaskKeyFile(settings.mask_key, write_event))
     return LocalGuard(policy, pipeline, Anomaly(store, _tell_event))
 

@@ -69,7 +69,7 @@ class _Process:
         panel = Panel(self._parts, self._threads, settings.layer_s, _tell_defect)
         self._pipeline = Pipeline(self._policy, panel, key=MaskKeyFile(settings.mask_key, write_event))
         self._agents = Agents(settings)
-        self._anomaly = Anomaly(open_store(settings.redis, REDIS_VARIABLE), _tell_event)
+        self._anomaly = Anomaly(open_store(settings.redis, REDIS_VARIABLE, settings.state), _tell_event)
         self._readiness = _Readiness(self._parts, self._policy, self._anomaly, time.monotonic)
 
     def server(self) -> ServiceServer:

@@ -1,10 +1,25 @@
-"""Guards as processes that share a Redis: they count together, and say so when it is gone."""
+"""What guards as processes know of agents: kept over a restart, shared by Redis, and told when that is gone."""
 
 from __future__ import annotations
 
 import pytest
 from guard_process import until
 from shared_redis import SharedRedis
+
+
+def test_a_guard_that_is_started_again_knows_whom_it_paused(start, light, tmp_path):
+    (tmp_path / "state").mkdir()
+    settings = light | {"STATE": str(tmp_path / "state")}
+    first = start(settings)
+    with first.client() as client:
+        for _ in range(20):
+            client.post("/v1/agents/a/outcome", json={"ok": False})
+    first.stop()
+
+    with start(settings).client() as client:
+        verdict = client.post("/v1/guard/input", json={"text": "hello", "agent": "a"}).json()
+
+    assert verdict["reason"] == "agent_paused"
 
 
 @pytest.fixture
