@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 _STDIN = "-"
 ProviderArgument = Annotated[str, typer.Argument(metavar="PROVIDER", help="e.g. openai, anthropic.")]
 AgentOption = Annotated[
-    str | None, typer.Option("--agent", metavar="NAME", help="Whose key it is, e.g. agent-1.")
+    str | None,
+    typer.Option(
+        "--agent", metavar="NAME", help="Whose key it is, e.g. agent-1; guard-1 for a key of masks."
+    ),
 ]
 SharedOption = Annotated[bool, typer.Option("--shared", help="For every agent of the tenant.")]
 FromOption = Annotated[
@@ -211,7 +214,7 @@ def age(since: timedelta) -> str:
 
 def _place(handover: Handover, provider: str, agent: str | None, *, shared: bool) -> Place:
     from mutx_infra.vault.deposits import make_place  # noqa: PLC0415
-    from mutx_infra.vault.enrolment import AGENT_ROLE  # noqa: PLC0415
+    from mutx_infra.vault.enrolment import AGENT_ROLE, GUARD_ROLE  # noqa: PLC0415
 
     if (agent is None) != shared:
         raise UsageError(
@@ -220,7 +223,8 @@ def _place(handover: Handover, provider: str, agent: str | None, *, shared: bool
             remedy="give either `--agent NAME` or `--shared`",
         )
     agents = frozenset(each.key for each in handover.machines if each.role == AGENT_ROLE)
-    return make_place(provider, agent, agents)
+    guards = {each.key: each.name for each in handover.machines if each.role == GUARD_ROLE}
+    return make_place(provider, agent, agents, guards)
 
 
 def _value(place: Place, source: str | None, *, check: bool, url: str | None) -> SecretStr:

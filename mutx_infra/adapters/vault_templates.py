@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from mutx_infra.vault.agent import AgentPlan
 from mutx_infra.vault.layout import (
     AGENTS,
+    HOSTS,
     KV_MOUNT,
     MACHINE_PKI,
     POLICIES,
@@ -25,6 +26,7 @@ _NAMES = {
     "kv": KV_MOUNT,
     "agents": AGENTS,
     "shared": SHARED,
+    "hosts": HOSTS,
     "service_pki": SERVICE_PKI,
     "machine_pki": MACHINE_PKI,
 }

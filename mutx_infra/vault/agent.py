@@ -8,7 +8,8 @@ from typing import Any
 
 from mutx_infra.flows import Role
 from mutx_infra.guard_hosts import GUARD_ACCOUNTS
-from mutx_infra.vault.layout import AGENTS, KV_MOUNT, MACHINE_PKI, SERVICE_PKI, SERVICE_TTL, SHARED
+from mutx_infra.vault.deposits import MASK
+from mutx_infra.vault.layout import AGENTS, HOSTS, KV_MOUNT, MACHINE_PKI, SERVICE_PKI, SERVICE_TTL, SHARED
 from mutx_infra.vault.places import (
     AGENT_ACCOUNT,
     AGENT_RUNTIME,
@@ -23,6 +24,8 @@ from mutx_infra.vault.places import (
 
 PROVIDERS = ("anthropic", "openai")
 """Whose keys an agent is given where its Vault has them."""
+MASK_KEY = "mask.key"
+"""The file in which a guard's units find the tenant's key of masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +215,26 @@ def key_paths(agent: str, provider: str) -> tuple[str, str]:
     return f"{KV_MOUNT}/data/{AGENTS}/{agent}/{provider}", f"{KV_MOUNT}/data/{SHARED}/{provider}"
 
 
+def mask_key_path(host: str) -> str:
+    """Return where a guard looks for the key of masks that its tenant made."""
+    return f"{KV_MOUNT}/data/{HOSTS}/{host}/{MASK}"
+
+
 def key_file(provider: str) -> str:
     """Return the name of the file that a provider's key is delivered in: `OPENAI_KEY`."""
     return f"{provider.upper().replace('-', '_')}_KEY"
 
 
 def _guard_plan(host: str, servers: tuple[str, ...], paths: AgentPaths) -> AgentPlan:
-    """Return a guard's: each of its units shows the host's certificate, by a copy that it alone reads."""
+    """Return a guard's: its units show the host's certificate and have the key of masks, each by a copy of its own."""
     sources = {"ca.pem": paths.service_authority, "server.pem": paths.service_certificate}
     return AgentPlan(
         host,
         servers,
+        keys=tuple(
+            Delivery(f"{guard_secrets(account)}/{MASK_KEY}", account, (mask_key_path(host),))
+            for account in GUARD_ACCOUNTS
+        ),
         certificates=tuple(
             Delivery(f"{guard_secrets(account)}/{name}", account, (source,))
             for account in GUARD_ACCOUNTS

@@ -11,10 +11,12 @@ from typing import Any
 from pydantic import SecretStr
 
 from mutx_infra.errors import RefusedError, UsageError
-from mutx_infra.vault.layout import AGENTS, CERT_AUTH, KV_MOUNT, ONBOARDER, SHARED
+from mutx_infra.vault.layout import AGENTS, CERT_AUTH, HOSTS, KV_MOUNT, ONBOARDER, SHARED
 from mutx_infra.vault_ports import VaultSession
 
 MAX_KEY_BYTES = 8192
+MASK = "mask"
+"""Not a provider's: the key of masks that a guard is given."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -25,15 +27,17 @@ class Place:
     Attributes:
         provider: e.g. `openai`.
         agent: whose it is, by the key of its host (`agent-1`); None where every agent of the tenant reads it.
+        folder: in which the one whose it is has its own; hosts that are no agent's are there by their names.
     """
 
     provider: str
     agent: str | None
+    folder: str = AGENTS
 
     @property
     def path(self) -> str:
         """Return the path below the engine's `data/` or `metadata/`."""
-        return f"{SHARED if self.agent is None else f'{AGENTS}/{self.agent}'}/{self.provider}"
+        return f"{SHARED if self.agent is None else f'{self.folder}/{self.agent}'}/{self.provider}"
 
     @property
     def field(self) -> str:
@@ -184,20 +188,24 @@ class Keys:
 
 def places(session: VaultSession) -> Iterator[Place]:
     """Yield where something lies, be it deleted, in the order of names."""
-    for agent in session.list(f"{KV_MOUNT}/metadata/{AGENTS}"):
-        for provider in session.list(f"{KV_MOUNT}/metadata/{AGENTS}/{agent.rstrip('/')}"):
-            yield Place(provider, agent.rstrip("/"))
+    for folder in (AGENTS, HOSTS):
+        for owner in session.list(f"{KV_MOUNT}/metadata/{folder}"):
+            for provider in session.list(f"{KV_MOUNT}/metadata/{folder}/{owner.rstrip('/')}"):
+                yield Place(provider, owner.rstrip("/"), folder)
     for provider in session.list(f"{KV_MOUNT}/metadata/{SHARED}"):
         yield Place(provider, None)
 
 
-def make_place(provider: str, agent: str | None, agents: frozenset[str]) -> Place:
+def make_place(
+    provider: str, agent: str | None, agents: frozenset[str], guards: Mapping[str, str] | None = None
+) -> Place:
     """Return where a key lies.
 
     Args:
         provider: a name of the user's.
-        agent: by the key of its host, or None for all.
+        agent: by the key of its host, or None for all; a guard by its own, which has no key but that of masks.
         agents: that the tenant has.
+        guards: names by key.
 
     Raises:
         UsageError: the provider's name is none (code `provider-invalid`), or there is no such agent (`agent-unknown`).
@@ -208,6 +216,8 @@ def make_place(provider: str, agent: str | None, agents: frozenset[str]) -> Plac
             code="provider-invalid",
             remedy="write lower-case letters, digits and dashes, such as openai or my-gateway",
         )
+    if agent is not None and guards and agent in guards and provider == MASK:
+        return Place(provider, guards[agent], HOSTS)
     if agent is not None and agent not in agents:
         raise UsageError(
             f"the tenant has no agent {agent!r}",

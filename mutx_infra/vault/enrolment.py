@@ -26,7 +26,7 @@ from mutx_infra.vault.layout import (
 from mutx_infra.vault.tokens import revoke_tokens
 from mutx_infra.vault_ports import SigningRequest, VaultSession
 
-AGENT_ROLE = "agent"
+AGENT_ROLE, GUARD_ROLE = "agent", "guard"
 REQUEST_KEY = "EC secp256r1"
 _KEY = re.compile(r"[a-z](?:[a-z0-9-]{0,40}[a-z0-9])?")
 _REVOKED = f"auth/{CERT_AUTH}/crls/machines"

@@ -12,6 +12,7 @@ from mutx_infra.vault.layout import (
     AGENT,
     AGENTS,
     DEPOSITOR,
+    HOSTS,
     KV_MOUNT,
     MACHINE_PKI,
     SERVICE_PKI,
@@ -24,6 +25,7 @@ from mutx_infra.vault.policy import PathRule, PolicySyntaxError, is_template, pa
 _WRITES = frozenset({"create", "update", "patch", "delete", "sudo"})
 _READS = frozenset({"read", "list", "scan"})
 _ANY = _WRITES | _READS
+_OWN_KEYS = frozenset({f"{KV_MOUNT}/data/{HOSTS}/{{{{identity.entity.metadata.host}}}}/+"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class _Forbidden:
     Attributes:
         is_own: it may be granted by a template, which names something of the holder's own.
         may: names of policies that may grant it.
+        but: patterns, as they are written, that may: they name something of the holder's own.
     """
 
     rule: str
@@ -57,6 +60,7 @@ class _Forbidden:
     why: str
     is_own: bool = False
     may: frozenset[str] = frozenset()
+    but: frozenset[str] = frozenset()
 
 
 _FORBIDDEN = (
@@ -124,17 +128,20 @@ _FORBIDDEN = (
         is_own=True,
     ),
     *(
-        _Forbidden("reads-keys", path, _READS, "only an agent has any use for a key", may=frozenset({AGENT}))
+        _Forbidden(
+            "reads-keys", path, _READS, "only an agent has any use for a key", may=frozenset({AGENT}), but=_OWN_KEYS
+        )
         for path in (f"{KV_MOUNT}/data/*", f"{KV_MOUNT}/subkeys/*")
     ),
     _Forbidden(
         "touches-keys", f"{KV_MOUNT}/*", _ANY, "the platform has no business with the tenant's keys",
-        may=frozenset({AGENT, DEPOSITOR}),
+        may=frozenset({AGENT, DEPOSITOR}), but=_OWN_KEYS,
     ),
     *(
         _Forbidden("destroys-keys", path, _WRITES, "a key that is gone stops agents, and nobody can bring it back")
         for path in (
-            f"{KV_MOUNT}/config", f"{KV_MOUNT}/metadata/{AGENTS}/+/+", f"{KV_MOUNT}/metadata/{SHARED}/+",
+            f"{KV_MOUNT}/config", f"{KV_MOUNT}/metadata/{AGENTS}/+/+", f"{KV_MOUNT}/metadata/{HOSTS}/+/+",
+            f"{KV_MOUNT}/metadata/{SHARED}/+",
             f"{KV_MOUNT}/delete/{SHARED}/+", f"{KV_MOUNT}/undelete/{SHARED}/+", f"{KV_MOUNT}/destroy/{SHARED}/+",
         )
     ),
@@ -212,6 +219,7 @@ def _granted(name: str, rule: PathRule) -> Iterator[Lint]:
             and rule.overlaps(forbidden.path, without_templates=forbidden.is_own)
             and forbidden.rule not in seen
             and name not in forbidden.may
+            and rule.path not in forbidden.but
         ):
             seen.add(forbidden.rule)
             yield Lint(name, forbidden.rule, rule.path, forbidden.why)

@@ -234,6 +234,17 @@ def test_what_is_no_key_is_refused(vault: RunningVault, ann: Administrator, give
     assert len(given) < len("a\tb") or given not in ann.said[-1]
 
 
+def test_a_guard_is_given_the_key_of_masks_under_its_own_name(ann: Administrator) -> None:
+    made = ann.json("deposit", "acme", "mask", "--agent", "guard", given="bWFzaw==")
+    listed = ann.json("list", "acme")
+    ann.json("rotate", "acme", "mask", "--agent", "guard", given="bmV3IQ==")
+    ann.run("revoke", "acme", "mask", "--agent", "guard")
+
+    assert (made["agent"], made["provider"], made["version"]) == ("acme-guard", "mask", 1)
+    assert [(each["agent"], each["provider"]) for each in listed["keys"]] == [("acme-guard", "mask")]
+    assert ann.json("list", "acme")["keys"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -164,6 +164,25 @@ def test_a_database_host_reads_no_key(tenant: Tenant) -> None:
         assert ask(tenant.vault, "GET", path, token=token).status == DENIED
 
 
+def test_a_host_reads_what_is_put_in_for_itself_alone(tenant: Tenant) -> None:
+    token = tenant.database.token(tenant.vault)
+    own, other = "byok/data/hosts/acme-database-1/mask", "byok/data/hosts/acme-agent-1/mask"
+    for path in (own, other):
+        deposit(tenant.admin, path.removeprefix("byok/data/"), "bWFzaw==")
+
+    assert ask(tenant.vault, "GET", own, token=token).status == 200
+    assert ask(tenant.vault, "POST", own, {"data": {"key": "x"}}, token=token).status == DENIED
+    for path in (
+        other,
+        "byok/data/hosts/+/mask",
+        own.replace("data", "subkeys"),
+        "byok/data/hosts/acme-database-1/..%2facme-agent-1/mask",
+    ):
+        assert ask(tenant.vault, "GET", path, token=token).status in {DENIED, GONE, NOT_SO}
+    for path in ("byok/metadata/hosts?list=true", "byok/metadata/hosts/acme-database-1?list=true"):
+        assert ask(tenant.vault, "GET", path, token=token).status == DENIED
+
+
 @pytest.mark.parametrize(
     ("method", "path", "data"),
     [

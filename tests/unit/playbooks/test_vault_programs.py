@@ -181,7 +181,38 @@ def test_a_rotated_key_is_asked_for_within_five_seconds_and_a_missing_one_less_o
     assert vault.asked.count(OWN) <= 6
 
 
-def test_a_guard_s_units_are_woken_once_both_have_all_their_files_and_no_key_is_asked_for(
+def test_a_guard_s_units_have_the_key_of_masks_each_and_lose_it_when_the_vault_has_it_no_longer(
+    program: ModuleType, vault: ToldVault, tmp_path: Path
+) -> None:
+    plan = make_agent_plan(Role.GUARD, "acme-guard-1", "guard-1", ("https://10.0.1.1:8200",), agent_group=960)
+    mask = "byok/data/hosts/acme-guard-1/mask"
+    vault.answers[mask] = (200, "bWFzaw==")
+    keys = [
+        {
+            "file": str(tmp_path / each.file.lstrip("/")),
+            "owner": getpass.getuser(),
+            "sources": list(each.sources),
+        }
+        for each in plan.keys
+    ]
+    files = [Path(each["file"]) for each in keys]
+    for file in files:
+        file.parent.mkdir(parents=True)
+    settings = {**plan.settings(), "socket": str(tmp_path / "agent.sock"), "certificates": [], "keys": keys}
+    delivering = program.Delivering(settings)
+    delivering.vault = vault
+
+    delivering.once(0)
+    given = [(file.read_text(), file.stat().st_mode & 0o777) for file in files]
+    vault.answers[mask] = (404, "")
+    delivering.once(6)
+
+    assert [file.name for file in files] == ["mask.key", "mask.key"]
+    assert given == [("bWFzaw==", 0o400)] * 2
+    assert not any(file.exists() for file in files)
+
+
+def test_a_guard_s_units_are_woken_once_both_have_all_their_files_and_no_provider_s_key_is_asked_for(
     program: ModuleType, vault: ToldVault, tmp_path: Path
 ) -> None:
     plan = make_agent_plan(Role.GUARD, "acme-guard-1", "guard-1", ("https://10.0.1.1:8200",), agent_group=960)
@@ -211,4 +242,4 @@ def test_a_guard_s_units_are_woken_once_both_have_all_their_files_and_no_key_is_
         "CERTIFICATE AND KEY"
     }
     assert (egress / "ca.pem").read_text() == "AUTHORITY"
-    assert set(vault.asked) == {ITSELF}
+    assert not any("agents/" in path or "shared/" in path for path in vault.asked)

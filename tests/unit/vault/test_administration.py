@@ -45,6 +45,14 @@ def test_a_key_has_a_place_and_a_name(provider: str, agent: str | None, path: st
     assert (place.path, place.field) == (path, field)
 
 
+def test_a_guard_is_given_the_key_of_masks_under_its_own_name_and_no_provider_s() -> None:
+    place = make_place("mask", "guard-1", AGENTS, {"guard-1": "acme-guard-1"})
+
+    assert (place.path, str(place)) == ("hosts/acme-guard-1/mask", "mask of acme-guard-1")
+    with pytest.raises(UsageError, match="no agent 'guard-1'"):
+        make_place("openai", "guard-1", AGENTS, {"guard-1": "acme-guard-1"})
+
+
 @given(st.text(max_size=80))
 def test_no_name_leads_to_another_place(text: str) -> None:
     """Whatever is taken is one segment of a path, without wildcards, dots or escapes."""

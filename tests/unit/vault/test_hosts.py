@@ -91,7 +91,9 @@ def test_an_agent_is_given_its_own_key_or_the_shared_one_and_others_are_given_no
         "byok/data/agents/agent-1/openai",
         "byok/data/shared/openai",
     ]
-    assert everything["guard-1"]["vault_agent_settings"]["keys"] == []
+    assert [each["sources"] for each in everything["guard-1"]["vault_agent_settings"]["keys"]] == [
+        ["byok/data/hosts/acme-guard-1/mask"]
+    ] * len(GUARD_ACCOUNTS)
     key_of_provider = everything["agent-1"]["agent_runtime_key_file"]
     assert key_of_provider.startswith("/run/mutx-agent-secrets/{{ agent_runtime_provider")
     assert "agent_runtime_key_file" not in everything["guard-1"]

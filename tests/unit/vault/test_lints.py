@@ -70,6 +70,21 @@ def test_a_key_is_read_by_agents_alone(name: str, path: str) -> None:
     assert "reads-keys" in {lint.rule for lint in lint_policy(name, text)}
 
 
+def test_a_host_reads_what_is_put_in_for_itself_alone() -> None:
+    own = "byok/data/hosts/{{identity.entity.metadata.host}}/+"
+
+    assert list(lint_policy(MACHINE, f'path "{own}" {{ capabilities = ["read"] }}')) == []
+    for path in (
+        "byok/data/hosts/+/+",
+        "byok/data/hosts/acme-guard-1/mask",
+        "byok/data/hosts/*",
+        f"{own[:-1]}*",
+    ):
+        assert "reads-keys" in {
+            lint.rule for lint in lint_policy(MACHINE, f'path "{path}" {{ capabilities = ["read"] }}')
+        }
+
+
 def test_what_we_ship_breaks_no_rule() -> None:
     assert lint_policies(policy_texts()) == ()
 
