@@ -14,6 +14,9 @@ from typing import Any
 from mutx_guardrail import policy
 from mutx_guardrail.document import Origin
 from mutx_guardrail.patterns.pack import load_pack
+from mutx_guardrail.pii.kinds import ALIASES, DEFAULT_KINDS, Kind
+from mutx_guardrail.pii.pack import load_pack as load_pii_pack
+from mutx_guardrail.policy import Pii
 from mutx_guardrail.service.problems import KINDS
 from mutx_guardrail.service.settings import PREFIX, VARIABLES
 from mutx_guardrail.verdict import Action, CheckName, Layer, Reason
@@ -23,6 +26,11 @@ _MODELS = (
     policy.Policy, policy.InputPolicy, policy.OutputPolicy, policy.Judged, policy.Pii, policy.Secrets, policy.Length,
     policy.Encoding, policy.Sink, policy.Anomaly, policy.Agent, policy.Allowance,
 )  # fmt: skip
+_BY_NAMES = frozenset({Kind.PERSON, Kind.LOCATION, Kind.ORGANIZATION, Kind.NRP, Kind.DATE_TIME})
+_OTHERWISE = {
+    Kind.PHONE_NUMBER: "alone in international and some national forms, else with a word; checked",
+    Kind.STREET_ADDRESS: "alone by a street's sort and number, or by the place behind; else with a word",
+}
 _ENUMERATIONS: dict[str, type[StrEnum]] = {
     "Checks": CheckName, "Reasons": Reason, "Actions": Action, "Layers": Layer, "Origins": Origin,
 }  # fmt: skip
@@ -66,6 +74,7 @@ def page() -> str:
     )
     told.append("## Policy\n\nOne YAML or JSON file. Every field has a default; an unknown one is refused.\n")
     told += [_table(model) for model in _MODELS]
+    told.append(_kinds())
     told.append(f"## Settings of the service\n\nVariables begin with `{PREFIX}`. Unknown ones are refused.\n")
     told.append("| variable | meaning |\n| --- | --- |")
     told.append("\n".join(f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()) + "\n")
@@ -80,6 +89,33 @@ def page() -> str:
         "policy or a file are not valid; 5 a layer could not be loaded; 6 the text may not pass.\n"
     )
     return "\n".join(told)
+
+
+def _kinds() -> str:
+    """Return what is said of each kind of personal data: whether it is looked for, and what it needs to be found."""
+    rows = [f"| `{kind}` | {'yes' if kind in DEFAULT_KINDS else 'no'} | {_found_by(kind)} |" for kind in Kind]
+    aliases = ", ".join(f"`{alias}` for `{kind}`" for alias, kind in ALIASES.items())
+    return (
+        "## Kinds of personal data\n\nWhat a policy's `kinds` may name. *Alone*: found by its form and check digits, "
+        "with a confidence of a half or more; *with a word*: only where a word for it stands near, such as "
+        "`passport` or `Steuer-ID`. Below a half, and so with a lower `threshold` alone, some more forms are told. "
+        f"Presidio's other names are understood: {aliases}.\n\n| kind | on by default | found |\n| --- | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def _found_by(kind: Kind) -> str:
+    if kind in _BY_NAMES:
+        return "by the names layer" + (
+            ", told without being masked unless named" if kind is Kind.LOCATION else ""
+        )
+    if kind in _OTHERWISE:
+        return _OTHERWISE[kind]
+    rules = [rule for rule in load_pii_pack("pii", "rules.yml").sections["rules"] if rule["kind"] == kind]
+    is_alone = any(rule["alone"] >= Pii().threshold for rule in rules)
+    is_checked = any(rule.get("check", "anything") != "anything" for rule in rules)
+    return ("alone" if is_alone else "with a word") + (", checked" if is_checked else "")
 
 
 def _names(kind: type[StrEnum]) -> str:
