@@ -23,8 +23,8 @@ from mutx_guardrail.verdict import Action, CheckName, Layer, Reason
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "guardrail.md"
 _MODELS = (
-    policy.Policy, policy.InputPolicy, policy.OutputPolicy, policy.Judged, policy.Pii, policy.Secrets, policy.Length,
-    policy.Encoding, policy.Sink, policy.Anomaly, policy.Agent, policy.Allowance,
+    policy.Policy, policy.InputPolicy, policy.OutputPolicy, policy.Judged, policy.Foreign, policy.Pii, policy.Secrets,
+    policy.Length, policy.Encoding, policy.Sink, policy.Anomaly, policy.Agent, policy.Allowance,
 )  # fmt: skip
 _BY_NAMES = frozenset({Kind.PERSON, Kind.LOCATION, Kind.ORGANIZATION, Kind.NRP, Kind.DATE_TIME})
 _OTHERWISE = {

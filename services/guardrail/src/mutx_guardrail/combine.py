@@ -17,8 +17,6 @@ from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Rea
 HALF = 0.5
 PATTERN_THRESHOLD = 0.6
 """One hit of a rule of this weight is enough; weaker rules need company."""
-FOREIGN_FACTOR = 0.6
-"""Instructions are not expected in a tool's or a page's text: there, less is enough."""
 
 Outcome = Signal | LayerUnavailable
 
@@ -93,7 +91,7 @@ def scored_check(
             findings=findings,
             action=Action.BLOCK,
             reason=_REASONS[name],
-            details=_tell(findings, layer),
+            details=tell(findings, layer),
             decided_by=layer,
             unavailable=tuple(each.layer for each in missing),
         )
@@ -102,7 +100,7 @@ def scored_check(
     if score >= limit:
         return Check(
             name, passed=False, score=score, findings=findings, action=Action.FLAG,
-            details=_tell(findings, layer), decided_by=layer,
+            details=tell(findings, layer), decided_by=layer,
         )  # fmt: skip
     return Check(name, passed=True, score=score, findings=findings, decided_by=layer)
 
@@ -134,7 +132,7 @@ def found_check(
         findings=findings,
         action=action,
         reason=reason if action.refuses else None,
-        details=_tell(findings, layer),
+        details=tell(findings, layer),
         decided_by=layer,
     )
 
@@ -152,7 +150,7 @@ def length_check(name: CheckName, policy: Length, *, is_long: bool) -> Check:
     )
 
 
-def _tell(findings: Sequence[Finding], layer: Layer | None) -> str:
+def tell(findings: Sequence[Finding], layer: Layer | None) -> str:
     """Say what was found, by kind and rule, never by text."""
     names = dict.fromkeys(finding.rule or finding.kind for finding in findings)
     by = f" by {layer.value}" if layer else ""

@@ -24,6 +24,10 @@ class Origin(StrEnum):
     AGENT = "agent"
 
 
+FOREIGN: Final = frozenset({Origin.TOOL, Origin.RETRIEVED})
+"""Where no instruction is expected to come from."""
+
+
 class OffsetMap:
     """For each character of a reading, where in the given text its source begins and ends.
 

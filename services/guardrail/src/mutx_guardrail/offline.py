@@ -29,12 +29,14 @@ class OfflineGuard:
         side: str,
         agent: str = "",
         origin: Origin = Origin.USER,
+        *,
         earlier: Sequence[str] = (),
+        task: str = "",
     ) -> Verdict:
-        """Return the verdict on one text; `side` is `input` or `output`, `earlier` what the user said before."""
+        """Return the verdict on one text; `side` is `input` or `output`, the rest as the pipeline's."""
         if side == "output":
             return await self._pipeline.output(text, agent)
-        return await self._pipeline.input(text, agent, origin, earlier)
+        return await self._pipeline.input(text, agent, origin, earlier=earlier, task=task)
 
     def judge_lines(
         self, texts: Iterable[str], side: str, agent: str = "", origin: Origin = Origin.USER

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from mutx_guardrail.combine import Outcome
 from mutx_guardrail.deadline import TooLate, working_until
-from mutx_guardrail.document import Document, Origin
+from mutx_guardrail.document import FOREIGN, Document, Origin
 from mutx_guardrail.judge.family import Direction
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.normalise.reading import read_text
-from mutx_guardrail.parts import Parts
+from mutx_guardrail.parts import Broken, Parts
 from mutx_guardrail.verdict import CheckName, Layer
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Case:
         layers: those that have to judge.
         exempt: rules that are not counted.
         purpose: what the agent is declared to be there for.
+        task: what its user asked of it now.
         variants: the text as single checks are to see it, where an exception takes a piece out of their sight.
     """
 
@@ -46,6 +47,7 @@ class Case:
     layers: tuple[Layer, ...]
     exempt: frozenset[str] = frozenset()
     purpose: str = ""
+    task: str = ""
     variants: Mapping[CheckName, Document] = field(default_factory=dict)
 
     def seen_by(self, check: CheckName) -> Document:
@@ -101,6 +103,7 @@ class Panel:
         questions = {
             Layer.PATTERNS: self._of_patterns(case),
             Layer.CLASSIFIER: self._of_classifiers(case),
+            Layer.INTENT: self._of_intent(case),
             Layer.NAMES: self._of_names(case),
         }
         runs = [
@@ -139,6 +142,14 @@ class Panel:
             *questions,
             *((check, partial(toxicity.judge, case.seen_by(check))) for check in wanted if toxicity),
         ]
+
+    def _of_intent(self, case: Case) -> list[_Question]:
+        """Return nothing for what a user writes: a user's request is no foreign one."""
+        check = CheckName.PROMPT_INJECTION
+        if check not in case.checks or case.document.origin not in FOREIGN:
+            return []
+        intent = self.parts.intent or Broken(Layer.INTENT, "it was not built")
+        return [(check, lambda: intent.judge(case.seen_by(check), case.purpose, case.task, case.exempt))]
 
     def _of_names(self, case: Case) -> list[_Question]:
         names, check = self.parts.names, CheckName.PII_DETECTION

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mutx_guardrail.classifiers.fusion import Fusion
 from mutx_guardrail.document import Document
+from mutx_guardrail.intent.detector import IntentDetector
 from mutx_guardrail.judge.judge import Judge
 from mutx_guardrail.judge.settings import JudgeSettings
 from mutx_guardrail.layer import Detector, LayerUnavailable, Signal
@@ -35,6 +36,17 @@ class ScoredDetector(Detector, Protocol):
         """Its own threshold, fixed on validation sources."""
 
 
+class ForeignDetector(Protocol):
+    """Judges what a text from outside wants of an agent."""
+
+    layer: Layer
+
+    def judge(
+        self, document: Document, purpose: str = "", task: str = "", exempt: frozenset[str] = frozenset()
+    ) -> Signal:
+        """Return what the text looks like; it raises as `Detector.judge` does."""
+
+
 Embed = Callable[[str], NDArray[np.float32]]
 
 
@@ -46,7 +58,7 @@ class Broken:
     def __init__(self, layer: Layer, why: str) -> None:
         self.layer, self._why = layer, why
 
-    def judge(self, document: Document) -> Signal:  # noqa: ARG002 - a detector's signature
+    def judge(self, document: Document, *_further: object) -> Signal:  # noqa: ARG002 - a detector's signature
         """Raise LayerUnavailable."""
         raise LayerUnavailable(self.layer, self._why)
 
@@ -63,12 +75,13 @@ class Parts:
     toxicity: ScoredDetector | None = None
     embed: Embed | None = None
     fusion: Fusion | None = None
+    intent: ForeignDetector | None = None
     names: Detector | None = None
     judge: Judge | None = None
 
     def broken(self) -> tuple[Layer, ...]:
         """Return the layers that could not be built."""
-        parts = (self.personal, self.secrets, self.injection, self.toxicity, self.names)
+        parts = (self.personal, self.secrets, self.injection, self.toxicity, self.intent, self.names)
         return tuple(dict.fromkeys(part.layer for part in parts if isinstance(part, Broken)))
 
 
@@ -115,6 +128,7 @@ def build_parts(
         toxicity=toxicity or (classifiers.toxicity if classifiers else broken),
         embed=classifiers.embed if classifiers else None,
         fusion=classifiers.fusion if classifiers and is_built_in else None,
+        intent=_build(Layer.INTENT, IntentDetector) if Layer.INTENT in layers else None,
         names=_build(Layer.NAMES, _load_names) if Layer.NAMES in layers else None,
         judge=Judge(judge) if judge is not None and Layer.JUDGE in layers else None,
     )

@@ -14,7 +14,6 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from mutx_guardrail.combine import (
-    FOREIGN_FACTOR,
     PATTERN_THRESHOLD,
     Outcome,
     found_check,
@@ -23,7 +22,8 @@ from mutx_guardrail.combine import (
     scored_check,
     unavailable_check,
 )
-from mutx_guardrail.document import Document, Origin, View
+from mutx_guardrail.document import FOREIGN, Document, Origin, View
+from mutx_guardrail.foreign import Withholding, weigh, with_intent, withheld
 from mutx_guardrail.judge.family import THRESHOLD as JUDGE_THRESHOLD
 from mutx_guardrail.judge.family import Direction
 from mutx_guardrail.layer import LayerUnavailable, Signal
@@ -34,13 +34,12 @@ from mutx_guardrail.output.truncate import truncate
 from mutx_guardrail.panel import Case, Outcomes, Panel
 from mutx_guardrail.pii.find import select_pii
 from mutx_guardrail.pii.masking import Masker, Numbering, Redacting, Sealing, Tagging, mask_view
-from mutx_guardrail.policy import Encoding, Judged, Length, OutputPolicy, Pii, Policy, Secrets
+from mutx_guardrail.policy import Encoding, InputPolicy, Judged, Length, OutputPolicy, Pii, Policy, Secrets
 from mutx_guardrail.spotlight import mark_foreign
 from mutx_guardrail.turns import join_turns
 from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Reason, Verdict
 from mutx_guardrail.window import STREAMABLE, Released, boundary, slice_of
 
-FOREIGN = frozenset({Origin.TOOL, Origin.RETRIEVED})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -86,9 +85,23 @@ class Pipeline:
         self._clock, self._today = clock, today
 
     async def input(
-        self, text: str, agent: str = "", origin: Origin = Origin.USER, earlier: Sequence[str] = ()
+        self,
+        text: str,
+        agent: str = "",
+        origin: Origin = Origin.USER,
+        *,
+        earlier: Sequence[str] = (),
+        task: str = "",
     ) -> Verdict:
-        """Judge a text that is to go to an agent; `earlier` are the user's turns before it, judged by then."""
+        """Judge a text that is to go to an agent.
+
+        Args:
+            text: what somebody wrote, or a tool or a page brought.
+            agent: whose input it is; nobody's where it is empty.
+            origin: who wrote it.
+            earlier: the user's turns before it, oldest first, judged by then.
+            task: what the agent's user asked for, where the text is a tool's or a page's.
+        """
         began, policy = self._clock(), self._policy()
         rules = policy.input_for(agent)
         text, length = await self._panel.aside(text, partial(fit_input, text, rules.length))
@@ -100,12 +113,11 @@ class Pipeline:
             CheckName.PII_DETECTION: rules.pii_detection.enabled,
         }
         try:
-            case = await self._case(policy, text, agent, origin, Direction.INPUT, wanted)
+            case = await self._case(policy, text, agent, origin, Direction.INPUT, wanted, task)
         except LayerUnavailable as error:
             return self._verdict(began, policy, [length, unavailable_check(CheckName.ENCODING, [error])])
         heard, document = await self._panel.hear(case), case.document
-        factor = FOREIGN_FACTOR if origin in FOREIGN else 1.0
-        injection = self._scored(CheckName.PROMPT_INJECTION, heard, rules.prompt_injection, factor)
+        injection = self._injection(case, heard, rules)
         if earlier and origin is Origin.USER and injection.passed and rules.prompt_injection.enabled:
             injection = await self._over_turns(policy, text, agent, earlier) or injection
         checks = [
@@ -119,8 +131,9 @@ class Pipeline:
         hidden = masked_personal(checks, rules.pii_detection)
 
         def mask() -> View:
-            masker = self._masker(rules.pii_detection, text)
-            return mask_view(clean_view(document, rules.encoding), hidden, masker)
+            cleaned = clean_view(document, rules.encoding)
+            cleaned = mask_view(cleaned, withheld(checks, rules.foreign_instructions), Withholding())
+            return mask_view(cleaned, hidden, self._masker(rules.pii_detection, text))
 
         cleaned = await self._panel.aside(text, mask)
         extra = mark_foreign(cleaned.text) if origin in FOREIGN else {}
@@ -237,6 +250,7 @@ class Pipeline:
         origin: Origin,
         direction: Direction,
         wanted: Mapping[CheckName, bool],
+        task: str = "",
     ) -> Case:
         checks = frozenset(check for check, is_wanted in wanted.items() if is_wanted)
         today = self._today()
@@ -255,8 +269,17 @@ class Pipeline:
             layers=policy.layers,
             exempt=frozenset(each.rule for each in allowances if each.rule),
             purpose=policy.purpose_of(agent),
+            task=task,
             variants=variants,
         )
+
+    def _injection(self, case: Case, heard: Outcomes, rules: InputPolicy) -> Check:
+        name = CheckName.PROMPT_INJECTION
+        weighed = weigh(heard.get(name, []), case.document, rules.foreign_instructions)
+        check = self._scored(name, {name: weighed.outcomes}, rules.prompt_injection, weighed.factor)
+        if weighed.intent is None:
+            return check
+        return with_intent(check, weighed.intent, rules.prompt_injection, rules.foreign_instructions)
 
     def _scored(self, name: CheckName, heard: Outcomes, policy: Judged, factor: float = 1.0) -> Check:
         parts, outcomes = self._panel.parts, heard.get(name, [])

@@ -129,6 +129,25 @@ class Encoding(_Model):
     action: MaskBlockOrFlag = Action.MASK
 
 
+class Foreign(_Model):
+    """Instructions in a tool's or a page's text that the agent was not given, by likelihood.
+
+    From `mask_from` on the sentence is replaced by `[WITHHELD]`, from `block_from` on the text is refused. `action` is
+    the most that follows: `mask` refuses nothing, `flag` changes nothing. It holds within `prompt_injection`, and where
+    that only flags, this does.
+    """
+
+    action: MaskBlockOrFlag = Action.BLOCK
+    mask_from: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    block_from: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Foreign:
+        if self.mask_from > self.block_from:
+            raise ValueError("`mask_from` is above `block_from`")
+        return self
+
+
 class Sink(_Model):
     """Where the output goes, and so how it is escaped; `text` escapes nothing."""
 
@@ -139,6 +158,7 @@ class InputPolicy(_Model):
     """What is checked of a text that goes to an agent."""
 
     prompt_injection: Judged = Judged()
+    foreign_instructions: Foreign = Foreign()
     pii_detection: Pii = Pii()
     toxic_content: Judged = Judged()
     length: Length = Length()
@@ -195,7 +215,7 @@ class Allowance(_Model):
     expires: date
 
 
-ORDINARY_LAYERS = (Layer.NORMALISE, Layer.PATTERNS, Layer.CLASSIFIER, Layer.NAMES)
+ORDINARY_LAYERS = (Layer.NORMALISE, Layer.PATTERNS, Layer.INTENT, Layer.CLASSIFIER, Layer.NAMES)
 EVERY_LAYER = (*ORDINARY_LAYERS, Layer.JUDGE)
 
 

@@ -67,6 +67,7 @@ class Layer(StrEnum):
 
     NORMALISE = "normalise"
     PATTERNS = "patterns"
+    INTENT = "intent"
     CLASSIFIER = "classifier"
     JUDGE = "judge"
     NAMES = "names"

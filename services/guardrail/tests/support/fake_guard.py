@@ -18,6 +18,7 @@ class FakeGuard:
     """Blocks one phrase, masks cards of a made-up form, and can be told that a layer is gone."""
 
     inputs: list[tuple[str, str, Origin]] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
     outputs: list[tuple[str, str]] = field(default_factory=list)
     is_gone: bool = False
     calls: int = 0
@@ -26,6 +27,7 @@ class FakeGuard:
 
     def forget(self) -> None:
         self.inputs.clear()
+        self.tasks.clear()
         self.outputs.clear()
         self.is_gone, self.policy, self.calls, self.most_calls = False, "trial@1", 0, 1_000
 
@@ -41,8 +43,11 @@ class FakeGuard:
             details=agent,
         )
 
-    async def input(self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()) -> Verdict:
+    async def input(
+        self, text: str, agent: str, origin: Origin, *, earlier: Sequence[str] = (), task: str = ""
+    ) -> Verdict:
         self.inputs.append((text, agent, origin))
+        self.tasks.append(task)
         return self._judge("".join((*earlier, text)) if BLOCKED in "".join((*earlier, text)) else text)
 
     async def output(self, text: str, agent: str) -> Verdict:

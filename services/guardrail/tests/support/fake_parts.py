@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from mutx_guardrail.intent.detector import IntentDetector
 from mutx_guardrail.layer import LayerUnavailable, Signal
 from mutx_guardrail.output.secrets import secret_detector
 from mutx_guardrail.panel import Panel
@@ -79,6 +80,7 @@ def real_parts():
         "toxicity_patterns": PatternDetector(load_pack("toxicity")),
         "personal": structured_detector(),
         "secrets": secret_detector(),
+        "intent": IntentDetector(),
     }
 
 

@@ -11,9 +11,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from mutx_guardrail.document import Origin
+from mutx_guardrail.document import FOREIGN, Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
 from mutx_guardrail.known import Known
@@ -26,16 +27,36 @@ JudgeOne = Callable[[str, Origin], Awaitable[str]]
 
 AT_ONCE = 4
 MOST_TEXTS = 2_000
+LONGEST_TASK = 4_000
+"""Characters of a user's turn, from its begin, by which what tools bring is judged."""
 
 
 class Guard(Protocol):
     """Judges one text. A verdict that is not `allowed` refuses; otherwise `sanitized` is what may be passed on."""
 
-    async def input(self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()) -> Verdict:
-        """Judge a text on its way to the model; `earlier` are the user's turns before it."""
+    async def input(
+        self, text: str, agent: str, origin: Origin, *, earlier: Sequence[str] = (), task: str = ""
+    ) -> Verdict:
+        """Judge a text on its way to the model.
+
+        `earlier` are the user's turns before a turn of the user's, `task` the last of them before a foreign text.
+        """
 
     async def output(self, text: str, agent: str) -> Verdict:
         """Judge a text on its way from the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the user said before a part: all of it where the part is the user's, the last where it is foreign."""
+
+    earlier: tuple[str, ...] = ()
+    task: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What a verdict on the part depends on beside itself."""
+        return (*self.earlier, self.task)
 
 
 class Judge:
@@ -67,33 +88,33 @@ class Judge:
             (at for at, part in enumerate(parts) if part.origin is not Origin.AGENT), default=len(parts) - 1
         )
 
-        taken: list[tuple[Part, Sequence[str]]] = []
+        taken: list[tuple[Part, Said]] = []
         is_new_policy = False
 
-        def judge_after(earlier: Sequence[str]) -> JudgeOne:
+        def judge_after(said: Said) -> JudgeOne:
             async def judge(text: str, origin: Origin) -> str:
                 nonlocal is_new_policy
-                verdict = await self._guard.input(text, agent, origin, earlier)
+                verdict = await self._guard.input(text, agent, origin, earlier=said.earlier, task=said.task)
                 if not verdict.allowed:
                     raise refusal_of(verdict, "the request")
                 is_new_policy |= self._known.adopt(verdict.policy)
                 if verdict.sanitized == text:
-                    self._known.add(agent, origin, text, earlier)
+                    self._known.add(agent, origin, text, said.texts)
                 return verdict.sanitized
 
             return judge
 
-        async def judge_unless_known(at: int, part: Part, earlier: Sequence[str]) -> None:
-            if at != newest and self._known.has(agent, part.origin, part.text, earlier):
-                taken.append((part, earlier))
+        async def judge_unless_known(at: int, part: Part, said: Said) -> None:
+            if at != newest and self._known.has(agent, part.origin, part.text, said.texts):
+                taken.append((part, said))
                 return
-            await self._apply(part, judge_after(earlier))
+            await self._apply(part, judge_after(said))
 
-        said = zip(parts, said_before(parts), strict=True)
-        await self._all([judge_unless_known(at, part, before) for at, (part, before) in enumerate(said)])
+        before = zip(parts, said_before(parts), strict=True)
+        await self._all([judge_unless_known(at, part, said) for at, (part, said) in enumerate(before)])
         if is_new_policy:
             # Those that were known passed by the policy before this one.
-            await self._all([self._apply(part, judge_after(earlier)) for part, earlier in taken])
+            await self._all([self._apply(part, judge_after(said)) for part, said in taken])
 
     async def answer(self, parts: Sequence[Part], agent: str) -> None:
         """Judge the texts of an answer; it raises as `request` does."""
@@ -147,15 +168,18 @@ class Judge:
             raise _first(errors.subgroup(Refusal) or errors) from None
 
 
-def said_before(parts: Sequence[Part]) -> list[Sequence[str]]:
-    """Return what the user said before each part, where it is the user's as well."""
-    found: list[Sequence[str]] = []
-    said: deque[str] = deque(maxlen=MOST_TURNS)
+def said_before(parts: Sequence[Part]) -> list[Said]:
+    """Return what the user said before each part."""
+    found: list[Said] = []
+    turns: deque[str] = deque(maxlen=MOST_TURNS)
     for part in parts:
         is_said = isinstance(part, Slot) and part.is_said
-        found.append(tuple(said) if is_said else ())
         if is_said:
-            said.append(part.text)
+            found.append(Said(earlier=tuple(turns)))
+            turns.append(part.text)
+        else:
+            last = turns[-1] if turns and part.origin in FOREIGN else ""
+            found.append(Said(task=last[:LONGEST_TASK]))
     return found
 
 

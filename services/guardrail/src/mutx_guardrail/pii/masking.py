@@ -25,6 +25,8 @@ from mutx_guardrail.pii.rule import Candidate
 from mutx_guardrail.verdict import Finding
 
 REDACTED: Final = "[REDACTED]"
+WITHHELD: Final = "[WITHHELD]"
+"""Stands for a sentence of a tool's or a page's text that was taken out (`mutx_guardrail.foreign`)."""
 KEY_BYTES: Final = (32, 64)
 
 _KINDS: Final = "|".join(sorted(Kind, key=len, reverse=True))
@@ -165,7 +167,7 @@ class _Piece:
 _NUMBERED = rf"<(?:{_KINDS})_[1-9]\d{{0,6}}>"
 _TAGGED = rf"<(?:{_KINDS})_(?:[0-9a-f]{{8}}|[0-9a-f]{{16}}|[0-9a-f]{{64}})>"
 _SEALED = rf"<(?:{_KINDS}):[A-Za-z0-9_\-+/=.]{{16,}}>"
-_MASK: Final = compile_pattern(rf"{_NUMBERED}|{_TAGGED}|{_SEALED}|\[REDACTED\]")
+_MASK: Final = compile_pattern(rf"{_NUMBERED}|{_TAGGED}|{_SEALED}|\[REDACTED\]|\[WITHHELD\]")
 _TOKEN: Final = compile_pattern(_SEALED)
 _ANY_NUMBERED: Final = compile_pattern(_NUMBERED)
 

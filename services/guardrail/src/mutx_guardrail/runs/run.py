@@ -174,7 +174,7 @@ class Runs:
         """
         agent, request = asked.agent, asked.request
         earlier = _said_before(request, len(request.history))
-        verdict = await self._judging.pipeline.input(request.input, agent, Origin.USER, earlier)
+        verdict = await self._judging.pipeline.input(request.input, agent, Origin.USER, earlier=earlier)
         verdict = verdict.with_checks([admitted])
         noted = await self._judging.note(verdict, agent, "input", request.input)
         if not verdict.allowed:
@@ -188,7 +188,7 @@ class Runs:
         text, earlier = turn.content, _said_before(asked.request, at) if turn.role == "user" else []
         if self._known.has(agent, Origin.USER, text, earlier):
             return text
-        verdict = await self._judging.pipeline.input(text, agent, Origin.USER, earlier)
+        verdict = await self._judging.pipeline.input(text, agent, Origin.USER, earlier=earlier)
         if not verdict.allowed:
             noted = await self._judging.note(verdict, agent, "input", text)
             raise refuse(verdict, noted, "input-refused", f"history.{at}")

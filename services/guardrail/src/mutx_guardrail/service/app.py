@@ -146,7 +146,13 @@ class _Routes:
         self._callers.check_agent(peer_of_request(request), question.agent)
         with self._place():
             return JSONResponse(
-                await self._input(question.text, question.agent, question.origin, question.earlier)
+                await self._input(
+                    question.text,
+                    question.agent,
+                    question.origin,
+                    earlier=question.earlier,
+                    task=question.task,
+                )
             )
 
     async def output(self, request: Request) -> Response:
@@ -258,11 +264,11 @@ class _Routes:
 
     async def _item(self, item: BatchItem, *, learn: bool) -> dict[str, object]:
         if item.direction == "input":
-            return await self._input(item.text, item.agent, item.origin)
+            return await self._input(item.text, item.agent, item.origin, task=item.task)
         return await self._output(item.text, item.agent, learn=learn)
 
     async def _input(
-        self, text: str, agent: str, origin: Origin, earlier: Sequence[str] = ()
+        self, text: str, agent: str, origin: Origin, *, earlier: Sequence[str] = (), task: str = ""
     ) -> dict[str, object]:
         """Admit, then judge; a request that the agent's rate or pause refuses is not judged.
 
@@ -273,7 +279,7 @@ class _Routes:
         if admitted is not None and not admitted.passed:
             verdict = self._ports.pipeline.refused(admitted)
         else:
-            verdict = await self._ports.pipeline.input(text, agent, origin, earlier)
+            verdict = await self._ports.pipeline.input(text, agent, origin, earlier=earlier, task=task)
             if admitted is not None:
                 if not verdict.allowed:
                     await self._judging.give_back(agent, admitted)

@@ -11,6 +11,8 @@ from mutx_guardrail.document import Origin
 from mutx_guardrail.review import Mark
 from mutx_guardrail.strict_json import JsonError, parse_json
 
+Task = Annotated[str, Field(max_length=4_000)]
+"""What the agent's user asked of it: a tool's or a page's text may hold what serves that."""
 AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 MOST_ITEMS = 64
 MOST_EARLIER = 100
@@ -35,7 +37,7 @@ class Question(BaseModel):
 
 
 class InputQuestion(Question):
-    """A text that is to go to an agent. `origin` says who wrote it.
+    """A text that is to go to an agent. `origin` says who wrote it, `task` what a foreign one is looked up for.
 
     `earlier` are the same user's turns before it, oldest first: they are not judged again, but an attack that began in
     them and ends in this one is found. None of them is kept.
@@ -45,6 +47,7 @@ class InputQuestion(Question):
     earlier: Annotated[list[str], Field(max_length=MOST_EARLIER)] = []
     agent: AgentName = ""
     origin: Annotated[Origin, Field(strict=False)] = Origin.USER
+    task: Task = ""
 
 
 class OutputQuestion(Question):
@@ -70,6 +73,7 @@ class BatchItem(Question):
     text: str
     agent: AgentName = ""
     origin: Annotated[Origin, Field(strict=False)] = Origin.USER
+    task: Task = ""
 
 
 class BatchQuestion(Question):

@@ -206,7 +206,7 @@ def test_it_says_that_it_is_ready_and_what_it_does_without(guard):
 
     assert alive.status_code == ready.status_code == 200
     assert ready.json()["degraded"] == ["judge"]
-    assert ready.json()["layers"] == ["normalise", "patterns", "classifier", "names"]
+    assert ready.json()["layers"] == ["normalise", "patterns", "intent", "classifier", "names"]
 
 
 def test_its_routes_are_described(guard):

@@ -141,7 +141,7 @@ def test_a_missing_model_is_told_and_nothing_passes(start, tmp_path):
 def test_a_production_profile_without_a_judge_is_not_ready_and_lets_nothing_pass(start, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text(
-        "{version: 1, profile: production, layers: [normalise, patterns, classifier, names, judge]}"
+        "{version: 1, profile: production, layers: [normalise, patterns, intent, classifier, names, judge]}"
     )
     guard = start({"POLICY": str(policy)})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_guard import FakeGuard
-from mutx_guardrail.egress.judge import Judge, said_before
+from mutx_guardrail.egress.judge import Judge, Said, said_before
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.egress.texts import request_texts
 
@@ -95,6 +95,26 @@ def test_a_conversation_that_goes_on_is_not_judged_anew():
 def test_a_turn_is_told_no_more_than_eight_before_it():
     texts = request_texts({"messages": [user(f"turn {number}") for number in range(20)]}, frozenset())
 
-    told = [before for part, before in zip(texts, said_before(texts), strict=True) if part.text == "turn 19"]
+    told = [said for part, said in zip(texts, said_before(texts), strict=True) if part.text == "turn 19"]
 
-    assert told == [tuple(f"turn {number}" for number in range(11, 19))]
+    assert told == [Said(earlier=tuple(f"turn {number}" for number in range(11, 19)))]
+
+
+def test_what_a_tool_brings_is_judged_by_what_the_user_asked_last():
+    calls = Calls()
+    asked = [user("first"), user("book a table"), answer("looking"), {"role": "tool", "content": "call us"}]
+
+    calls.make({"messages": asked})
+
+    tasks = {text: task for (text, _, _), task in zip(calls.guard.inputs, calls.guard.tasks, strict=True)}
+    assert tasks == {"first": "", "book a table": "", "looking": "", "call us": "book a table"}
+
+
+def test_what_a_tool_brought_is_judged_again_for_another_task():
+    calls, brought = Calls(), {"role": "tool", "content": "call us"}
+    calls.make({"messages": [user("book a table"), brought, user("thanks")]})
+    calls.guard.inputs.clear()
+
+    calls.make({"messages": [user("write a poem"), brought, user("thanks")]})
+
+    assert "call us" in [text for text, _, _ in calls.guard.inputs]

@@ -17,7 +17,9 @@ from mutx_guardrail.policy import Policy, PolicyError, parse_policy
 from mutx_guardrail.verdict import CheckName, Layer
 
 TEXT = "What is the weather like in Oslo today?"
-PRODUCTION = "{version: 1, profile: production, layers: [normalise, patterns, classifier, names, judge]}"
+PRODUCTION = (
+    "{version: 1, profile: production, layers: [normalise, patterns, intent, classifier, names, judge]}"
+)
 SAFE = {CheckName.PROMPT_INJECTION: 0.02, CheckName.TOXIC_CONTENT: 0.01, CheckName.SAFE_CONTENT: 0.01}
 
 

@@ -82,7 +82,7 @@ def test_reasons_and_actions_are_the_published_ones(name):
 )
 def test_any_layer_alone_can_refuse(parts, layer):
     policy = (
-        "{version: 1, layers: [normalise, patterns, classifier, names, judge]}"
+        "{version: 1, layers: [normalise, patterns, intent, classifier, names, judge]}"
         if layer == "judge"
         else "version: 1"
     )
@@ -249,13 +249,6 @@ def test_foreign_text_is_marked_for_the_model(origin):
     assert spotlight["mark"] in spotlight["instruction"]
 
 
-def test_less_is_enough_to_refuse_a_foreign_text():
-    parts = {"injection": FakeModel(score=0.6, threshold=0.8)}
-
-    assert ask("a page", origin=Origin.USER, **parts)["allowed"] is True
-    assert ask("a page", origin=Origin.RETRIEVED, **parts)["allowed"] is False
-
-
 AGENTS = """
 version: 1
 agents:
@@ -350,7 +343,7 @@ def test_layers_that_are_left_out_are_not_asked():
     )
 
     assert document["allowed"] is True
-    assert document["degraded"] == ["classifier", "names", "judge"]
+    assert document["degraded"] == ["intent", "classifier", "names", "judge"]
 
 
 @pytest.mark.parametrize(

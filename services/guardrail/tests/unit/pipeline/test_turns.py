@@ -29,7 +29,7 @@ class Reader(FakeModel):
 
 
 def judge(text, earlier=(), origin=Origin.USER, policy="version: 1", **parts):
-    return asyncio.run(pipeline_of(policy, **parts).input(text, "", origin, earlier))
+    return asyncio.run(pipeline_of(policy, **parts).input(text, "", origin, earlier=earlier))
 
 
 def injection(verdict):
