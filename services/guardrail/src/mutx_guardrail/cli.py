@@ -97,6 +97,9 @@ def check(
     side: Annotated[Side, typer.Option("--side", help="Which way the text goes.")] = Side.INPUT,
     agent: Annotated[str, typer.Option("--agent", help="Judge by this agent's part of the policy.")] = "",
     origin: Annotated[Origin, typer.Option("--origin", help="Who wrote the text.")] = Origin.USER,
+    task: Annotated[
+        str, typer.Option("--task", help="What the user asked for, where a tool or a page wrote the text.")
+    ] = "",
     policy: PolicyOption = None,
     models: ModelsOption = None,
 ) -> None:
@@ -111,11 +114,11 @@ def check(
 
     guard = OfflineGuard(read_policy(policy) if policy else Policy(), Models(folder=models))
     if jsonl is not None:
-        for line in guard.judge_lines(read_lines(jsonl), side.value, agent, origin):
+        for line in guard.judge_lines(read_lines(jsonl), side.value, agent, origin, task):
             sys.stdout.write(f"{json.dumps(line, ensure_ascii=True)}\n")
             sys.stdout.flush()
         return
-    verdict = asyncio.run(guard.judge(read_one(text, file), side.value, agent, origin))
+    verdict = asyncio.run(guard.judge(read_one(text, file), side.value, agent, origin, task=task))
     if as_json:
         sys.stdout.write(f"{json.dumps(verdict.document(), ensure_ascii=True)}\n")
     else:

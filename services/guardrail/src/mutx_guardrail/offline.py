@@ -39,9 +39,14 @@ class OfflineGuard:
         return await self._pipeline.input(text, agent, origin, earlier=earlier, task=task)
 
     def judge_lines(
-        self, texts: Iterable[str], side: str, agent: str = "", origin: Origin = Origin.USER
+        self,
+        texts: Iterable[str],
+        side: str,
+        agent: str = "",
+        origin: Origin = Origin.USER,
+        task: str = "",
     ) -> Iterator[dict[str, object]]:
         """Yield the JSON form of each text's verdict, in order."""
         with asyncio.Runner() as runner:
             for text in texts:
-                yield runner.run(self.judge(text, side, agent, origin)).document()
+                yield runner.run(self.judge(text, side, agent, origin, task=task)).document()

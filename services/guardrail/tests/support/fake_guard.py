@@ -18,7 +18,7 @@ class FakeGuard:
     """Blocks one phrase, masks cards of a made-up form, and can be told that a layer is gone."""
 
     inputs: list[tuple[str, str, Origin]] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, str]] = field(default_factory=list)
     is_gone: bool = False
     calls: int = 0
@@ -47,7 +47,7 @@ class FakeGuard:
         self, text: str, agent: str, origin: Origin, *, earlier: Sequence[str] = (), task: str = ""
     ) -> Verdict:
         self.inputs.append((text, agent, origin))
-        self.tasks.append(task)
+        self.tasks[text] = task
         return self._judge("".join((*earlier, text)) if BLOCKED in "".join((*earlier, text)) else text)
 
     async def output(self, text: str, agent: str) -> Verdict:
