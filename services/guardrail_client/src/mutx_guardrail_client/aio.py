@@ -35,9 +35,12 @@ class AsyncGuardClient:
         """Return the guard that `MUTX_GUARD_…` describes; raises `SettingsError`."""
         return cls(read_settings(variables))
 
-    def input(self, text: str, origin: Origin = "user") -> JudgingInput:
-        """Judge a text that is to go to the agent: `await` it, or `async with` it and the outcome is told as well."""
-        return JudgingInput(self, text, origin)
+    def input(self, text: str, origin: Origin = "user", task: str = "") -> JudgingInput:
+        """Judge a text that is to go to the agent: `await` it, or `async with` it and the outcome is told as well.
+
+        `task` is what the user asked for (at most 4,000 characters): a tool's or a page's text may hold what serves it.
+        """
+        return JudgingInput(self, text, origin, task)
 
     async def output(self, text: str) -> Judged:
         """Judge a text that the agent wrote; it counts as a request that went well."""
@@ -54,6 +57,7 @@ class AsyncGuardClient:
         question = {
             "items": [
                 {"direction": each.direction, "text": each.text, "agent": self.agent, "origin": each.origin}
+                | ({"task": each.task} if each.task else {})
                 for each in items
             ]
         }
@@ -86,8 +90,8 @@ class AsyncGuardClient:
     async def _ask(self, path: str, question: object) -> Json:
         return read_body(await self._transport.post(path, question))
 
-    async def _input(self, text: str, origin: Origin) -> Judged:
-        question = {"text": text, "agent": self.agent, "origin": origin}
+    async def _input(self, text: str, origin: Origin, task: str = "") -> Judged:
+        question = {"text": text, "agent": self.agent, "origin": origin} | ({"task": task} if task else {})
         return read_verdict(await self._ask("/v1/guard/input", question), origin)
 
     async def _window(self, windows: Windows, question: dict[str, object], *, is_last: bool) -> str:
@@ -105,12 +109,12 @@ class AsyncGuardClient:
 class JudgingInput:
     """A text that is being judged; made by `AsyncGuardClient.input`. Nothing of it can be used before."""
 
-    def __init__(self, guard: AsyncGuardClient, text: str, origin: Origin) -> None:
-        self._guard, self._text, self._origin = guard, text, origin
+    def __init__(self, guard: AsyncGuardClient, text: str, origin: Origin, task: str) -> None:
+        self._guard, self._text, self._origin, self._task = guard, text, origin, task
         self._outcome = Outcome(guard.agent)
 
     def __await__(self) -> Generator[object, None, Judged]:
-        return self._guard._input(self._text, self._origin).__await__()
+        return self._guard._input(self._text, self._origin, self._task).__await__()
 
     async def __aenter__(self) -> Judged:
         judged = await self

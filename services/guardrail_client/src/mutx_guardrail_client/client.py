@@ -41,8 +41,8 @@ class GuardClient:
         """Return the guard that `MUTX_GUARD_…` describes; raises `SettingsError`."""
         return cls(read_settings(variables))
 
-    def input(self, text: str, origin: Origin = "user") -> JudgedInput:
-        """Judge a text that is to go to the agent.
+    def input(self, text: str, origin: Origin = "user", task: str = "") -> JudgedInput:
+        """Judge a text that is to go to the agent; `task` is what its user asked for, where the text is foreign.
 
         What it returns is used as it is, or in a `with` block, whose end tells the guard how the request ended.
 
@@ -50,7 +50,7 @@ class GuardClient:
             Refused: the guard says no.
             GuardUnavailable: it was not judged.
         """
-        judged = self._run(lambda guard: guard._input(text, origin))
+        judged = self._run(lambda guard: guard._input(text, origin, task))
         return JudgedInput(**{each.name: getattr(judged, each.name) for each in fields(judged)}, _guard=self)
 
     def output(self, text: str) -> Judged:

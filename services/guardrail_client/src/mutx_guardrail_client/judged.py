@@ -72,8 +72,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One text of a batch."""
+    """One text of a batch; `task` is what the user asked for, where the text is foreign."""
 
     text: str = field(repr=False)
     direction: Literal["input", "output"] = "input"
     origin: Origin = "user"
+    task: str = field(default="", repr=False)

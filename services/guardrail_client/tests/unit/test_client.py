@@ -50,6 +50,19 @@ def test_what_the_guard_says_beside_it_is_kept():
     assert (judged.degraded, judged.review, judged.policy) == (("judge",), "r-1", "built-in@9ad")
 
 
+def test_what_the_user_asked_for_goes_with_a_foreign_text():
+    guards = Guards()
+    guard = guards.sync()
+
+    guard.input("a page", "retrieved", task="pay the bill")
+    guard.batch([Item("a result", origin="tool", task="pay the bill"), Item("a result", origin="tool")])
+
+    (_, single), (_, batch) = guards.asked
+    assert single["task"] == "pay the bill"
+    assert [each.get("task") for each in batch["items"]] == ["pay the bill", None]
+    assert "pay" not in repr(Item("x", task="pay the bill"))
+
+
 def test_a_foreign_text_comes_back_marked():
     guards = Guards()
 
