@@ -8,7 +8,7 @@ from typing import Self
 
 from mutx_guardrail_client.answer import read_batch, read_body, read_release, read_verdict
 from mutx_guardrail_client.errors import GuardError, GuardUnavailable, Refused
-from mutx_guardrail_client.judged import Item, Judged, Origin
+from mutx_guardrail_client.judged import InputQuestion, Item, Judged, Origin
 from mutx_guardrail_client.outcome import Outcome, logger, note_output
 from mutx_guardrail_client.settings import Settings, read_settings
 from mutx_guardrail_client.strict_json import Json
@@ -35,12 +35,15 @@ class AsyncGuardClient:
         """Return the guard that `MUTX_GUARD_…` describes; raises `SettingsError`."""
         return cls(read_settings(variables))
 
-    def input(self, text: str, origin: Origin = "user", task: str = "") -> JudgingInput:
+    def input(
+        self, text: str, origin: Origin = "user", *, earlier: Sequence[str] = (), task: str = ""
+    ) -> JudgingInput:
         """Judge a text that is to go to the agent: `await` it, or `async with` it and the outcome is told as well.
 
+        `earlier` are the user's turns before it, oldest first: an attack that began in them is found where it ends.
         `task` is what the user asked for (at most 4,000 characters): a tool's or a page's text may hold what serves it.
         """
-        return JudgingInput(self, text, origin, task)
+        return JudgingInput(self, InputQuestion(text, origin, tuple(earlier), task))
 
     async def output(self, text: str) -> Judged:
         """Judge a text that the agent wrote; it counts as a request that went well."""
@@ -90,9 +93,9 @@ class AsyncGuardClient:
     async def _ask(self, path: str, question: object) -> Json:
         return read_body(await self._transport.post(path, question))
 
-    async def _input(self, text: str, origin: Origin, task: str = "") -> Judged:
-        question = {"text": text, "agent": self.agent, "origin": origin} | ({"task": task} if task else {})
-        return read_verdict(await self._ask("/v1/guard/input", question), origin)
+    async def _input(self, question: InputQuestion) -> Judged:
+        document = question.document(self.agent)
+        return read_verdict(await self._ask("/v1/guard/input", document), question.origin)
 
     async def _window(self, windows: Windows, question: dict[str, object], *, is_last: bool) -> str:
         answer = await self._ask("/v1/guard/output/window", {**question, "agent": self.agent})
@@ -109,12 +112,12 @@ class AsyncGuardClient:
 class JudgingInput:
     """A text that is being judged; made by `AsyncGuardClient.input`. Nothing of it can be used before."""
 
-    def __init__(self, guard: AsyncGuardClient, text: str, origin: Origin, task: str) -> None:
-        self._guard, self._text, self._origin, self._task = guard, text, origin, task
+    def __init__(self, guard: AsyncGuardClient, question: InputQuestion) -> None:
+        self._guard, self._question = guard, question
         self._outcome = Outcome(guard.agent)
 
     def __await__(self) -> Generator[object, None, Judged]:
-        return self._guard._input(self._text, self._origin, self._task).__await__()
+        return self._guard._input(self._question).__await__()
 
     async def __aenter__(self) -> Judged:
         judged = await self

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from mutx_guardrail_client.aio import AsyncGuardClient, AsyncOutputStream
 from mutx_guardrail_client.errors import Refused
-from mutx_guardrail_client.judged import Item, Judged, Origin
+from mutx_guardrail_client.judged import InputQuestion, Item, Judged, Origin
 from mutx_guardrail_client.loop import LoopThread
 from mutx_guardrail_client.outcome import Outcome
 from mutx_guardrail_client.settings import Settings, read_settings
@@ -41,8 +41,13 @@ class GuardClient:
         """Return the guard that `MUTX_GUARD_…` describes; raises `SettingsError`."""
         return cls(read_settings(variables))
 
-    def input(self, text: str, origin: Origin = "user", task: str = "") -> JudgedInput:
-        """Judge a text that is to go to the agent; `task` is what its user asked for, where the text is foreign.
+    def input(
+        self, text: str, origin: Origin = "user", *, earlier: Sequence[str] = (), task: str = ""
+    ) -> JudgedInput:
+        """Judge a text that is to go to the agent.
+
+        `earlier` are the user's turns before it, oldest first; `task` is what the user asked for, where the text is a
+        tool's or a page's.
 
         What it returns is used as it is, or in a `with` block, whose end tells the guard how the request ended.
 
@@ -50,7 +55,8 @@ class GuardClient:
             Refused: the guard says no.
             GuardUnavailable: it was not judged.
         """
-        judged = self._run(lambda guard: guard._input(text, origin, task))
+        question = InputQuestion(text, origin, tuple(earlier), task)
+        judged = self._run(lambda guard: guard._input(question))
         return JudgedInput(**{each.name: getattr(judged, each.name) for each in fields(judged)}, _guard=self)
 
     def output(self, text: str) -> Judged:

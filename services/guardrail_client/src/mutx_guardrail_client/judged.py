@@ -8,6 +8,8 @@ from typing import Literal
 Origin = Literal["user", "tool", "retrieved", "agent"]
 FOREIGN: frozenset[str] = frozenset({"tool", "retrieved"})
 """Origins of which no instruction is expected; the guard marks their texts."""
+MOST_EARLIER = 8
+"""Turns that the guard looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,24 @@ class Item:
     direction: Literal["input", "output"] = "input"
     origin: Origin = "user"
     task: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InputQuestion:
+    """A text that is to go to an agent, as the guard is asked about it.
+
+    Attributes:
+        earlier: the user's turns before it, oldest first; the last `MOST_EARLIER` are told.
+        task: what the user asked for, where the text is foreign.
+    """
+
+    text: str = field(repr=False)
+    origin: Origin = "user"
+    earlier: tuple[str, ...] = field(default=(), repr=False)
+    task: str = field(default="", repr=False)
+
+    def document(self, agent: str) -> dict[str, object]:
+        """Return the body of the request; what is empty is left out."""
+        beside = {"earlier": list(self.earlier[-MOST_EARLIER:]), "task": self.task}
+        told = {name: value for name, value in beside.items() if value}
+        return {"text": self.text, "agent": agent, "origin": self.origin, **told}

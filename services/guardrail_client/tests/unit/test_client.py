@@ -73,6 +73,15 @@ def test_a_foreign_text_comes_back_marked():
     assert guards.asked == [("/v1/guard/input", {"text": "a page", "agent": "a", "origin": "retrieved"})]
 
 
+def test_the_guard_hears_the_last_eight_of_the_turns_before():
+    guards, turns = Guards(), [f"turn {number}" for number in range(10)]
+
+    guards.sync().input("now", earlier=turns)
+
+    ((_, question),) = guards.asked
+    assert question == {"text": "now", "agent": "a", "origin": "user", "earlier": turns[2:]}
+
+
 def test_a_refusal_says_why():
     with pytest.raises(Refused) as caught:
         Guards().sync().input("evil")
