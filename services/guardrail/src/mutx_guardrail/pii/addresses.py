@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from mutx_guardrail.deadline import check_time
 from mutx_guardrail.pii.context import Mentions
 from mutx_guardrail.pii.kinds import Kind
 from mutx_guardrail.pii.letter_case import is_uncased, with_capitals
@@ -108,6 +109,7 @@ class AddressRule:
     def _by_cores(self, cores: Iterable[_Core], hay: Haystack, mentions: Mentions) -> Iterator[Candidate]:
         tails: dict[int, _Tail] = {}
         for core in cores:
+            check_time()
             for hit in hay.hits(core.pattern):
                 start, end = _trimmed(hay.text, hit.start, hit.end)
                 if not hay.stands_alone(start, end) or not self._can_be(core, hay.text, start, end):
