@@ -12,7 +12,7 @@ import pytest_socket
 TESTS = Path(__file__).resolve().parent
 
 # The support modules are imported by name; appended, so that nothing installed is shadowed.
-sys.path += [str(TESTS / "support"), str(TESTS.parents[1] / "service_kit/tests/support")]
+sys.path += [str(TESTS / "support"), str(TESTS / "fuzz"), str(TESTS.parents[1] / "service_kit/tests/support")]
 
 
 @pytest.fixture(autouse=True)
