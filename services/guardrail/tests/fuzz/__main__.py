@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["mutx_guardrail", "mutx_service"]):
     from fuzz_targets import TARGETS
 
 HERE = Path(__file__).resolve().parent
-DEFAULTS = ["-max_len=2048", "-timeout=20", "-rss_limit_mb=4096"]
+DEFAULTS = ["-max_len=2048", "-timeout=60", "-rss_limit_mb=4096"]
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"usage: fuzz TARGET [options of libFuzzer]; targets: {', '.join(TARGETS)}")
     target, options = arguments[0], arguments[1:]
     seeds = [] if any(not option.startswith("-") for option in options) else [str(HERE / "corpus" / target)]
+    # Engines are built before the first input's time runs.
+    TARGETS[target](b"")
     atheris.Setup([sys.argv[0], *DEFAULTS, *options, *seeds], TARGETS[target])
     atheris.Fuzz()
 
