@@ -19,11 +19,11 @@ TASKS: Final = ("prompt_injection", "toxic_content")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Weights, each of float32 once loaded; the two tasks share all but the last of each part.
+    """Weights, each of float32 once loaded. Each task has its own, so that one is trained without moving the other.
 
     Every word piece's vector is projected, four trained queries choose which of them count, and a small layer over
-    what they chose and over the style gives one number a task. The n-grams give two others, of the whole and of the
-    worst sentence; `mix` joins the three.
+    what they chose and over the style gives one number; the first axis of those weights is the task. The n-grams give
+    two others, of the whole and of the worst sentence; `mix` joins the three.
     """
 
     project: Floats
@@ -43,23 +43,27 @@ class Head:
 
     def logits(self, text: str, ids: NDArray[np.int64], inner: NDArray[np.bool_], hidden: Floats) -> Floats:
         """Return one number a task: above 0 is more likely than not, on balanced data."""
-        style = (styles(text, ids, inner) - self.style_mean) / self.style_scale
-        read = self.read(hidden, style)
-        parts = sentences(text)
+        read = self.read(hidden, styles(text, ids, inner))
         counted = self.counted(text)
+        parts = sentences(text)
         worst = np.max([self.counted(part) for part in parts], axis=0) if len(parts) > 1 else counted
         mixed = read * self.mix[0] + counted * self.mix[1] + worst * self.mix[2] + self.mix_bias
         return np.asarray(mixed, dtype=np.float32)
 
     def read(self, hidden: Floats, style: Floats) -> Floats:
         """Return what the encoder's vectors and the style say."""
-        pieces = np.tanh(_product(hidden, self.project) + self.project_bias)
-        attention = pieces @ self.queries
+        return np.array([self._read(task, hidden, style) for task in range(len(TASKS))], dtype=np.float32)
+
+    def _read(self, task: int, hidden: Floats, style: Floats) -> float:
+        pieces = np.tanh(_product(hidden, self.project[task]) + self.project_bias[task])
+        attention = pieces @ self.queries[task]
         attention = np.exp(attention - attention.max(axis=0))
         attention /= attention.sum(axis=0)
         pooled = (attention.T @ pieces).ravel()
-        whole = np.concatenate([pooled, pieces.mean(axis=0), style])
-        return np.asarray(np.maximum(whole @ self.dense + self.dense_bias, 0) @ self.out + self.out_bias)
+        measured = (style - self.style_mean[task]) / self.style_scale[task]
+        whole = np.concatenate([pooled, pieces.mean(axis=0), measured])
+        inside = np.maximum(whole @ self.dense[task] + self.dense_bias[task], 0)
+        return float(inside @ self.out[task] + self.out_bias[task])
 
     def counted(self, text: str) -> Floats:
         """Return what the n-grams say."""
@@ -90,13 +94,13 @@ def assemble(arrays: Mapping[str, NDArray[np.generic]], width: int) -> Head:
     if missing:
         raise ValueError(f"no {', '.join(missing)}")
     found = {name: np.asarray(arrays[name]) for name in names}
-    tasks, (inside, heads) = len(TASKS), _two(found["queries"])
-    dense = _two(found["dense"])[1]
+    tasks, (_, inside, heads) = len(TASKS), _three(found["queries"])
+    dense = _three(found["dense"])[2]
     wanted = {
-        "project": (width, inside), "project_bias": (inside,), "queries": (inside, heads),
-        "style_mean": (len(STYLES),), "style_scale": (len(STYLES),),
-        "dense": (inside * heads + inside + len(STYLES), dense), "dense_bias": (dense,),
-        "out": (dense, tasks), "out_bias": (tasks,),
+        "project": (tasks, width, inside), "project_bias": (tasks, inside), "queries": (tasks, inside, heads),
+        "style_mean": (tasks, len(STYLES)), "style_scale": (tasks, len(STYLES)),
+        "dense": (tasks, inside * heads + inside + len(STYLES), dense), "dense_bias": (tasks, dense),
+        "out": (tasks, dense), "out_bias": (tasks,),
         "ngram": (BUCKETS, tasks), "ngram_scale": (tasks,), "ngram_bias": (tasks,),
         "mix": (3, tasks), "mix_bias": (tasks,),
     }  # fmt: skip
@@ -111,6 +115,6 @@ def assemble(arrays: Mapping[str, NDArray[np.generic]], width: int) -> Head:
     return Head(ngram=ngram, **{name: array.astype(np.float32) for name, array in found.items()})
 
 
-def _two(array: NDArray[np.generic]) -> tuple[int, int]:
-    rows, columns = array.shape
-    return rows, columns
+def _three(array: NDArray[np.generic]) -> tuple[int, int, int]:
+    tasks, rows, columns = array.shape
+    return tasks, rows, columns
