@@ -19,6 +19,8 @@ import yaml
 from mutx_guardrail.classifiers.encoder import tokenizer_file
 from packages import Row
 
+ALONE: Final = 18
+CARRIED: Final = 8
 CORPORA: Final = Path(__file__).resolve().parent / "corpora"
 _ALTERNATIVES: Final = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _SLOT: Final = re.compile(r"\{([a-z_0-9]+)\}")
@@ -49,6 +51,7 @@ class Grammar:
             "benign_cap": lambda: _capital(self._one("benign_task")),
             "benign_task_cap": lambda: _capital(self._one("benign_task")),
             "exfil_cap": lambda: _capital(self._one("exfil")),
+            "group_cap": lambda: _capital(self._one("group")),
             "half_a": lambda: self._half(0),
             "half_b": lambda: self._half(1),
             "b64goal": lambda: _b64(self._one("goal")),
@@ -115,6 +118,7 @@ def rows() -> Iterator[Row]:
     yield from _lines("attacks.en.yaml", "attack", 30, 1, None)
     yield from _lines("benign.en.yaml", "benign", 26, 0, 0)
     yield from _toxicity()
+    yield from _moderation()
     yield from _frames()
     yield from _indirect()
     yield from _suffixes()
@@ -135,6 +139,21 @@ def _toxicity() -> Iterator[Row]:
         for line in document[kind]:
             for _ in range(36):
                 yield Row(grammar.expand(line), None if label else 0, label, f"authored-{kind}")
+
+
+def _moderation() -> Iterator[Row]:
+    """What moderation looks for, and what only speaks of it: alone, and in the same carriers."""
+    categories = _read("moderation.en.yaml")
+    carriers = categories.pop("carriers")
+    for category, document in categories.items():
+        grammar = Grammar(f"moderation-{category}")
+        for kind, label in (("toxic", 1), ("near", 0)):
+            lines = document[kind] * ALONE + grammar.draw.choices(document[kind], k=len(carriers) * CARRIED)
+            for number, line in enumerate(lines):
+                text = grammar.expand(line)
+                if number >= len(document[kind]) * ALONE:
+                    text = grammar.expand(carriers[number % len(carriers)]).replace("{X}", text)
+                yield Row(text, None if label else 0, label, f"authored-moderation-{category}")
 
 
 def _frames() -> Iterator[Row]:
@@ -193,3 +212,5 @@ def _languages() -> Iterator[Row]:
             first, second = grammar.draw.sample(plain + hard, 2)
             yield Row(f"{first} {grammar.draw.choice(attacks)}", 1, None, "authored-lang", lang)
             yield Row(f"{first} {second}", 0, 0, "authored-lang", lang)
+        for line in parts["near"]:
+            yield from (Row(grammar.expand(line), 0, 0, "authored-lang", lang) for _ in range(16))

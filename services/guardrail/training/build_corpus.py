@@ -20,6 +20,7 @@ from pathlib import Path
 
 import authored
 import packages
+import toxic_packages
 from packages import LONGEST, Row
 
 # A source of many rows says no more than one of some hundreds, and takes the longer to train on.
@@ -71,7 +72,7 @@ def thinned(rows: list[Row]) -> list[Row]:
 def gather(root: Path) -> list[Row]:
     """Return all rows, in a fixed order."""
     found: list[Row] = list(authored.rows())
-    for reader in packages.READERS:
+    for reader in packages.READERS + toxic_packages.READERS:
         found += reader(root)
     found += packages.readmes(Path(sysconfig.get_paths()["purelib"]))
     return thinned(list(distinct(found)))

@@ -81,13 +81,14 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(model_file().read_bytes(), tokenizer_file().read_bytes(), LAYERS)
-    draw = random.Random(11 + options.part)
     lengths = []
     with (options.out / "rows.jsonl").open("w") as rows, (options.out / "hidden.f16").open("wb") as vectors:
         for number, line in enumerate(options.corpus.open(encoding="utf-8")):
             if number % options.parts != options.part:
                 continue
             row = json.loads(line)
+            # Seeded by the text alone, so that what is added to the corpus changes no other text's windows.
+            draw = random.Random(row["text"])
             for variant, text in enumerate(variants(row.pop("text"), draw, options.changed)):
                 tokens = encoder.tokens(text)
                 windows = list(split(tokens, len(text)))

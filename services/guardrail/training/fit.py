@@ -75,8 +75,8 @@ def _start(width: int, styles: int, key: jax.Array) -> Weights:
         "queries": jax.random.normal(keys[1], (INSIDE, HEADS)) * 0.3,
         "dense": jax.random.normal(keys[2], (whole, DENSE)) / np.sqrt(whole),
         "dense_bias": jnp.zeros(DENSE),
-        "out": jax.random.normal(keys[3], (DENSE, 2)) / np.sqrt(DENSE),
-        "out_bias": jnp.zeros(2),
+        "out": jax.random.normal(keys[3], (DENSE, 1)) / np.sqrt(DENSE),
+        "out_bias": jnp.zeros(1),
     }
 
 
@@ -160,10 +160,13 @@ def _filled(array: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     return np.concatenate([array, np.zeros((rows - len(array), array.shape[1]), dtype=np.float32)])
 
 
-def fit_head(data: Data, chosen: NDArray[np.bool_], style: NDArray[np.float32], seed: int) -> Weights:
-    """Return the head's weights."""
-    weight = np.stack([weights(data, column) for column in (0, 1)], axis=1).astype(np.float32)
-    use = np.flatnonzero(chosen & (weight.sum(1) > 0))
+def fit_head(
+    data: Data, chosen: NDArray[np.bool_], style: NDArray[np.float32], column: int, seed: int
+) -> Weights:
+    """Return the weights of one task's head."""
+    label = data.labels[:, [column]]
+    weight = weights(data, column)[:, None].astype(np.float32)
+    use = np.flatnonzero(chosen & (weight[:, 0] > 0))
     draw, key = np.random.default_rng(seed), jax.random.key(seed)
     w = _start(data.hidden[0].shape[1], style.shape[1], key)
     moments = (jax.tree.map(jnp.zeros_like, w), jax.tree.map(jnp.zeros_like, w))
@@ -171,7 +174,7 @@ def fit_head(data: Data, chosen: NDArray[np.bool_], style: NDArray[np.float32], 
     for _ in range(EPOCHS):
         for batch in _batches(data, use, draw):
             hidden, mask = _padded(data, batch)
-            parts = tuple(_filled(each[batch], len(hidden)) for each in (style, data.labels, weight))
+            parts = tuple(_filled(each[batch], len(hidden)) for each in (style, label, weight))
             rate = 2e-3 * min(1, (count + 1) / 50) * 0.5 * (1 + np.cos(np.pi * count / total))
             count += 1
             w, moments = _step(
@@ -187,8 +190,9 @@ def apply_head(
     w: Weights, data: Data, style: NDArray[np.float32], use: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the logits of some windows, in their order."""
-    found = np.zeros((len(data), 2), dtype=np.float32)
+    found = np.zeros(len(data), dtype=np.float32)
     for batch in _batches(data, use.copy(), None):
         hidden, mask = _padded(data, batch)
-        found[batch] = np.asarray(_forward(w, hidden, mask, _filled(style[batch], len(hidden))))[: len(batch)]
+        logits = _forward(w, hidden, mask, _filled(style[batch], len(hidden)))
+        found[batch] = np.asarray(logits)[: len(batch), 0]
     return found[use]

