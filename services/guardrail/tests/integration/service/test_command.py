@@ -55,7 +55,7 @@ def test_check_explains_which_rule_and_span_decided(patterns_only):
     said = run("check", "--policy", patterns_only, "--explain", ATTACK).stdout.decode()
 
     assert "0-32 prompt_injection inj-override-earlier" in said
-    assert "degraded: without classifier, names, judge" in said
+    assert "degraded: without intent, classifier, names, judge" in said
 
 
 def test_a_file_of_lines_is_judged_line_by_line_with_every_score(tmp_path, patterns_only):
@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_told_with_a_remedy(arguments, stdin, status, wor
 def test_a_policy_is_checked_and_shown(patterns_only):
     checked, shown = run("policy", "check", patterns_only), run("policy", "show", "--policy", patterns_only)
 
-    assert b"left out: classifier, names, judge" in checked.stdout
+    assert b"left out: intent, classifier, names, judge" in checked.stdout
     assert json.loads(shown.stdout)["input"]["length"]["max_tokens"] == 8_192
 
 
