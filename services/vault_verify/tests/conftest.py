@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-import pytest_socket
 
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parents[2]
+KIT = TESTS.parents[1] / "service_kit/tests/support"
 
 # The support modules are imported by name, the toolkit's as `tests.support`; appended, so that nothing is shadowed.
 sys.path += [
-    str(place) for place in (TESTS / "support", CHECKOUT, CHECKOUT / "tools") if str(place) not in sys.path
+    str(place)
+    for place in (TESTS / "support", KIT, CHECKOUT, CHECKOUT / "tools")
+    if str(place) not in sys.path
 ]
 
-
-@pytest.fixture(autouse=True)
-def _no_network_in_the_unit_tests(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "unit" not in request.path.relative_to(TESTS).parts:
-        yield
-        return
-    pytest_socket.disable_socket(allow_unix_socket=True)
-    yield
-    pytest_socket.enable_socket()
+from no_network import no_network_in_the_unit_tests  # noqa: E402, F401 - pytest finds it here
