@@ -34,8 +34,8 @@ SEED: Final = 17
 RATES: Final = (0.01, 0.02, 0.05)
 PACKS: Final = ("injection", "toxicity")
 LABELS: Final = ("injection", "toxic")
-# Most benign texts that are held out are in the style of attacks: 5 % of them are 0.5 % of ordinary ones. Those that are
-# near to toxic are what moderation sees: of its benign prompts so many are refused at 1 % as three in a hundred.
+# Most benign texts that are held out are in the style of attacks: 5 % of them are 0.5 % of ordinary ones. What
+# moderation sees is nearer to toxic: at 1 % of what is held out, three in a hundred of its benign prompts are refused.
 DEFAULT_RATE: Final = {"prompt_injection": 0.05, "toxic_content": 0.01}
 BY_COLUMN: Final = ("ngram", "ngram_scale", "ngram_bias", "mix", "mix_bias")
 """The arrays whose last axis is the task; of the others it is the first."""
