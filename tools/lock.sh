@@ -26,7 +26,7 @@ compile() {
 compile ${UPGRADE:+--upgrade} --all-extras --constraints tools/constraints.txt --constraints .mutx/engine-version.txt \
     --output-file requirements.lock pyproject.toml services/*/pyproject.toml
 # What a host, or a tenant, installs is what was tested: the same versions, without the toolkit's.
-for service in guardrail reference_agent vault_verify; do
+for service in control_plane guardrail reference_agent vault_verify; do
     compile ${UPGRADE:+--upgrade} --constraints requirements.lock --output-file services/$service/requirements.lock \
         services/$service/pyproject.toml
 done

@@ -1,0 +1,1 @@
+"""The API of the control plane: who calls, what they may do, agents, approvals, audit."""
