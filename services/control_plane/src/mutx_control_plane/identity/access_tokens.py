@@ -13,6 +13,7 @@ from mutx_control_plane.identity.encoding import Json
 from mutx_control_plane.identity.jose import TokenRefused, UnverifiedToken, verified_claims
 from mutx_control_plane.identity.ports import Account
 from mutx_control_plane.identity.signing import ALGORITHM, LIFETIME_S, KeyRing
+from mutx_control_plane.identity.sources import Sources
 from mutx_control_plane.identity.validity import ACCESS_TOKEN_TYP, Expected, check_validity, subject_of
 from mutx_control_plane.principal import Method, Principal
 from mutx_control_plane.roles import Role
@@ -37,24 +38,17 @@ class AccessTokens:
     Args:
         keys: the ring as it is now.
         issuer: the control plane's public URL.
-        clock: seconds since 1970.
-        make_id: a new random id.
+        sources: time and ids.
     """
 
-    def __init__(
-        self,
-        keys: Callable[[], KeyRing],
-        issuer: str,
-        clock: Callable[[], float],
-        make_id: Callable[[], UUID],
-    ) -> None:
+    def __init__(self, keys: Callable[[], KeyRing], issuer: str, sources: Sources) -> None:
         self.issuer = issuer
-        self._keys, self._clock, self._make_id = keys, clock, make_id
+        self._keys, self._sources = keys, sources
         self._expected = Expected(issuer, AUDIENCE)
 
     def issue(self, account: Account, family: UUID) -> AccessToken:
         """Return a token of an account, which came of a session."""
-        now = int(self._clock())
+        now = int(self._sources.clock())
         key = self._keys().signer(now)
         claims = {
             "iss": self.issuer,
@@ -63,7 +57,7 @@ class AccessTokens:
             "tenant": account.tenant,
             "roles": sorted(account.roles),
             "family": str(family),
-            "jti": str(self._make_id()),
+            "jti": str(self._sources.make_id()),
             "iat": now,
             "exp": now + LIFETIME_S,
         }
@@ -77,7 +71,7 @@ class AccessTokens:
         Raises:
             TokenRefused: it is not valid, or it is no access token.
         """
-        now = self._clock()
+        now = self._sources.clock()
         if token.typ != ACCESS_TOKEN_TYP:
             raise TokenRefused("kind")
         keys = [key for key in self._keys().verifying(now) if key.kid == token.kid]

@@ -61,14 +61,20 @@ class Rule:
             raise ValueError(f"{self.claim[:60]!r} is no claim that roles are read of")
 
 
-def read_user(claims: Mapping[str, Json], rules: Sequence[Rule]) -> SSOTokenUser:
+def read_user(claims: Mapping[str, Json], rules: Sequence[Rule], *others: Mapping[str, Json]) -> SSOTokenUser:
     """Return whom verified claims name.
+
+    Args:
+        claims: who it is, and what roles they have.
+        rules: the deployment's map.
+        others: verified claims about the same person, for their roles alone.
 
     Raises:
         TokenRefused: `unmapped` where no rule grants anything, `many-tenants` where rules of several tenants do: an
             account is of one.
     """
-    granted = [rule for rule in rules if rule.value in set(_values(claims, rule.claim))]
+    whole = (claims, *others)
+    granted = [rule for rule in rules if any(rule.value in _values(each, rule.claim) for each in whole)]
     tenants = {rule.tenant for rule in granted}
     if not tenants:
         raise TokenRefused("unmapped")

@@ -42,9 +42,18 @@ def check_validity(claims: Mapping[str, Json], expected: Expected, now: float) -
     Raises:
         TokenRefused: `issuer`, `audience`, `expired`, `not-yet` or `claims`.
     """
-    if claims.get("iss") != expected.issuer:
-        raise TokenRefused("issuer")
+    check_issued(claims, expected.issuer, now)
     _check_audience(claims, expected)
+
+
+def check_issued(claims: Mapping[str, Json], issuer: str, now: float) -> None:
+    """Let a token's claims on that are from the issuer, about somebody, and of now, for whomever they are.
+
+    Raises:
+        TokenRefused: `issuer`, `expired`, `not-yet` or `claims`.
+    """
+    if claims.get("iss") != issuer:
+        raise TokenRefused("issuer")
     expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is None:
         raise TokenRefused("claims")

@@ -22,6 +22,7 @@ from mutx_control_plane.identity.signing import (
     make_key,
     read_keys,
 )
+from mutx_control_plane.identity.sources import Sources
 from mutx_control_plane.principal import Method
 from mutx_control_plane.roles import Role, Scope
 from token_mint import NOW
@@ -42,7 +43,9 @@ class World:
         self.now, self.folder = float(NOW), folder
         make_key(folder, at(-100))
         self.keys = KeyFolder(folder, lambda: self.now)
-        self.tokens = AccessTokens(self.keys.current, OURS, lambda: self.now, lambda: TOKEN_ID)
+        self.tokens = AccessTokens(
+            self.keys.current, OURS, Sources(lambda: self.now, make_id=lambda: TOKEN_ID)
+        )
 
     def issue(self) -> str:
         return self.tokens.issue(ANN, FAMILY).token
