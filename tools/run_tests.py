@@ -58,7 +58,7 @@ class Tier:
 TIERS = {
     "unit": Tier(("unit",), 900, is_parallel=False),
     "contracts": Tier(("contracts", "integration/sandbox"), 1500),
-    "network": Tier(("integration",), 9000, tools=("get_tailnet.py",)),
+    "network": Tier(("integration",), 9000, tools=("get_tailnet.py", "get_oidc_provider.py")),
     "system": Tier(("system",), 900),
     "hosts": Tier(
         ("hosts",),
