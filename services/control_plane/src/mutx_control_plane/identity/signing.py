@@ -7,6 +7,7 @@ verifies until the last token that it signed has ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def make_key(folder: Path, begins: datetime) -> Path:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    draft = path.with_suffix(".draft")
+    draft = path.with_suffix(f".draft-{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
     try:
@@ -136,6 +137,15 @@ def make_key(folder: Path, begins: datetime) -> Path:
     finally:
         draft.unlink()
     return path
+
+
+def ensure_key(folder: Path, now: datetime) -> Path:
+    """Return the folder, made with a first key where it has none."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not any(folder.glob("*.pem")):
+        with contextlib.suppress(FileExistsError):  # another process was first
+            make_key(folder, now)
+    return folder
 
 
 def _read_key(path: Path) -> SigningKey:
