@@ -44,9 +44,10 @@ def read_object(content: bytes) -> dict[str, Json]:
     """
     try:
         text = content.decode()
-        value: Json = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-        # A lone surrogate can be escaped in JSON, and nothing can store it.
-        json.dumps(value, ensure_ascii=False).encode()
+        value: Json = _DECODER.decode(text)
+        if "\\u" in text:
+            # A lone surrogate can be escaped in JSON, and nothing can store it.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise EncodingError("is no JSON") from None
     if not isinstance(value, dict):
@@ -72,3 +73,6 @@ def _check_depth(value: Json, deepest: int) -> None:
             raise EncodingError("is nested too deep")
         for each in value if isinstance(value, list) else value.values():
             _check_depth(each, deepest - 1)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
