@@ -37,6 +37,7 @@ class ProviderSettings:
 
     Attributes:
         issuer: character by character as in its tokens.
+        name: in our own paths; the address that browsers come back to differs by it.
         audience: of access tokens; the client's id where the provider has no audience for the API.
         keys_url: where its keys are, instead of what discovery says.
         hosts: that discovery may name beside the issuer's own; Google's are known.
@@ -45,6 +46,7 @@ class ProviderSettings:
     issuer: str
     client_id: str
     rules: tuple[Rule, ...]
+    name: str = "sso"
     audience: str = ""
     client_secret: SecretStr | None = None
     keys_url: str = ""

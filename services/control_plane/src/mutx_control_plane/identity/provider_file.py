@@ -18,7 +18,7 @@ from mutx_control_plane.roles import Role
 
 _LARGEST = 1 << 20
 _FOR_OTHERS = 0o007
-_TENANT = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _HOST = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
 Form = TypeVar("Form")
@@ -31,7 +31,7 @@ class RuleForm(BaseModel):
 
     claim: str
     value: str = Field(min_length=1, max_length=512)
-    tenant: str = Field(pattern=_TENANT)
+    tenant: str = Field(pattern=_LABEL)
     role: Role
 
 
@@ -40,6 +40,7 @@ class ProviderForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    name: str = Field(pattern=_LABEL)
     issuer: str
     client_id: str = Field(min_length=1, max_length=256)
     client_secret_file: Path | None = None
@@ -95,6 +96,7 @@ def settings_of(form: ProviderForm, variable_of: Callable[[str], str]) -> Provid
         issuer=form.issuer,
         client_id=form.client_id,
         rules=tuple(_rule(each, variable_of("role_map")) for each in form.rules),
+        name=form.name,
         audience=form.audience,
         client_secret=read_secret(secret_file, secret_variable) if secret_file else None,
         keys_url=form.jwks_uri,

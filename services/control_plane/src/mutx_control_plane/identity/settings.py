@@ -152,8 +152,9 @@ def _read_all_providers(
     issuers = [each.issuer for each in found]
     if public_url in issuers:
         raise SettingsError("OIDC_ISSUER", "is this service itself", "name the identity provider")
-    if len(set(issuers)) != len(issuers):
-        raise SettingsError(variable, "names an issuer twice, or OIDC_ISSUER's again", "name each one once")
+    if len(set(issuers)) != len(issuers) or len({each.name for each in found}) != len(found):
+        remedy = "name each one once; OIDC_ISSUER's is called `sso`"
+        raise SettingsError(variable, "has an issuer or a name twice", remedy)
     return tuple(found)
 
 
@@ -171,6 +172,7 @@ def _read_oidc(oidc: Environment) -> ProviderSettings | None:
     if len(oidc.text("CLIENT_ID")) > _LONGEST_ID or len(oidc.text("AUDIENCE")) > _LONGEST_ID:
         raise oidc.error("CLIENT_ID", "or the audience is too long", f"use at most {_LONGEST_ID} characters")
     form = ProviderForm(
+        name="sso",
         issuer=oidc.text("ISSUER"),
         client_id=oidc.text("CLIENT_ID"),
         client_secret_file=oidc.file("CLIENT_SECRET_FILE"),

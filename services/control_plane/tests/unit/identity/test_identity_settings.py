@@ -19,6 +19,7 @@ from token_mint import NOW
 
 SECRET = f"a:{base64.b64encode(bytes(range(32))).decode()}"
 HERE = "http://127.0.0.1:8443"
+KEYCLOAK = "https://kc.example/realms/x"
 RULE = {"claim": "groups", "value": "devs", "tenant": "acme", "role": "DEVELOPER"}
 
 
@@ -101,9 +102,15 @@ def test_an_issuers_slash_stays(place):
 
 def test_several_providers_are_read_of_a_file_beside_the_one(place):
     others = [
-        {"issuer": GOOGLE, "client_id": "g", "rules": [{**RULE, "claim": "hd", "value": "acme.example"}]},
         {
-            "issuer": "https://kc.example/realms/x",
+            "name": "google",
+            "issuer": GOOGLE,
+            "client_id": "g",
+            "rules": [{**RULE, "claim": "hd", "value": "acme.example"}],
+        },
+        {
+            "name": "kc",
+            "issuer": KEYCLOAK,
             "client_id": "k",
             "rules": [{**RULE, "claim": "realm_access.roles"}],
         },
@@ -111,7 +118,11 @@ def test_several_providers_are_read_of_a_file_beside_the_one(place):
 
     found = read(**place.oidc(), MUTX_CONTROL_PLANE_PROVIDERS=place.write("p.yaml", others)).providers
 
-    assert [each.client_id for each in found] == ["client-1", "g", "k"]
+    assert [(each.name, each.client_id) for each in found] == [
+        ("sso", "client-1"),
+        ("google", "g"),
+        ("kc", "k"),
+    ]
 
 
 BAD_OIDC = {
@@ -171,8 +182,11 @@ def test_a_map_is_refused_of(place, content):
     assert refused.variable == "OIDC_ROLE_MAP"
 
 
-def test_one_issuer_twice_is_refused(place):
-    again = [{"issuer": "https://id.example.com", "client_id": "x", "rules": [RULE]}]
+@pytest.mark.parametrize(
+    ("name", "issuer"), [("other", "https://id.example.com"), ("sso", KEYCLOAK)], ids=["issuer", "name"]
+)
+def test_one_provider_twice_is_refused_by_its(place, name, issuer):
+    again = [{"name": name, "issuer": issuer, "client_id": "x", "rules": [RULE]}]
 
     refused = refusal(**place.oidc(), MUTX_CONTROL_PLANE_PROVIDERS=place.write("p.yaml", again))
 
