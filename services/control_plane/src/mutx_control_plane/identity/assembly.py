@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
+from mutx_service.settings import SettingsError
+
 from mutx_control_plane.identity.access_tokens import AccessTokens
 from mutx_control_plane.identity.api_keys import ApiKeyDesk
 from mutx_control_plane.identity.bearer import Bearer
@@ -21,6 +24,7 @@ from mutx_control_plane.identity.settings import IdentitySettings, keep_secrets
 from mutx_control_plane.identity.signing import KeyFolder, KeyRing, ensure_key
 from mutx_control_plane.identity.sources import Sources
 from mutx_control_plane.identity.throttle import Throttle
+from mutx_control_plane.identity.transit import TransitSealer, TransitSettings, make_vault_client
 
 CALLBACK = "/v1/auth/callback"
 """With the provider's name behind it: each has an address of its own, so that none answers in another's place."""
@@ -68,12 +72,15 @@ class Identity:
     throttle: Throttle
     hasher: Hasher
     http: ProviderHttp
+    vault: httpx2.AsyncClient | None
 
     async def close(self) -> None:
         """Close what is open."""
         self.hasher.close()
         await self.throttle.close()
         await self.http.close()
+        if self.vault is not None:
+            await self.vault.aclose()
 
 
 def open_identity(
@@ -84,7 +91,6 @@ def open_identity(
     http: ProviderHttp,
     *,
     sources: Sources | None = None,
-    sealer: Sealer | None = None,
     hasher: Hasher | None = None,
 ) -> Identity:
     """Return identity as it serves. For one event loop.
@@ -96,11 +102,10 @@ def open_identity(
         witness: who is told.
         http: calls providers.
         sources: time, ids, randomness; the system's.
-        sealer: seals API keys; without one it is done with the secrets (`AesSealer`).
         hasher: hashes passwords; the usual cost.
 
     Raises:
-        SettingsError: the kept secrets cannot be used.
+        SettingsError: the kept secrets, or the Vault's authority, cannot be used.
         SigningKeyError: the signing keys cannot be used.
     """
     sources, hasher = sources or Sources(), hasher or Hasher()
@@ -108,7 +113,10 @@ def open_identity(
     folder = settings.signing_keys or ensure_key(state / "signing-keys", sources.now())
     ring = KeyFolder(folder, sources.clock).current
     tokens = AccessTokens(ring, settings.public_url, sources)
-    sealer = sealer or AesSealer(secrets, sources.random_bytes)
+    vault = _open_vault(settings.vault) if settings.vault else None
+    sealer: Sealer = AesSealer(secrets, sources.random_bytes)
+    if settings.vault and vault:
+        sealer = TransitSealer(settings.vault, vault, earlier=sealer)
     api_keys = ApiKeyDesk(stores.api_keys, secrets, sealer, sources)
     providers = [Provider(each, http, sources) for each in settings.providers]
     return Identity(
@@ -122,7 +130,15 @@ def open_identity(
         throttle=Throttle(settings.rate, settings.redis_url.get_secret_value(), sources.clock),
         hasher=hasher,
         http=http,
+        vault=vault,
     )
+
+
+def _open_vault(settings: TransitSettings) -> httpx2.AsyncClient:
+    try:
+        return make_vault_client(settings)
+    except OSError:
+        raise SettingsError("VAULT_CACERT", "holds no certificate that can be used", "use PEM") from None
 
 
 def _flows(

@@ -32,7 +32,8 @@ only where the provider verified it.
 """
 
 _ONE_CLIENT = re.compile(r"resource_access\.(.+)\.roles")
-_EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]{1,64}@[^\s@\x00-\x20\x7f]{1,189}")
+_EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,189}")
+"""ASCII alone: letters of other scripts fold to the same ones, as `ß` to `ss`, and mailboxes are not the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def read_email(claims: Mapping[str, Json]) -> str:
     email = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(email, str):
         return ""
-    return email.casefold() if _EMAIL.fullmatch(email) else ""
+    return email.lower() if _EMAIL.fullmatch(email) else ""
 
 
 def _values(claims: Mapping[str, Json], claim: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256, sha384, sha512
@@ -34,6 +35,7 @@ from mutx_control_plane.principal import SSOTokenUser
 
 LASTS_S = 600
 """For the whole way to the provider and back."""
+_STATE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_CODE = 4_096
 _LONGEST_PATH = 1_024
 _OK, _CLIENTS_FAULT, _SERVERS_FAULT = 200, 400, 500
@@ -151,6 +153,8 @@ class CodeFlow:
             raise Problem("provider-unavailable") from None
 
     def _attempt_of(self, state: str, cookies: Mapping[str, str]) -> Attempt:
+        if not _STATE.fullmatch(state):
+            raise TokenRefused("state")
         name = cookie_name(state)
         try:
             found = read_object(self._box.open(cookies.get(name, ""), name))

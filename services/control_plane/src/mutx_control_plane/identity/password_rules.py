@@ -13,6 +13,7 @@ _FEWEST_CHARACTERS = 6
 _LEFT_OVER = 8
 _LEET = str.maketrans("@4301!5$7", "aaeoiisst")
 _OTHERS = re.compile(r"[^a-z]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Of the lists that are tried first, what is left when digits and signs are taken off.
 _FIRST_TRIED = (
     "password passwort passw pass admin administrator root welcome willkommen letmein login qwerty qwertz azerty "
@@ -30,9 +31,9 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def is_of_possible_length(password: str) -> bool:
-    """Say whether a password could be anybody's: before any work is done for it."""
-    return 0 < len(password) <= LONGEST
+def is_possible(password: str) -> bool:
+    """Say whether a password could be anybody's, before any work is done for it; half a character is nobody's."""
+    return 0 < len(password) <= LONGEST and not _SURROGATE.search(password)
 
 
 def check_new_password(password: str, email: str) -> None:
@@ -41,8 +42,8 @@ def check_new_password(password: str, email: str) -> None:
     Raises:
         Problem: `request-invalid`, with what is wrong and nothing of the password.
     """
-    plain = normalise(password)
-    if not SHORTEST <= len(plain) <= LONGEST or len(password) > LONGEST:
+    plain = normalise(password[: LONGEST + 1])
+    if not SHORTEST <= len(plain) <= LONGEST or not is_possible(password):
         raise _refused(f"has {SHORTEST} to {LONGEST} characters")
     if len(set(plain)) < _FEWEST_CHARACTERS or _is_sequence(plain):
         raise _refused("is too regular")

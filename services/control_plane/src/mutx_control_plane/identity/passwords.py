@@ -22,13 +22,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from mutx_service.problem import Problem
 
 from mutx_control_plane.identity.encoding import encode_base64url
-from mutx_control_plane.identity.password_rules import check_new_password, is_of_possible_length, normalise
+from mutx_control_plane.identity.password_rules import check_new_password, is_possible, normalise
 from mutx_control_plane.identity.ports import Account, Accounts, SetupLink, SetupLinks
 from mutx_control_plane.identity.sources import Sources
 
 LINK_LASTS = timedelta(hours=24)
 _LINK = re.compile(r"[A-Za-z0-9_-]{43}")
-_EMAIL_LONGEST = 254
+_EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,189}")
 
 Result = TypeVar("Result")
 
@@ -124,7 +124,7 @@ class PasswordDesk:
             Problem: `sign-in-failed`, whatever is wrong; `rate-limited`, where too many wait.
         """
         folded = fold_email(email)
-        if not folded or not is_of_possible_length(password):
+        if not folded or not is_possible(password):
             raise Problem("sign-in-failed")
         account = await self._accounts.find_local(folded)
         encoded = account.password_hash if account is not None and account.is_active else ""
@@ -140,7 +140,7 @@ class PasswordDesk:
         Raises:
             Problem: `sign-in-failed`, `request-invalid`, `rate-limited`.
         """
-        if not is_of_possible_length(password):
+        if not is_possible(password):
             raise Problem("sign-in-failed")
         if not await self._hasher.verify(account.password_hash, password):
             raise Problem("sign-in-failed")
@@ -180,10 +180,12 @@ class PasswordDesk:
 
 
 def fold_email(email: str) -> str:
-    """Return an address in the form that accounts are found by; empty where it is none."""
-    folded = email.strip().casefold()
-    has_form = len(folded) <= _EMAIL_LONGEST and folded.isprintable() and folded.count("@") == 1
-    return folded if has_form and " " not in folded and folded[0] != "@" and folded[-1] != "@" else ""
+    """Return an address in the form that accounts are found by; empty where it is none.
+
+    ASCII alone: letters of other scripts may fold to the same ones, and mailboxes are not the same.
+    """
+    stripped = email.strip()
+    return stripped.lower() if _EMAIL.fullmatch(stripped) else ""
 
 
 def _hash(secret: str) -> bytes:

@@ -7,8 +7,9 @@ prefix.
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from mutx_service.settings import Environment, SettingsError
 from pydantic import SecretStr
 
 from mutx_control_plane.identity.address import Network
+from mutx_control_plane.identity.private_file import write_private
 from mutx_control_plane.identity.provider import DEFAULT_ALGORITHMS, ProviderSettings
 from mutx_control_plane.identity.provider_file import (
     ProviderForm,
@@ -31,6 +33,7 @@ from mutx_control_plane.identity.provider_http import is_plain_url
 from mutx_control_plane.identity.secret_keys import SecretKeyError, SecretKeys, read_secret_keys
 from mutx_control_plane.identity.sessions import SessionRules
 from mutx_control_plane.identity.throttle import Rate
+from mutx_control_plane.identity.transit import TransitSettings
 
 PREFIX = "MUTX_CONTROL_PLANE_"
 VARIABLES = {
@@ -39,6 +42,9 @@ VARIABLES = {
     "PROVIDERS": "YAML file with several identity providers, beside or instead of `OIDC_*`",
     "REDIS_URL": "`redis://`, `rediss://` or `unix://`: rate limits over all workers; none counts in each",
     "TRUSTED_PROXIES": "networks of those who may write `X-Forwarded-For`; none takes it from nobody",
+    "VAULT_TOKEN_FILE": "file with a token for `VAULT_ADDR` (authority: `VAULT_CACERT`), which then seals API keys",
+    "VAULT_MOUNT": "of its transit engine; transit",
+    "VAULT_KEY": "of that engine, a derived one; api-keys",
     "REFRESH_GRACE_SECONDS": "how long a used refresh token still answers, for tabs at once; 10",
     "SESSION_DAYS": "after which a person signs in anew, however often they came; 30",
 }
@@ -63,6 +69,7 @@ OTHER_VARIABLES = {
 }
 _SECRETS_FILE = "secret-encryption-key"
 _LONGEST_ID = 256
+_PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class IdentitySettings:
         public_url: without a slash at its end.
         secrets: None where none are set; then they are kept in the state directory (`keep_secrets`).
         signing_keys: None, as before.
+        vault: None where `secrets` seal API keys.
     """
 
     public_url: str
@@ -83,6 +91,7 @@ class IdentitySettings:
     proxies: tuple[Network, ...]
     rate: Rate
     session: SessionRules
+    vault: TransitSettings | None = None
 
 
 def read_identity_settings(variables: Mapping[str, str], default_url: str) -> IdentitySettings:
@@ -114,6 +123,7 @@ def read_identity_settings(variables: Mapping[str, str], default_url: str) -> Id
             grace=timedelta(seconds=own.number("REFRESH_GRACE_SECONDS", 10, lowest=0, highest=60)),
             longest=timedelta(days=own.number("SESSION_DAYS", 30, highest=365)),
         ),
+        vault=_read_vault(own, named),
     )
 
 
@@ -125,10 +135,8 @@ def keep_secrets(state: Path, random_bytes: Callable[[int], bytes]) -> SecretKey
     """
     path = state / _SECRETS_FILE
     if not path.exists():
-        draft = path.with_suffix(".draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"made-here:{base64.b64encode(random_bytes(32)).decode()}\n")
-        draft.replace(path)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            write_private(path, f"made-here:{base64.b64encode(random_bytes(32)).decode()}\n".encode())
     return _parse_secrets(read_secret(path, "STATE_DIRECTORY").get_secret_value(), "STATE_DIRECTORY")
 
 
@@ -202,6 +210,24 @@ def _parse_secrets(text: str, variable: str) -> SecretKeys:
     except SecretKeyError as error:
         remedy = "write ID:BASE64, as of `openssl rand -base64 32`; a comma parts several"
         raise SettingsError(variable, str(error), remedy) from None
+
+
+def _read_vault(own: Environment, named: Environment) -> TransitSettings | None:
+    token_file = own.file("VAULT_TOKEN_FILE")
+    if token_file is None:
+        for name in ("VAULT_MOUNT", "VAULT_KEY"):
+            if own.text(name):
+                raise own.error(name, "is set, and VAULT_TOKEN_FILE is not", "set both or none")
+        return None
+    address = named.url("VAULT_ADDR", None)
+    if address is None:
+        raise named.error("VAULT_ADDR", f"is not set, and {PREFIX}VAULT_TOKEN_FILE is", "set both or none")
+    mount, key = own.text("VAULT_MOUNT") or "transit", own.text("VAULT_KEY") or "api-keys"
+    for name, value in (("VAULT_MOUNT", mount), ("VAULT_KEY", key)):
+        if not _PATH_PART.fullmatch(value):
+            raise own.error(name, f"is {value[:60]!r}", "use letters, digits and hyphens")
+    authority = named.file("VAULT_CACERT")
+    return TransitSettings(address.rstrip("/"), token_file, key, mount, authority)
 
 
 def _read_folder(own: Environment, name: str) -> Path | None:

@@ -8,7 +8,6 @@ verifies until the last token that it signed has ended.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from joserfc.jwk import ECKey
 
 from mutx_control_plane.identity.jose import VerifyingKey
+from mutx_control_plane.identity.private_file import write_private
 from mutx_control_plane.identity.validity import LEEWAY_S
 
 ALGORITHM = "ES256"
@@ -129,13 +129,7 @@ def make_key(folder: Path, begins: datetime) -> Path:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    draft = path.with_suffix(f".draft-{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
-    try:
-        path.hardlink_to(draft)  # never over another, and never half a file
-    finally:
-        draft.unlink()
+    write_private(path, pem)
     return path
 
 

@@ -59,7 +59,7 @@ class Throttle:
         await self._count("address", address)
         if account:
             # An e-mail address is nobody's business in Redis, and as long as somebody likes.
-            await self._count("account", sha256(account.encode()).hexdigest())
+            await self._count("account", sha256(account.encode(errors="replace")).hexdigest())
 
     async def close(self) -> None:
         """Close the connections."""

@@ -143,7 +143,8 @@ def test_an_address_counts_only_where_the_provider_verified_it(verified, told):
 
 
 @pytest.mark.parametrize(
-    "email", ["", "ann", "@a.b", "a@", "a@b@c", "a b@c.d", "a@b.c\0", "a@b.c\n", "a" * 65 + "@b.c", 7, ["a@b.c"]],
+    "email", ["", "ann", "@a.b", "a@", "a@b@c", "a b@c.d", "a@b.c\0", "a@b.c\n", "stra\u00dfe@b.c",
+     "\u212aelvin@b.c", "a@b\u0430.c", "a" * 65 + "@b.c", 7, ["a@b.c"]],
     ids=lambda value: repr(value)[:20],
 )  # fmt: skip
 def test_what_is_no_address_is_none(email):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -282,6 +283,49 @@ def test_a_variable_of_ours_is_refused(name, value):
 )  # fmt: skip
 def test_a_rate_limit_that_would_be_none_is_refused(name, value):
     assert refusal(**{name: value}).variable == name
+
+
+def test_a_vault_is_read_with_its_token(place):
+    found = read(
+        VAULT_ADDR="https://vault.example:8200/", MUTX_CONTROL_PLANE_VAULT_TOKEN_FILE=place.write("t", "x")
+    )
+
+    assert found.vault.address == "https://vault.example:8200"
+    assert (found.vault.mount, found.vault.key) == ("transit", "api-keys")
+    assert read(VAULT_ADDR="https://vault.example:8200").vault is None
+
+
+VAULTS = {
+    "no address": ({}, "VAULT_ADDR"),
+    "plain http": ({"VAULT_ADDR": "http://vault.example:8200"}, "VAULT_ADDR"),
+    "a mount that is a path": (
+        {"MUTX_CONTROL_PLANE_VAULT_MOUNT": "a/../sys"},
+        "MUTX_CONTROL_PLANE_VAULT_MOUNT",
+    ),
+    "a key that is a path": ({"MUTX_CONTROL_PLANE_VAULT_KEY": "../x"}, "MUTX_CONTROL_PLANE_VAULT_KEY"),
+    "no authority": ({"VAULT_CACERT": "/nonexistent"}, "VAULT_CACERT"),
+}
+
+
+@pytest.mark.parametrize(("changed", "variable"), VAULTS.values(), ids=VAULTS.keys())
+def test_a_vault_is_refused_with(place, changed, variable):
+    whole = {"MUTX_CONTROL_PLANE_VAULT_TOKEN_FILE": place.write("t", "x")}
+    if variable != "VAULT_ADDR":
+        whole["VAULT_ADDR"] = "https://vault.example:8200"
+
+    assert refusal(**(whole | changed)).variable == variable
+
+
+def test_a_vaults_key_without_a_vault_is_refused():
+    assert refusal(MUTX_CONTROL_PLANE_VAULT_KEY="x").variable == "MUTX_CONTROL_PLANE_VAULT_KEY"
+
+
+def test_two_processes_at_once_keep_one_secret(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _turn: keep_secrets(tmp_path, os.urandom), range(16)))
+
+    assert len({each.derive("seal")[0].key for each in found}) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_public_url_loses_its_slash():

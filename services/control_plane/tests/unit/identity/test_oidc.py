@@ -183,10 +183,12 @@ def test_nobody_signs_in_with(world, cookies):
 
 
 QUERIES = {
-    "no state": (lambda way: way.query(state=None), "cookie"),
-    "an empty state": (lambda way: way.query(state=""), "cookie"),
+    "no state": (lambda way: way.query(state=None), "state"),
+    "an empty state": (lambda way: way.query(state=""), "state"),
     "another sign-in's state": (lambda way: way.query(state=way.other["state"]), "cookie"),
-    "a state of another script": (lambda way: way.query(state="\u0430"), "cookie"),
+    "a state of another script": (lambda way: way.query(state="\u0430" * 43), "state"),
+    "half a character as its state": (lambda way: way.query(state="\ud800" * 43), "state"),
+    "a made-up state": (lambda way: way.query(state="m" * 43), "cookie"),
     "a state twice": (lambda way: way.twice("state", way.good["state"]), "query"),
     "a code twice": (lambda way: way.twice("code", "other"), "query"),
     "no code": (lambda way: way.query(code=None), "code"),
@@ -199,7 +201,7 @@ QUERIES = {
     "another issuer": (lambda way: way.query(iss="https://evil.example"), "issuer"),
     "the issuer with a slash": (lambda way: way.query(iss=f"{ISSUER}/"), "issuer"),
     "no issuer, though the provider names itself": (lambda way: way.query(iss=None), "issuer"),
-    "nothing": (lambda way: [], "cookie"),
+    "nothing": (lambda way: [], "state"),
 }
 
 
@@ -218,7 +220,9 @@ def test_a_cookie_under_the_name_that_another_state_gives_it_is_none(world):
     way = Way(world)
 
     with pytest.raises(Problem, match="sign-in-failed"):
-        world.finish(way.query(state="mine"), {cookie_name("mine"): way.cookie})
+        world.finish(way.query(state="m" * 43), {cookie_name("m" * 43): way.cookie})
+
+    assert world.reasons == ["cookie"]
 
 
 def test_a_provider_that_does_not_name_itself_need_not(world):

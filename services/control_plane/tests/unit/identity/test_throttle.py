@@ -102,6 +102,10 @@ def test_an_account_and_an_address_of_one_name_are_two():
     assert asyncio.run(tries(throttle(1), ("ann", ""), ("1.1.1.1", "ann"))) == [True, True]
 
 
+def test_an_account_of_half_a_character_is_counted():
+    assert asyncio.run(tries(throttle(1), ("1.1.1.1", "\ud800"), ("2.2.2.2", "\ud800"))) == [True, False]
+
+
 def test_tries_at_once_are_counted_each():
     async def scenario():
         shared = throttle()
