@@ -195,7 +195,7 @@ class Database:
                 return result
         except (sql.OperationalError, sql.InterfaceError, sql.InternalError, sql.TimeoutError) as exc:
             raise _lost(exc, is_committing=is_committing) from exc
-        except sql.DataError as exc:
+        except (sql.DataError, UnicodeEncodeError) as exc:
             # The driver's words quote the value.
             raise Problem("request-invalid", "a value is not one that can be kept") from exc
 

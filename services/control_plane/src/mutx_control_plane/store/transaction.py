@@ -30,7 +30,8 @@ class Transaction:
 
     def change(self, statement: sa.UpdateBase) -> int:
         """Run an insert, update or delete; return how many rows it changed."""
-        count = self.connection.execute(statement).rowcount
+        # Of an insert SQLAlchemy keeps the count only where it is asked to.
+        count = self.connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
         self._has_changed |= count > 0
         return count
 
