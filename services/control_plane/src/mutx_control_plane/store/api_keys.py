@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,9 @@ from mutx_control_plane.store.database import Database, Proof
 from mutx_control_plane.store.event import Origin
 from mutx_control_plane.store.schema import accounts, api_keys
 from mutx_control_plane.store.transaction import Transaction
+
+USE_NOTED_EVERY = timedelta(minutes=1)
+"""So that a busy key costs one write a minute, not one a request."""
 
 
 class StoredApiKeys:
@@ -73,10 +76,12 @@ class StoredApiKeys:
         return bool(await self._database.aprove_write(Proof.ACCOUNT, str(account), self._origin(), work))
 
     async def touch(self, key: UUID, now: datetime) -> None:
-        """Note, and audit, that a key was used; an earlier time than the noted one changes nothing."""
+        """Note, and audit, that a key was used; of all who do so within a minute the first does."""
 
         def work(change: Transaction) -> None:
-            earlier = sa.or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < now)
+            earlier = sa.or_(
+                api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= now - USE_NOTED_EVERY
+            )
             noted = api_keys.update().where(api_keys.c.id == key, earlier).values(last_used_at=now)
             row = change.change_one(noted.returning(api_keys.c.account))
             if row is not None:

@@ -136,7 +136,7 @@ def of_trace(connection: sa.Connection, trace_id: str) -> tuple[Run, ...]:
     return tuple(map(_run, connection.execute(query)))
 
 
-def purge(change: Transaction, before: datetime, *, at_most: int = 10_000) -> int:
+def purge(change: Transaction, before: datetime, at_most: int) -> int:
     """Forget runs that began before a time, `at_most` at once; return how many. They are kept 90 days (AUDIT-1)."""
     old = sa.select(runs.c.id).where(runs.c.started_at < before).order_by(runs.c.started_at).limit(at_most)
     count = change.change(runs.delete().where(runs.c.id.in_(old)))

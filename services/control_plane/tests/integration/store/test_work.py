@@ -260,7 +260,7 @@ def test_runs_are_forgotten_when_their_time_is_over(world: World) -> None:
     kept = start(world, agent, at=NOW)
     before = NOW - timedelta(days=90)
 
-    counts = [world.write(lambda change: runs.purge(change, before, at_most=2)) for _ in range(3)]
+    counts = [world.write(lambda change: runs.purge(change, before, 2)) for _ in range(3)]
 
     assert counts == [2, 1, 0]
     assert len(old) == 3

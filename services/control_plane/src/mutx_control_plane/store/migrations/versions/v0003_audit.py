@@ -49,6 +49,7 @@ CREATE TABLE mutx.audit_events (
 
 _EVENT_INDEXES = (
     "CREATE INDEX audit_events_of_actor ON mutx.audit_events (tenant, actor, sequence)",
+    "CREATE INDEX audit_events_of_action ON mutx.audit_events (tenant, action, sequence)",
     "CREATE INDEX audit_events_of_object ON mutx.audit_events (tenant, object, sequence)",
     "CREATE INDEX audit_events_of_trace ON mutx.audit_events (tenant, trace_id, sequence) WHERE trace_id <> ''",
 )
@@ -98,6 +99,25 @@ BEGIN
     RETURN made;
 END $$"""
 
+# As the owner, and without an argument: the service can have removed what is over by the database's clock, and no more.
+_EXPIRE = """
+CREATE FUNCTION mutx.drop_expired_audit_months() RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
+DECLARE name text;
+BEGIN
+    FOR name IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        JOIN (VALUES ('mutx.audit_work'::regclass, 90), ('mutx.audit_access'::regclass, 365)) kept (parent, days)
+            ON i.inhparent = kept.parent
+        WHERE to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= now() - make_interval(days => kept.days)
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE mutx.%I', name);
+        RETURN NEXT name;
+    END LOOP;
+END $$"""
+
 
 def upgrade() -> None:
     """Make the tables, and nothing that could change a row of them."""
@@ -121,15 +141,16 @@ def upgrade() -> None:
             f"CREATE TRIGGER never_emptied BEFORE TRUNCATE ON mutx.{table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION mutx.refuse_change()"
         )
-    for statement in (_TAIL, _MONTHS):
+    for statement in (_TAIL, _MONTHS, _EXPIRE):
         op.execute(statement)
-    for function in ("audit_tail()", "make_audit_months(date, date)"):
+    for function in ("audit_tail()", "make_audit_months(date, date)", "drop_expired_audit_months()"):
         op.execute(f"REVOKE ALL ON FUNCTION mutx.{function} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION mutx.{function} TO {APP_ROLE}, {OWNER_ROLE}")
 
 
 def downgrade() -> None:
     """Remove them, and what is in them."""
+    op.execute("DROP FUNCTION mutx.drop_expired_audit_months()")
     op.execute("DROP FUNCTION mutx.make_audit_months(date, date)")
     op.execute("DROP FUNCTION mutx.audit_tail()")
     op.execute("DROP TABLE mutx.audit_events")
