@@ -25,6 +25,11 @@ from mutx_control_plane.store.transaction import Transaction
 ANONYMOUS = "anonymous"
 _CURSOR = "u"
 _EMAIL_TAKEN = {"accounts_local_email": ("name-taken", "another account signs in with this e-mail address")}
+_CREATE_REFUSALS = {
+    **_EMAIL_TAKEN,
+    "accounts_tenant_fkey": ("not-found", "there is no such tenant"),
+    "accounts_email_is_folded": ("request-invalid", "the e-mail address has capital letters"),
+}
 
 WITH_TENANT = accounts.join(tenants, tenants.c.id == accounts.c.tenant)
 ACCOUNT_COLUMNS = (
@@ -155,9 +160,9 @@ def create(change: Transaction, account: Account, now: datetime) -> None:
     """Keep a new account of the tenant, which signs in with a password once it has one.
 
     Raises:
-        Problem: `name-taken`; `not-found` where there is no such tenant.
+        Problem: `name-taken`; `not-found`, there is no such tenant; `request-invalid`, the address is not folded.
     """
-    with refusing({**_EMAIL_TAKEN, "accounts_tenant_fkey": ("not-found", "there is no such tenant")}):
+    with refusing(_CREATE_REFUSALS):
         change.change(
             accounts.insert().values(
                 id=account.id, tenant=change.tenant, email=account.email, password_hash=account.password_hash,

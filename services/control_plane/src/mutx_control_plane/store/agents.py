@@ -64,6 +64,20 @@ class Agent:
     updated: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An agent as a list shows it: without its configuration, which not everybody who lists it may read."""
+
+    id: UUID
+    name: str
+    owner: UUID
+    purpose: str
+    state: AgentState
+    version: int
+    created: datetime
+    updated: datetime
+
+
 def create(change: Transaction, agent: UUID, declared: Declaration, now: datetime) -> Agent:
     """Keep a new agent, active.
 
@@ -89,12 +103,12 @@ def get(connection: sa.Connection, agent: UUID) -> Agent:
     return _required(connection.execute(sa.select(agents).where(_is(agent))).one_or_none())
 
 
-def page(connection: sa.Connection, ask: Ask, *, owner: UUID | None = None) -> Page[Agent]:
+def page(connection: sa.Connection, ask: Ask, *, owner: UUID | None = None) -> Page[Listed]:
     """Return agents, the newest first: all of the tenant's, or one owner's."""
-    query = sa.select(agents).where(agents.c.state != AgentState.DELETED)
+    query = sa.select(*_LISTED).where(agents.c.state != AgentState.DELETED)
     if owner is not None:
         query = query.where(agents.c.owner == owner)
-    return timed_page(connection, query, agents.c.created_at, agents.c.id, ask, _CURSOR, _agent)
+    return timed_page(connection, query, agents.c.created_at, agents.c.id, ask, _CURSOR, _listed)
 
 
 def update(change: Transaction, agent: UUID, version: int, declared: Declaration, now: datetime) -> Agent:
@@ -120,6 +134,9 @@ def set_state(
         return found
     verb = {AgentState.ACTIVE: "resumed", AgentState.PAUSED: "paused", AgentState.DELETED: "deleted"}[state]
     return _change(change, agent, version, {"state": state}, now, f"agent.{verb}")
+
+
+_LISTED = tuple(column for column in agents.c if column.name not in {"tenant", "config"})
 
 
 def _change(
@@ -160,3 +177,10 @@ def _agent(row: sa.Row[Any]) -> Agent:
     declared = Declaration(row.name, row.owner, row.purpose, row.config)
     state = AgentState(row.state)
     return Agent(row.id, row.tenant, declared, state, row.version, row.created_at, row.updated_at)
+
+
+def _listed(row: sa.Row[Any]) -> Listed:
+    state = AgentState(row.state)
+    return Listed(
+        row.id, row.name, row.owner, row.purpose, state, row.version, row.created_at, row.updated_at
+    )

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from sqlalchemy import exc as sql
 
 from mutx_control_plane.store.bootstrap import APP_ROLE, OWNER_ROLE
@@ -38,8 +38,9 @@ def upgrade(url: str, revision: str = "head") -> None:
     The URL is of a login that is `OWNER_ROLE`, a member of it, or an administrator.
 
     Raises:
-        StoreError: the roles are missing (`roles-missing`), a newer version made the schema (`schema-too-new`), a table
-            stays locked (`schema-locked`), or the server is not there (`database-unreachable`).
+        StoreError: roles or their rights are missing (`roles-missing`, `rights-missing`), a newer version made the
+            schema (`schema-too-new`), a table stays locked (`schema-locked`), or the server is not there
+            (`database-unreachable`).
     """
     _migrate(url, lambda config: command.upgrade(config, revision))
 
@@ -86,6 +87,15 @@ def _migrate(url: str, work: Callable[[Config], None]) -> None:
             f"the database at {shown(url)} cannot be used: {' '.join(str(exc.orig).split())}",
             code="database-unreachable",
             remedy="check that the server runs, and that the URL names it",
+        ) from exc
+    except sql.ProgrammingError as exc:
+        if not isinstance(exc.orig, InsufficientPrivilege):
+            raise
+        raise StoreError(
+            f"the login of {shown(url)} may not change the schema as {OWNER_ROLE}",
+            code="rights-missing",
+            remedy=f"use a member of {OWNER_ROLE}; let an administrator run what"
+            " `mutx-control-plane database bootstrap` prints, within this database",
         ) from exc
 
 

@@ -245,3 +245,22 @@ def test_the_platform_cannot_lock_itself_out(world: World) -> None:
         world.write(lambda change: tenants.set_active(change, PLATFORM, is_active=False), PLATFORM)
 
     assert refused.value.code == "request-invalid"
+
+
+def test_a_tenant_does_not_let_itself_in_again(world: World) -> None:
+    world.write(lambda change: tenants.set_active(change, "acme", is_active=False), PLATFORM)
+
+    with pytest.raises(Problem) as refused:
+        world.write(lambda change: tenants.set_active(change, "acme", is_active=True))
+
+    assert refused.value.code == "not-found"
+    assert [each.is_active for each in world.read(tenants.every)] == [False]
+
+
+def test_an_address_that_is_not_folded_is_refused(world: World) -> None:
+    account = Account(FRESH, "acme", "New@acme.example", frozenset())
+
+    with pytest.raises(Problem) as refused:
+        world.write(lambda change: accounts.create(change, account, NOW))
+
+    assert refused.value.code == "request-invalid"

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from mutx_control_plane.store import audit, migrate
-from mutx_control_plane.store.bootstrap import OWNER_ROLE
+from mutx_control_plane.store.bootstrap import OWNER_ROLE, bootstrap
 from mutx_control_plane.store.database import Database
 from mutx_control_plane.store.embedded import EmbeddedServer
 from mutx_control_plane.store.errors import StoreError
@@ -163,6 +163,29 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
 
     assert refused.value.code == "database-unreachable"
     assert "s3cret" not in str(refused.value)
+
+
+def test_a_login_that_is_not_the_owners_changes_nothing(world: World) -> None:
+    with pytest.raises(StoreError) as refused:
+        migrate.downgrade(world.server.url("mutx_app", world.name), "base")
+
+    assert refused.value.code == "rights-missing"
+    world.database.open(TODAY)
+
+
+def test_an_owner_without_a_right_to_the_database_is_told_and_after_the_bootstrap_has_it(
+    server: EmbeddedServer, empty: str
+) -> None:
+    with psycopg.connect(server.url("postgres", empty), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {empty} OWNER TO postgres")
+        admin.execute(f"REVOKE CREATE ON DATABASE {empty} FROM mutx_owner")
+        with pytest.raises(StoreError) as refused:
+            migrate.upgrade(owner_url(server, empty))
+
+        bootstrap(admin)
+        migrate.upgrade(owner_url(server, empty))
+
+    assert refused.value.code == "rights-missing"
 
 
 def test_a_step_that_waits_for_a_table_gives_way_and_is_tried_again(world: World) -> None:

@@ -143,6 +143,24 @@ def test_pages_hold_each_agent_once_the_newest_first(world: World) -> None:
     assert all_pages(world, agents.page, 7) == wanted
 
 
+def test_a_list_shows_what_agents_are_and_not_how_they_are_configured(world: World) -> None:
+    agent = world.agent()
+
+    (listed,) = world.read(lambda connection: agents.page(connection, Ask())).rows
+
+    assert listed == agents.Listed(
+        agent.id,
+        agent.declared.name,
+        BOB,
+        agent.declared.purpose,
+        AgentState.ACTIVE,
+        1,
+        agent.created,
+        agent.updated,
+    )
+    assert not hasattr(listed, "config")
+
+
 def test_a_page_of_one_owners_agents(world: World) -> None:
     mine = world.agent("mine", owner=VIC)
     world.agent("bobs")

@@ -10,11 +10,18 @@ TENANT = "current_setting('mutx.tenant', true)"
 """The tenant of the transaction; empty or null where none was set, which no row has."""
 
 
-def isolate(table: str, rights: str, *, column: str = "tenant") -> None:
-    """Let each tenant see and write its own rows alone, the owner of the table as well, and grant `rights`."""
+def isolate(table: str, rights: str, *, column: str = "tenant", command: str = "ALL") -> None:
+    """Let each tenant see and write its own rows alone, the owner of the table as well, and grant `rights`.
+
+    Args:
+        table: within the schema.
+        rights: of the service, as GRANT has them.
+        column: that names the tenant.
+        command: to which of SQL's commands the tenant's setting opens the rows.
+    """
     op.execute(f"ALTER TABLE mutx.{table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE mutx.{table} FORCE ROW LEVEL SECURITY")
-    op.execute(f"CREATE POLICY own_tenant ON mutx.{table} USING ({column} = {TENANT})")
+    op.execute(f"CREATE POLICY own_tenant ON mutx.{table} FOR {command} USING ({column} = {TENANT})")
     op.execute(f"GRANT {rights} ON mutx.{table} TO {APP_ROLE}")
 
 

@@ -127,8 +127,8 @@ def upgrade() -> None:
     """Make the tables."""
     op.execute(f"GRANT SELECT ON mutx.alembic_version TO {APP_ROLE}")
     op.execute(_TENANTS)
-    isolate("tenants", "SELECT, INSERT, UPDATE", column="id")
-    # Those who run the control plane see which tenants there are, and nothing that is theirs.
+    isolate("tenants", "SELECT, INSERT, UPDATE", column="id", command="SELECT")
+    # Those who run the control plane see and change which tenants there are, and nothing that is theirs.
     op.execute(f"CREATE POLICY platform_sees_all ON mutx.tenants USING ({TENANT} = 'platform')")
     op.execute("SET LOCAL mutx.tenant = 'platform'")
     op.execute("INSERT INTO mutx.tenants (id) VALUES ('platform')")
