@@ -1,7 +1,7 @@
 """The database: bounded connections, one tenant in each transaction, and what callers are told when it is gone.
 
 Calls are synchronous, and `aread`, `awrite` and `aprove` run them in as many threads as there are connections
-(docs/decisions/0030 has the figures). Work is a function, since it may be run again: where the server was lost before
+(docs/decisions/0031 has the figures). Work is a function, since it may be run again: where the server was lost before
 the commit was sent, or ended the transaction for the sake of another, nothing of it has stayed. A commit that was sent
 and not answered is never tried again.
 """
