@@ -76,6 +76,7 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Own the directory, make the database in it if there is none, and return when the server answers."""
+        self._stopping.clear()
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._own()
         try:
