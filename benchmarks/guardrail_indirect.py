@@ -123,7 +123,7 @@ def _whole(texts: Sequence[Text], sample: int) -> list[str]:
         "## Layers 0 to 2 together\n",
         paragraph(
             f"At most {sample} texts of each kind. Without `intent` the classifier counts in foreign text as in the "
-            "user's, at a lower threshold; with it, where `intent` acts or does not know the language."
+            "user's, at a lower threshold; with it, where `intent` does not know the language."
         ),
         "\n| layers | texts | number | refused | withheld |\n| --- | --- | --- | --- | --- |",
     ]

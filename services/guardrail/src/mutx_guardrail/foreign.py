@@ -14,7 +14,7 @@ from mutx_guardrail.policy import Foreign, Judged
 from mutx_guardrail.verdict import Action, Check, CheckName, Finding, Layer, Reason
 
 FOREIGN_FACTOR = 0.6
-"""Where an instruction is seen in a tool's or a page's text, less is enough for the other layers."""
+"""Where `intent` says nothing certain of a tool's or a page's text, less is enough for the other layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,18 @@ class Weighed:
     intent: Outcome | None
 
 
-def weigh(outcomes: Sequence[Outcome], document: Document, foreign: Foreign) -> Weighed:
+def weigh(outcomes: Sequence[Outcome], document: Document) -> Weighed:
     """Return how the layers count.
 
     The classifier was made of what users write: to it, letters and manuals that command people look like attacks (it
-    refused two in five of the ordinary ones of the measurement). So in a foreign text it counts where `intent` sees an
-    instruction, and where `intent` says nothing certain: it did not judge, or does not know the language.
+    refused two in five of the measurement's ordinary ones). So in a foreign text it counts only where `intent` says
+    nothing certain: it did not judge, or does not know the language.
     """
     intent = next((each for each in outcomes if each.layer is Layer.INTENT), None)
     others = [each for each in outcomes if each is not intent]
     if document.origin not in FOREIGN:
         return Weighed(others, 1.0, intent)
-    if (
-        not isinstance(intent, Signal)
-        or intent.score >= foreign.mask_from
-        or not is_known(document.plain.text)
-    ):
+    if not isinstance(intent, Signal) or not is_known(document.plain.text):
         return Weighed(others, FOREIGN_FACTOR, intent)
     counted = [each for each in others if not (isinstance(each, Signal) and each.layer is Layer.CLASSIFIER)]
     return Weighed(counted, 1.0, intent)

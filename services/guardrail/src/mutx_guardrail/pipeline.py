@@ -275,7 +275,7 @@ class Pipeline:
 
     def _injection(self, case: Case, heard: Outcomes, rules: InputPolicy) -> Check:
         name = CheckName.PROMPT_INJECTION
-        weighed = weigh(heard.get(name, []), case.document, rules.foreign_instructions)
+        weighed = weigh(heard.get(name, []), case.document)
         check = self._scored(name, {name: weighed.outcomes}, rules.prompt_injection, weighed.factor)
         if weighed.intent is None:
             return check

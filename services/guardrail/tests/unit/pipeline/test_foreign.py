@@ -145,15 +145,12 @@ def test_a_user_s_text_needs_no_such_layer():
     assert ask("Hello there", origin=Origin.USER, intent=None)["allowed"] is True
 
 
-def test_where_an_instruction_is_seen_less_is_enough_for_the_classifier():
-    doubting = {"injection": FakeModel(score=0.6, threshold=0.8)}
-
-    assert ask(LETTER.format(DOUBTFUL), **doubting)["allowed"] is False
-    assert ask(ORDINARY, **doubting)["allowed"] is True
-
-
-def test_the_classifier_alone_refuses_no_letter_that_commands_people():
-    assert ask(ORDINARY, injection=FakeModel(score=0.99))["allowed"] is True
+@pytest.mark.parametrize(
+    "text", [ORDINARY, LETTER.format(DOUBTFUL)], ids=["ordinary", "with a doubtful sentence"]
+)
+def test_the_classifier_alone_refuses_no_letter_that_commands_people(text):
+    assert ask(text, injection=FakeModel(score=0.99))["allowed"] is True
+    assert ask(text, origin=Origin.USER, injection=FakeModel(score=0.99))["allowed"] is False
 
 
 def test_in_a_language_that_the_layer_does_not_know_the_classifier_counts():
