@@ -23,10 +23,13 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] not in TARGETS:
         sys.exit(f"usage: fuzz TARGET [options of libFuzzer]; targets: {', '.join(TARGETS)}")
     target, options = arguments[0], arguments[1:]
-    seeds = [] if any(not option.startswith("-") for option in options) else [str(HERE / "corpus" / target)]
     # Engines are built before the first input's time runs.
     TARGETS[target](b"")
-    atheris.Setup([sys.argv[0], *DEFAULTS, *options, *seeds], TARGETS[target])
+    # Seeds by name: to a folder libFuzzer would add what it finds.
+    seeds = ",".join(str(path) for path in sorted((HERE / "corpus" / target).iterdir()))
+    is_replay = any(not option.startswith("-") for option in options)
+    given = [] if is_replay else [f"-seed_inputs={seeds}"]
+    atheris.Setup([sys.argv[0], *DEFAULTS, *given, *options], TARGETS[target])
     atheris.Fuzz()
 
 
