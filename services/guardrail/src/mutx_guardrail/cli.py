@@ -57,6 +57,7 @@ StateOption = Annotated[
 
 def main() -> NoReturn:
     """Run the command line; every failure that a person can mend is told with what to do."""
+    stand_in_for_closed_streams()
     try:
         app(standalone_mode=True)
     except SettingsError as error:
@@ -69,7 +70,18 @@ def main() -> NoReturn:
         )
     except LayerUnavailable as error:
         fail("layer-unavailable", str(error), "see `mutx-guardrail check --explain`", OUTSIDE)
+    except OSError as error:
+        # What is left unwritten would fail again at the end.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        fail("output-failed", f"the answer cannot be written ({error.strerror})", "free the disk", OUTSIDE)
     sys.exit(ALLOWED)
+
+
+def stand_in_for_closed_streams() -> None:
+    """Open what the caller closed: nothing is read from it, and what is written goes nowhere; the status tells."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as above
 
 
 def fail(code: str, what: str, remedy: str, status: int) -> NoReturn:
@@ -123,6 +135,7 @@ def check(
         sys.stdout.write(f"{json.dumps(verdict.document(), ensure_ascii=True)}\n")
     else:
         sys.stdout.write(describe(verdict, explain=explain))
+    sys.stdout.flush()
     sys.exit(ALLOWED if verdict.allowed else BLOCKED)
 
 
@@ -283,7 +296,7 @@ def read_bytes(path: Path) -> bytes:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the texts of a file of JSON lines."""
-    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").split("\n"), 1):
+    for number, line in enumerate(read_bytes(path).decode("utf-8-sig", "replace").split("\n"), 1):
         if not line.strip():
             continue
         try:

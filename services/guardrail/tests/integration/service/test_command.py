@@ -111,3 +111,28 @@ def test_a_policy_is_checked_and_shown(patterns_only):
 )
 def test_every_command_has_an_example(command):
     assert b"Example: mutx-guardrail" in run(*command, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "told"),
+    [
+        pytest.param("<&-", 0, "", id="no input"),
+        pytest.param(">&-", 0, "", id="no output"),
+        pytest.param(">/dev/full", 5, "error[output-failed]", id="a full disk"),
+    ],
+)
+def test_a_stream_that_does_not_serve_is_no_defect(redirection, status, told):
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"{SCRIPT}" check --json hello {redirection}'], capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (status, True, False)
+
+
+def test_lines_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "lines").write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n')
+    done = subprocess.run(
+        [str(SCRIPT), "check", "--jsonl", str(tmp_path / "lines")], capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
