@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from statistics import median, quantiles
 
+from guardrail_service import CALLERS, overhead, per_second, profanity_times, replicas
 from mutx_guardrail.document import Document
 from mutx_guardrail.normalise.reading import read_text
 from mutx_guardrail.panel import Panel
@@ -29,6 +28,8 @@ from subjects import ROOT, commit
 
 FIGURES = ROOT / "docs" / "reference" / "figures-guardrail.md"
 ROUNDS = 300
+REPLICAS = 2
+OVER_HTTP = ("the service beyond the pipeline (HTTP, caller's side too)", "of it: an answer without a text")
 WITHOUT_NAMES = parse_policy("{version: 1, layers: [normalise, patterns, classifier]}")
 SHORT = [
     "What is the weather like in Oslo on day {n}, and should I take an umbrella?",
@@ -92,18 +93,26 @@ def _measure() -> list[str]:
         )
     presidio = _presidio()
     rows.append(_row("beside: Presidio's analyser alone", _times(presidio, texts)))
-    if importlib.util.find_spec("profanity_check"):
-        from profanity_check import (  # type: ignore[import-not-found]  # noqa: PLC0415 - the project does not install it
-            predict_prob,
-        )
-
-        rows.append(
-            _row("beside: alt-profanity-check alone", _times(lambda text: predict_prob([text]), texts))
-        )
+    profanity = profanity_times(texts)
+    if profanity:
+        rows.append(_row("beside: alt-profanity-check alone", profanity))
     long = [LONG.format(n=n) for n in range(ROUNDS // 10)]
     rows.append(_row("long: L0", _times(read_text, long)))
     rows.append(_row("long: the whole pipeline", _pipeline_times(Pipeline(Policy, Panel(parts)), long)))
-    rows.append(f"| memory of a process with all models, resident | {_memory_mib()} MiB | | |")
+    return rows + _service_rows(texts)
+
+
+def _service_rows(texts: Sequence[str]) -> list[str]:
+    rows = []
+    with replicas(REPLICAS) as running:
+        for name, taken in zip(OVER_HTTP, overhead(running[0], [f"{text} ." for text in texts]), strict=True):
+            rows.append(_row(name, taken))
+        for count, batch in ((1, 1), (1, 8), (1, 32), (1, 64), (REPLICAS, 1), (REPLICAS, 64)):
+            # Every text is another one here too.
+            others = [f"{text} {count} {batch}" for text in texts]
+            rate = per_second(running[:count], others, batch)
+            rows.append(f"| {count} replica(s), {CALLERS} callers, batches of {batch} | | | {rate:,.0f} |")
+        rows.append(f"| memory of a replica, resident | {running[0].memory_mib()} MiB | | |")
     return rows
 
 
@@ -149,13 +158,6 @@ def _row(name: str, taken: Sequence[float]) -> str:
     return (
         f"| {name} | {median(taken) * 1e3:.2f} ms | {worst * 1e3:.2f} ms | {len(taken) / sum(taken):,.0f} |"
     )
-
-
-def _memory_mib() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) // 1024
-    return 0
 
 
 if __name__ == "__main__":
