@@ -21,11 +21,12 @@ _MARKUP: Final = re.compile(r"<(?=[A-Za-z/!?])")
 _IMAGE: Final = re.compile(r"!(?=\[)")
 
 # `](` and `]:`, and what follows up to the end of an address; blanks, a line break and the marks of a quotation may
-# stand before it. What follows is looked at and not taken: another target may begin within it.
+# stand before it. What follows is looked at and not taken: another target may begin within it. A backslash takes what
+# follows it into the address: a parenthesis, and with some renderers a tab as well.
 _MOST_BLANKS: Final = 100
 _MOST_READ: Final = 400
 _TARGET: Final = re.compile(
-    rf"\](?P<sort>[(:])(?=(?P<before>[\s>]{{0,{_MOST_BLANKS}}})(?P<address>[^\s)]{{0,{_MOST_READ}}}))"
+    rf"\](?P<sort>[(:])(?=(?P<before>[\s>]{{0,{_MOST_BLANKS}}})(?P<address>(?:\\[^\r\n ]|[^\s)]){{0,{_MOST_READ}}}))"
 )
 _BACKSLASHED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 _UNSEEN: Final = re.compile("[\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")

@@ -58,6 +58,8 @@ HOSTILE = [
     "[x](&#106;avascript:alert(1))",
     "[x](&#x6A;avascript&#58;alert(1))",
     "[x](javascript\\:alert(1))",
+    "[x](\\\t&colon;)",
+    "[x](\\)javascript:alert(1))",
     "[x](<javascript:alert(1)>)",
     "[x](< javascript:alert(1)>)",
     "[x](<\tjavascript:alert(1)>)",
