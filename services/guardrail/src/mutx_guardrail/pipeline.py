@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
@@ -136,8 +136,10 @@ class Pipeline:
             return mask_view(cleaned, hidden, self._masker(rules.pii_detection, text))
 
         cleaned = await self._panel.aside(text, mask)
-        extra = mark_foreign(cleaned.text) if origin in FOREIGN else {}
-        return self._verdict(began, policy, checks, cleaned.text, extra)
+        verdict = self._verdict(began, policy, checks, cleaned.text)
+        if origin in FOREIGN and verdict.allowed:
+            return replace(verdict, extra=mark_foreign(cleaned.text))
+        return verdict
 
     async def output(self, text: str, agent: str = "") -> Verdict:
         """Judge a text that comes from an agent."""
@@ -312,7 +314,6 @@ class Pipeline:
         policy: Policy,
         checks: Iterable[Check],
         sanitized: str = "",
-        extra: Mapping[str, object] | None = None,
     ) -> Verdict:
         return Verdict(
             checks=tuple(checks),
@@ -320,7 +321,6 @@ class Pipeline:
             sanitized=sanitized,
             policy=policy.digest,
             missing_layers=policy.left_out,
-            extra=extra or {},
         )
 
 

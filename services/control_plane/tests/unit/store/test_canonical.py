@@ -112,7 +112,11 @@ def test_what_json_cannot_hold_is_refused(value: object) -> None:
         canonical_json(value)
 
 
-@pytest.mark.parametrize("value", [b"bytes", {1: 2}, {1, 2}, object()], ids=["bytes", "a key that is no text", "a set", "an object"])
+@pytest.mark.parametrize(
+    "value",
+    [b"bytes", {1: 2}, {1, 2}, object()],
+    ids=["bytes", "a key that is no text", "a set", "an object"],
+)
 def test_another_type_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
         canonical_json(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -34,22 +35,26 @@ class Judged:
 
 
 class Reader:
-    """Judges texts window by window, and keeps what it found of the latest ones. Safe to share between threads."""
+    """Judges texts window by window, and keeps what it found of the latest ones, by digests of them.
+
+    Safe to share between threads.
+    """
 
     def __init__(self, model: Loaded, kept: int = KEPT) -> None:
         self._model, self._room = model, kept
-        self._kept: OrderedDict[str, Judged] = OrderedDict()
+        self._kept: OrderedDict[bytes, Judged] = OrderedDict()
         self._lock = threading.Lock()
 
     def judge(self, text: str) -> Judged:
         """Return what the model says of each window of a text."""
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
         with self._lock:
-            if (known := self._kept.get(text)) is not None:
-                self._kept.move_to_end(text)
+            if (known := self._kept.get(digest)) is not None:
+                self._kept.move_to_end(digest)
                 return known
         found = self._read(text)
         with self._lock:
-            self._kept[text] = found
+            self._kept[digest] = found
             while len(self._kept) > self._room:
                 self._kept.popitem(last=False)
         return found

@@ -36,7 +36,7 @@ def test_a_certain_instruction_in_a_foreign_text_is_refused(origin):
     assert (document["allowed"], document["reason"]) == (False, "prompt_injection_detected")
     assert injection_of(document)["decided_by"] == "intent"
     assert "intent-send" in document["details"]
-    assert "Alvento" not in json.dumps([document["checks"], document["details"]])
+    assert "Alvento" not in json.dumps(document), "a refused text is handed over all the same"
 
 
 @pytest.mark.parametrize("sentence", [CERTAIN, DOUBTFUL])
