@@ -14,7 +14,7 @@ from mutx_service.problem import Kinds, Problem
 
 Route = Callable[[Request], Awaitable[Response]]
 
-_BODY_IS_LEFT = frozenset({403, 408, 413})
+_BODY_IS_LEFT = frozenset({400, 403, 408, 413})
 
 
 def problem_response(problem: Problem, kinds: Kinds, trace_id: str = "") -> JSONResponse:
@@ -38,6 +38,7 @@ def guarded(route: Route, kinds: Kinds, check: Callable[[Request], None]) -> Rou
 
     async def guarded(request: Request) -> Response:
         try:
+            _refuse_two_lengths(request)
             check(request)
             return await route(request)
         except Problem as problem:
@@ -47,6 +48,12 @@ def guarded(route: Route, kinds: Kinds, check: Callable[[Request], None]) -> Rou
             return problem_response(Problem("defect"), kinds)
 
     return guarded
+
+
+def _refuse_two_lengths(request: Request) -> None:
+    """Refuse a body that has a length and chunks: two readers of it may see two requests (RFC 9112, section 6.1)."""
+    if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        raise Problem("http-invalid", "the body has a length and chunks at once")
 
 
 def http_exceptions(kinds: Kinds) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -17,8 +17,8 @@ KIT = Path(__file__).resolve().parents[2] / "src"
 OWN = {**COMMON_KINDS, "own": ProblemKind(503, "Of the service", 7)}
 
 
-def answer_of(route, check=lambda _: None):
-    request = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+def answer_of(route, check=lambda _: None, headers=()):
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": list(headers)})
     return asyncio.run(guarded(route, OWN, check)(request))
 
 
@@ -41,6 +41,15 @@ def test_a_refused_caller_reaches_no_route():
     answer = answer_of(fail_with_words, refuse)
 
     assert (answer.status_code, answer.headers["connection"]) == (403, "close")
+
+
+def test_a_body_of_two_lengths_reaches_no_route_and_ends_the_connection():
+    answer = answer_of(
+        fail_with_words, headers=[(b"content-length", b"4"), (b"transfer-encoding", b"chunked")]
+    )
+
+    assert (answer.status_code, answer.headers["connection"]) == (400, "close")
+    assert json.loads(answer.body)["code"] == "http-invalid"
 
 
 @pytest.mark.parametrize(("asked", "told"), [(None, "7"), (90, "90")], ids=["the kind's", "the provider's"])
