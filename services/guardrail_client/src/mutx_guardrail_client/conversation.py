@@ -2,7 +2,8 @@
 
 What a person wrote is input; what a tool or a page said is foreign, and marked; what the model itself said was judged
 as output, and is judged as the agent's where that is not known any more. A system message is the developer's own and
-is not judged. What is no text is refused.
+is not judged. What is no text is refused. The guard is told what the person wrote before a turn, and what they asked
+for last before a tool's result.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from langchain_core.messages import (
 
 from mutx_guardrail_client.client import GuardClient
 from mutx_guardrail_client.errors import Refused
-from mutx_guardrail_client.judged import Judged, Origin
+from mutx_guardrail_client.judged import LONGEST_TASK, MOST_EARLIER, Judged, Origin
 from mutx_guardrail_client.known import Known
 from mutx_guardrail_client.model_answer import NOT_JUDGED, answered, plain_name
 
@@ -45,7 +46,8 @@ class Conversation:
 
     def messages(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return what may be sent to the model."""
-        return [self._sent(message) for message in messages]
+        said: list[str] = []
+        return [self._sent(message, said) for message in messages]
 
     def person(self, message: HumanMessage) -> HumanMessage:
         """Return what may be kept of what a person wrote."""
@@ -83,15 +85,17 @@ class Conversation:
         """Keep that a text of the model's may be used: with the next call it is sent back."""
         self._known.add(text, "agent", Judged(text, ()))
 
-    def _sent(self, message: BaseMessage) -> BaseMessage:
+    def _sent(self, message: BaseMessage, said: list[str]) -> BaseMessage:
+        """Return what may be sent of a message; what a person says in it is added to what they said before."""
         if isinstance(message, SystemMessage):
             return message
         if isinstance(message, AIMessage):
             return answered(message, self._own)
         if isinstance(message, HumanMessage):
-            content = self._content(message.content, lambda text: self._input(text, "user").text)
+            content = self._content(message.content, lambda text: self._turn(text, said))
         elif isinstance(message, ToolMessage | FunctionMessage):
-            content = self._content(message.content, self._marked)
+            task = said[-1][:LONGEST_TASK] if said else ""
+            content = self._content(message.content, lambda text: self._marked(text, task))
         else:
             raise Refused(NOT_JUDGED, details="a message is of a kind that is not known")
         return message.model_copy(
@@ -109,20 +113,26 @@ class Conversation:
     def _tool_text(self, text: str) -> str:
         return text if text == WITHHELD else self._input(text, "tool").text
 
-    def _marked(self, text: str) -> str:
+    def _turn(self, text: str, said: list[str]) -> str:
+        judged = self._input(text, "user", earlier=tuple(said[-MOST_EARLIER:]))
+        said.append(text)
+        return judged.text
+
+    def _marked(self, text: str, task: str) -> str:
         if text == WITHHELD:
             return text
-        spotlight = self._input(text, "tool").spotlight
+        spotlight = self._input(text, "tool", task=task).spotlight
         return f"{spotlight.instruction}\n{spotlight.text}" if spotlight else ""
 
-    def _input(self, text: str, origin: Origin) -> Judged:
+    def _input(self, text: str, origin: Origin, *, earlier: tuple[str, ...] = (), task: str = "") -> Judged:
         """Judge a text on its way to the model, unless it passed a moment ago; so did then what was made of it."""
-        known = self._known.get(text, origin)
+        beside = (*earlier, task)
+        known = self._known.get(text, origin, beside)
         if known is not None:
             return known
-        judged = self.guard.input(text, origin)
+        judged = self.guard.input(text, origin, earlier=earlier, task=task)
         for passed in {text, judged.text}:
-            self._known.add(passed, origin, judged)
+            self._known.add(passed, origin, judged, beside)
         return judged
 
     def _content(self, content: Content, judge: Callable[[str], str]) -> Content:

@@ -10,6 +10,8 @@ FOREIGN: frozenset[str] = frozenset({"tool", "retrieved"})
 """Origins of which no instruction is expected; the guard marks their texts."""
 MOST_EARLIER = 8
 """Turns that the guard looks at."""
+LONGEST_TASK = 4_000
+"""Characters of what the user asked for that the guard takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ policy becomes another one.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mutx_guardrail_client.judged import Judged
 
@@ -33,19 +34,19 @@ class Known:
         self._found: OrderedDict[bytes, tuple[float, Judged]] = OrderedDict()
         self._size, self._policy = 0, ""
 
-    def get(self, text: str, origin: str) -> Judged | None:
-        """Return what the guard said of a text; None where that is not known any more."""
+    def get(self, text: str, origin: str, beside: Sequence[str] = ()) -> Judged | None:
+        """Return what the guard said of a text that was told it with the texts beside; None where that is not known."""
         with self._lock:
-            ends, judged = self._found.get(self._digest(text, origin), (0.0, None))
+            ends, judged = self._found.get(self._digest(text, origin, beside), (0.0, None))
             return judged if ends > self._now() else None
 
-    def add(self, text: str, origin: str, judged: Judged) -> None:
+    def add(self, text: str, origin: str, judged: Judged, beside: Sequence[str] = ()) -> None:
         """Keep what the guard said; another policy ends what was said by the one before."""
         with self._lock:
             if judged.policy and judged.policy != self._policy:
                 self._found.clear()
                 self._size, self._policy = 0, judged.policy
-            digest = self._digest(text, origin)
+            digest = self._digest(text, origin, beside)
             self._drop(digest)
             self._found[digest] = (self._now() + KNOWN_S, judged)
             self._size += len(judged.text)
@@ -57,6 +58,6 @@ class Known:
         if found is not None:
             self._size -= len(found[1].text)
 
-    def _digest(self, text: str, origin: str) -> bytes:
-        content = f"{origin}\0{text}".encode(errors="surrogatepass")
+    def _digest(self, text: str, origin: str, beside: Sequence[str]) -> bytes:
+        content = json.dumps([origin, text, *beside]).encode()
         return hashlib.blake2b(content, key=self._key, digest_size=16).digest()

@@ -94,6 +94,39 @@ def test_a_tools_result_is_marked_and_the_model_told_of_the_mark():
     ]
 
 
+def test_the_guard_is_told_what_was_said_before_and_what_a_tool_was_asked_for():
+    model, guards = ScriptedModel(answers=[AIMessage("x")]), Guards()
+
+    guarded(model, guards.sync()).invoke(
+        [
+            HumanMessage("first"),
+            AIMessage("yes?"),
+            HumanMessage("book a table"),
+            call(),
+            ToolMessage("a page", tool_call_id="call-1"),
+        ]
+    )
+
+    asked = {question["text"]: question for path, question in guards.asked if path.endswith("/input")}
+    assert ("earlier" in asked["first"], asked["book a table"]["earlier"]) == (False, ["first"])
+    assert asked["a page"]["task"] == "book a table"
+    assert "task" not in asked["book a table"]
+
+
+def test_an_attack_in_two_turns_is_refused_though_each_passed_by_itself():
+    def refuse_evil(path, question):
+        whole = "".join([*question.get("earlier", []), question["text"]])
+        return REFUSAL if "evil" in whole else echo(path, question)
+
+    model = ScriptedModel(answers=[AIMessage("x")])
+    turns = [HumanMessage("do ev"), AIMessage("go on"), HumanMessage("il now")]
+
+    with pytest.raises(Refused):
+        guarded(model, Guards(refuse_evil).sync()).invoke(turns)
+
+    assert model.sent == []
+
+
 def test_what_passed_a_moment_ago_is_not_asked_again():
     model = ScriptedModel(answers=[AIMessage("one answer"), AIMessage("two")])
     guards = Guards()
