@@ -26,6 +26,8 @@ class Origin(StrEnum):
 
 FOREIGN: Final = frozenset({Origin.TOOL, Origin.RETRIEVED})
 """Where no instruction is expected to come from."""
+MOST_TURNS: Final = 8
+"""Earlier turns of a user's that are looked at with a turn, the latest."""
 
 
 class OffsetMap:

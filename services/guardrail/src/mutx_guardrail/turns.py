@@ -11,11 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mutx_guardrail.document import MOST_TURNS
 from mutx_guardrail.normalise.tokens import count_tokens
 from mutx_guardrail.verdict import Check, Finding, Span
 
-MOST_TURNS = 8
-"""Earlier turns that are looked at, the latest."""
 TAIL, HEAD = 400, 800
 """Characters of the earlier turns together, and of this one."""
 _WORD = 24

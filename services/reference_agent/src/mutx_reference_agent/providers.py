@@ -31,6 +31,7 @@ GUARD_REFUSALS = frozenset(
 
 _LONGEST_RETRY_AFTER_S = 3600
 _SERVER_ERROR = 500
+_TOO_MANY_REQUESTS = 429
 _CODE_OF_STATUS = {
     401: "provider-key-refused",
     403: "provider-key-refused",
@@ -74,8 +75,11 @@ class _HasStatus(Protocol):
 def _guard_s_code(error: BaseException) -> str:
     """Return why the guard let a call or its answer not pass; nothing where it is no error of the guard's.
 
-    OpenAI's client keeps the error itself as the body, Anthropic's what is around it.
+    OpenAI's client keeps the error itself as the body, Anthropic's what is around it. The guard refuses with 400;
+    OpenAI's own `rate_limit_exceeded` comes with 429.
     """
+    if getattr(error, "status_code", None) == _TOO_MANY_REQUESTS:
+        return ""
     body = getattr(error, "body", None)
     inner = body.get("error", body) if isinstance(body, dict) else None
     code = inner.get("code") if isinstance(inner, dict) else None

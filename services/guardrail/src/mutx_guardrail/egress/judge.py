@@ -14,11 +14,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mutx_guardrail.document import FOREIGN, Origin
+from mutx_guardrail.document import FOREIGN, MOST_TURNS, Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
 from mutx_guardrail.known import Known
-from mutx_guardrail.turns import MOST_TURNS
 from mutx_guardrail.verdict import Check, Verdict
 
 Admit = Callable[[str], Awaitable[Check]]

@@ -13,7 +13,7 @@ from mutx_service.journal import write_event
 from mutx_service.problem import Problem
 from mutx_service.trace import SpanContext, span
 
-from mutx_guardrail.document import Origin
+from mutx_guardrail.document import MOST_TURNS, Origin
 from mutx_guardrail.known import Known
 from mutx_guardrail.normalise.tokens import count_tokens
 from mutx_guardrail.runs.agents import Agents, Answer
@@ -24,7 +24,6 @@ from mutx_guardrail.runs.request import RunRequest, document_of
 from mutx_guardrail.runs.window import RefusedWindow, StreamedText, is_streamable
 from mutx_guardrail.service.judging import Judging
 from mutx_guardrail.sse import EventError, RawEvent, read_events, with_ticks
-from mutx_guardrail.turns import MOST_TURNS
 from mutx_guardrail.verdict import Check
 
 TICK_S = 0.5
