@@ -1,4 +1,4 @@
-"""The tenant's key of masks: a file that is looked at again as texts come, so that a new key counts without a restart.
+"""The tenant's key of masks: a watched file.
 
 The tenant's Vault delivers it, perhaps later than the service starts, and takes it away again. While it is not there
 masks are numbered in each text. A file that holds no key leaves the earlier one in force.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,10 @@ from mutx_service.settings import SettingsError
 
 from mutx_guardrail.pii.masking import KEY_BYTES
 from mutx_guardrail.service.settings import PREFIX
+from mutx_guardrail.service.watched_file import WatchedFile
 
-LOOK_EVERY_S: Final = 1.0
 VARIABLE: Final = f"{PREFIX}MASK_KEY_FILE"
 _LARGEST: Final = 256
-_Stamp = tuple[int, int, int]
 
 
 def parse_key(content: bytes) -> bytes:
@@ -62,10 +60,9 @@ class MaskKeyFile:
         tell: Callable[[str, dict[str, object]], None] = lambda _event, _fields: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path, self._tell, self._clock = path, tell, clock
-        self._lock = threading.Lock()
-        self._stamp, self._key = (_stamp(path), _read(path)) if path else (None, None)
-        self._looked = clock()
+        self._tell = tell
+        self._file = WatchedFile(path, clock) if path else None
+        self._key = _read(path) if path else None
         if path and self._key is None:
             tell("mask-key-missing", {})
 
@@ -74,17 +71,11 @@ class MaskKeyFile:
 
     def __call__(self) -> bytes | None:
         """Return the key in force."""
-        if self._path is not None and self._clock() - self._looked >= LOOK_EVERY_S:
-            with self._lock:
-                self._look(self._path)
+        if self._file is not None:
+            self._file.when_changed(self._take)
         return self._key
 
-    def _look(self, path: Path) -> None:
-        self._looked = self._clock()
-        stamp = _stamp(path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+    def _take(self, path: Path) -> None:
         try:
             self._key = _read(path)
         except SettingsError as error:
@@ -105,11 +96,3 @@ def _read(path: Path) -> bytes | None:
         ) from None
     except ValueError as error:
         raise SettingsError(VARIABLE, str(error), "make one: head -c 32 /dev/urandom | base64") from None
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,19 +1,16 @@
-"""The policy in force: a file that is looked at again as texts come, so that a new one counts without a restart.
+"""The policy in force: a watched file, or the built-in one.
 
 A file that is not valid, or that wants a layer this process was not started with, leaves the earlier policy in force.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from mutx_guardrail.policy import Policy, PolicyError, read_policy
-
-LOOK_EVERY_S = 1.0
-_Stamp = tuple[int, int, int]
+from mutx_guardrail.service.watched_file import WatchedFile
 
 
 class PolicyFile:
@@ -34,28 +31,20 @@ class PolicyFile:
         tell: Callable[[str, dict[str, object]], None] = lambda _event, _fields: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path, self._tell, self._clock = path, tell, clock
-        self._lock = threading.Lock()
-        self._stamp = _stamp(path) if path else None
+        self._tell = tell
+        self._file = WatchedFile(path, clock) if path else None
         self._policy = read_policy(path) if path else Policy()
-        self._looked = clock()
         self._layers = frozenset(self._policy.layers)
         self.problem = ""
         """What is wrong with the newest file; empty where it is in force."""
 
     def __call__(self) -> Policy:
         """Return what holds now."""
-        if self._path is not None and self._clock() - self._looked >= LOOK_EVERY_S:
-            with self._lock:
-                self._look(self._path)
+        if self._file is not None:
+            self._file.when_changed(self._take)
         return self._policy
 
-    def _look(self, path: Path) -> None:
-        self._looked = self._clock()
-        stamp = _stamp(path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+    def _take(self, path: Path) -> None:
         try:
             policy = read_policy(path)
         except PolicyError as error:
@@ -70,11 +59,3 @@ class PolicyFile:
     def _refuse(self, why: str) -> None:
         self.problem = why
         self._tell("policy-not-taken", {"why": why, "policy": self._policy.digest})
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-from mutx_guardrail.service.mask_key import LOOK_EVERY_S, MaskKeyFile, parse_key
+from mutx_guardrail.service.mask_key import MaskKeyFile, parse_key
+from mutx_guardrail.service.watched_file import LOOK_EVERY_S
 from mutx_service.settings import SettingsError
 
 KEY, OTHER = bytes(range(100, 132)), bytes(range(150, 182))
