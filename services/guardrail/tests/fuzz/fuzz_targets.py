@@ -30,10 +30,10 @@ from mutx_guardrail.service.question import (
     parse_question,
 )
 from mutx_guardrail.sse import EventError, RawEvent, read_events, write_event
-from mutx_guardrail.strict_json import JsonError, read_json, write_json
 from mutx_guardrail.verdict import CheckName, Layer, Span
 from mutx_service.answer import problem_response
 from mutx_service.problem import Problem
+from mutx_service.strict_json import JsonError, read_json, write_json
 
 QUESTIONS = (InputQuestion, OutputQuestion, WindowQuestion, BatchQuestion, OutcomeQuestion, MarkQuestion)
 SINKS = ("text", "html", "markdown", "sql", "shell", "json", "csv")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from joserfc import jws
+from mutx_service.strict_json import Json
 
-from mutx_control_plane.identity.encoding import Json
 from mutx_control_plane.identity.jose import TokenRefused, UnverifiedToken, verified_claims
 from mutx_control_plane.identity.ports import Account
 from mutx_control_plane.identity.signing import ALGORITHM, LIFETIME_S, KeyRing

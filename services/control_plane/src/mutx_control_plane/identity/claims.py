@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mutx_control_plane.identity.encoding import Json
+from mutx_service.strict_json import Json
+
 from mutx_control_plane.identity.jose import TokenRefused
 from mutx_control_plane.identity.validity import subject_of
 from mutx_control_plane.principal import SSOTokenUser

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mutx_control_plane.identity.encoding import Json
+from mutx_service.strict_json import Json
+
 from mutx_control_plane.identity.provider_http import ProviderFailed, ProviderHttp, Reach, require_ok
 
 FRESH_S, KEPT_S, INTERVAL_S = 3_600.0, 86_400.0, 30.0

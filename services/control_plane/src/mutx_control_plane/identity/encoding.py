@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
-from typing import NoReturn
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+from mutx_service.strict_json import Json, JsonError, read_json
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _DEEPEST = 32
@@ -37,42 +35,15 @@ def decode_base64url(text: str) -> bytes:
 
 
 def read_object(content: bytes) -> dict[str, Json]:
-    """Return a JSON object: UTF-8, no name twice, no NaN, no half characters, not nested past a bound.
+    """Return a JSON object that everybody reads alike, not nested past a bound.
 
     Raises:
         EncodingError: it is no such object.
     """
     try:
-        text = content.decode()
-        value: Json = _DECODER.decode(text)
-        if "\\u" in text:
-            # A lone surrogate can be escaped in JSON, and nothing can store it.
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise EncodingError("is no JSON") from None
+        value = read_json(content, _DEEPEST)
+    except JsonError as error:
+        raise EncodingError(str(error)) from None
     if not isinstance(value, dict):
         raise EncodingError("is no JSON object")
-    _check_depth(value, _DEEPEST)
     return value
-
-
-def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise EncodingError("holds a name twice")
-    return found
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise EncodingError("holds a number that is none")
-
-
-def _check_depth(value: Json, deepest: int) -> None:
-    if isinstance(value, list | dict):
-        if not deepest:
-            raise EncodingError("is nested too deep")
-        for each in value if isinstance(value, list) else value.values():
-            _check_depth(each, deepest - 1)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
+from mutx_service.strict_json import Json
 
-from mutx_control_plane.identity.encoding import EncodingError, Json, decode_base64url, read_object
+from mutx_control_plane.identity.encoding import EncodingError, decode_base64url, read_object
 
 LONGEST = 12 * 1024
 """Characters of a token; a request's header has room for 16 KiB."""

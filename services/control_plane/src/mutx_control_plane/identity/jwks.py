@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from mutx_service.journal import write_event
+from mutx_service.strict_json import Json
 
-from mutx_control_plane.identity.encoding import EncodingError, Json, decode_base64url
+from mutx_control_plane.identity.encoding import EncodingError, decode_base64url
 from mutx_control_plane.identity.jose import ALGORITHMS, PublicKey, VerifyingKey
 from mutx_control_plane.identity.provider_http import ProviderFailed
 

@@ -20,10 +20,11 @@ from hashlib import sha256, sha384, sha512
 from urllib.parse import quote_plus, urlencode
 
 from mutx_service.problem import Problem
+from mutx_service.strict_json import Json
 
 from mutx_control_plane.identity.claims import read_email, read_user
 from mutx_control_plane.identity.discovery import Discovery
-from mutx_control_plane.identity.encoding import EncodingError, Json, encode_base64url, read_object
+from mutx_control_plane.identity.encoding import EncodingError, encode_base64url, read_object
 from mutx_control_plane.identity.jose import TokenRefused, UnverifiedToken, looks_signed, parse_token
 from mutx_control_plane.identity.provider import Provider
 from mutx_control_plane.identity.provider_http import ProviderFailed

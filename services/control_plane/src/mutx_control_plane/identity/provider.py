@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mutx_service.strict_json import Json
 from pydantic import SecretStr
 
 from mutx_control_plane.identity.claims import Rule, read_user
 from mutx_control_plane.identity.discovery import Discoverer
-from mutx_control_plane.identity.encoding import Json
 from mutx_control_plane.identity.jose import TokenRefused, UnverifiedToken, verified_claims
 from mutx_control_plane.identity.jwks import Freshness, KeyCache
 from mutx_control_plane.identity.provider_http import ProviderHttp, Reach, require_ok

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 from mutx_service.settings import is_loopback
+from mutx_service.strict_json import Json
 
-from mutx_control_plane.identity.encoding import EncodingError, Json, read_object
+from mutx_control_plane.identity.encoding import EncodingError, read_object
 
 LARGEST = 256 * 1024
 DEADLINE_S = 5.0

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import httpx2
 from mutx_service.problem import Problem
+from mutx_service.strict_json import Json
 
-from mutx_control_plane.identity.encoding import EncodingError, Json, read_object
+from mutx_control_plane.identity.encoding import EncodingError, read_object
 from mutx_control_plane.identity.sealing import SealBroken, Sealer
 
 _FORM = "vault:v"

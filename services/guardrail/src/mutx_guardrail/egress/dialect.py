@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mutx_service.strict_json import Json
+
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.sse import RawEvent
-from mutx_guardrail.strict_json import Json
 
 Group = str | int
 """What ends as one: a choice, a block, an item."""

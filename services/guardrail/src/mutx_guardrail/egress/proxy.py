@@ -16,6 +16,7 @@ import h11
 import httpx2
 from mutx_service.journal import write_event as log_event
 from mutx_service.problem import Problem
+from mutx_service.strict_json import Json, JsonError, read_json, write_json
 
 from mutx_guardrail.egress.dialect import DIALECTS, DONE, Dialect
 from mutx_guardrail.egress.judge import Judge
@@ -29,7 +30,6 @@ from mutx_guardrail.egress.upstream import BAD_GATEWAY, Upstream, headers_back, 
 from mutx_guardrail.egress.window import Waiting, Windows
 from mutx_guardrail.egress.wire import Gone, Wire
 from mutx_guardrail.sse import EventError, RawEvent, read_events, with_ticks, write_event
-from mutx_guardrail.strict_json import Json, JsonError, read_json, write_json
 
 TICK_S = 0.5
 NOT_FOUND, FORBIDDEN, UNAVAILABLE = 404, 403, 503

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from mutx_service.strict_json import Json, JsonError, read_json
+
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.refusal import Refusal
-from mutx_guardrail.strict_json import Json, JsonError, read_json
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_-]*")

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from mutx_service.strict_json import Json, JsonError, read_json
+
 from mutx_guardrail.document import Origin
 from mutx_guardrail.egress.dialect import Delta, Dialect, Group
 from mutx_guardrail.egress.refusal import Refusal
 from mutx_guardrail.egress.texts import FreeValue, pieces_of
 from mutx_guardrail.growing import Growing
-from mutx_guardrail.strict_json import Json, JsonError, read_json
 
 JudgeText = Callable[[str], Awaitable[str]]
 """Returns what may be passed on of a text; it raises Refusal."""

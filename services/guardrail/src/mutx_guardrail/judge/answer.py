@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mutx_guardrail.strict_json import JsonError, parse_json
+from mutx_service.strict_json import JsonError, parse_json
 
 LONGEST_TEXT = 4_000
 """Characters of an answer; the longest that a family allows has a tenth of that."""

@@ -10,10 +10,10 @@ import re
 from typing import Annotated, Literal, TypeVar
 
 from mutx_service.problem import Problem
+from mutx_service.strict_json import JsonError, read_json
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mutx_guardrail.service.problems import TOLD_ON
-from mutx_guardrail.strict_json import JsonError, read_json
 
 SERVER_ERROR, LAST_SERVER_ERROR = 500, 599
 _LONGEST_RETRY_S = 3_600

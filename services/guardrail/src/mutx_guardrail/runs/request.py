@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from mutx_service.problem import Problem
+from mutx_service.strict_json import JsonError, read_json
 from pydantic import Field
 
 from mutx_guardrail.service.question import Question, check_question
-from mutx_guardrail.strict_json import JsonError, read_json
 
 LONGEST_TEXT = 100_000
 MOST_TURNS = 100

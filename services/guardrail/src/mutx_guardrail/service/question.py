@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 
 from mutx_service.problem import Problem
+from mutx_service.strict_json import JsonError, parse_json
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mutx_guardrail.document import Origin
 from mutx_guardrail.review import Mark
-from mutx_guardrail.strict_json import JsonError, parse_json
 
 Task = Annotated[str, Field(max_length=4_000)]
 """What the agent's user asked of it: a tool's or a page's text may hold what serves that."""

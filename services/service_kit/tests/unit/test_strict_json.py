@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutx_guardrail.strict_json import DEEPEST, JsonError, read_json, write_json
+from mutx_service.strict_json import DEEPEST, JsonError, read_json, write_json
 
 VALUES = st.recursive(
     st.none()
