@@ -28,6 +28,8 @@ FOREIGN: Final = frozenset({Origin.TOOL, Origin.RETRIEVED})
 """Where no instruction is expected to come from."""
 MOST_TURNS: Final = 8
 """Earlier turns of a user's that are looked at with a turn, the latest."""
+LONGEST_TASK: Final = 4_000
+"""Characters of what an agent's user asked for, by which foreign texts are judged."""
 
 
 class OffsetMap:

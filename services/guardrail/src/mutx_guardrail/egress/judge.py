@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mutx_guardrail.document import FOREIGN, MOST_TURNS, Origin
+from mutx_guardrail.document import FOREIGN, LONGEST_TASK, MOST_TURNS, Origin
 from mutx_guardrail.egress.refusal import Refusal, refusal_of
 from mutx_guardrail.egress.texts import FreeValue, Part, Slot
 from mutx_guardrail.known import Known
@@ -26,8 +26,6 @@ JudgeOne = Callable[[str, Origin], Awaitable[str]]
 
 AT_ONCE = 4
 MOST_TEXTS = 2_000
-LONGEST_TASK = 4_000
-"""Characters of a user's turn, from its begin, by which what tools bring is judged."""
 
 
 class Guard(Protocol):

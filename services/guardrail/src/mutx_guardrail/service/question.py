@@ -8,10 +8,10 @@ from mutx_service.problem import Problem
 from mutx_service.strict_json import JsonError, parse_json
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mutx_guardrail.document import Origin
+from mutx_guardrail.document import LONGEST_TASK, Origin
 from mutx_guardrail.review import Mark
 
-Task = Annotated[str, Field(max_length=4_000)]
+Task = Annotated[str, Field(max_length=LONGEST_TASK)]
 """What the agent's user asked of it: a tool's or a page's text may hold what serves that."""
 AgentName = Annotated[str, Field(max_length=63, pattern=r"^$|^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 MOST_ITEMS = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from fake_guard import FakeGuard
-from mutx_guardrail.document import Origin
-from mutx_guardrail.egress.judge import LONGEST_TASK, Judge
+from mutx_guardrail.document import LONGEST_TASK, Origin
+from mutx_guardrail.egress.judge import Judge
 from mutx_guardrail.egress.texts import Slot
 
 
