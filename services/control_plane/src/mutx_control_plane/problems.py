@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from mutx_service.problem import COMMON_KINDS, Kinds, ProblemKind
+from mutx_service.problem import AGENT_KINDS, COMMON_KINDS, Kinds, ProblemKind
 
 KINDS: Kinds = MappingProxyType(
     {
         **COMMON_KINDS,
+        **AGENT_KINDS,
         "cursor-invalid": ProblemKind(400, "The cursor is not one that this list gave"),
         "credentials-missing": ProblemKind(401, "The request shows no credentials"),
         "credentials-refused": ProblemKind(401, "The credentials are not valid"),
