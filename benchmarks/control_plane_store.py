@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
@@ -29,7 +29,7 @@ from mutx_control_plane.store.database import Database, Limits
 from mutx_control_plane.store.embedded import EmbeddedServer
 from mutx_control_plane.store.event import Origin
 from mutx_control_plane.store.paging import Ask
-from page import publish, table_page
+from page import Row, publish, table_page
 from subjects import ROOT, commit
 
 FIGURES = ROOT / "docs" / "reference" / "figures-control-plane-store.md"
@@ -81,15 +81,6 @@ PLANS = {
     "a page of audit": "SELECT * FROM mutx.audit_events ORDER BY sequence DESC LIMIT 51",
     "by action": "SELECT * FROM mutx.audit_events WHERE action = 'agent.paused' ORDER BY sequence DESC LIMIT 51",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the page."""
-
-    what: str
-    value: str
-    beside: str = ""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
 WIDTH = 118
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a page: what was measured, how much it was, and what beside."""
+
+    what: str
+    value: str
+    beside: str = ""
 
 
 def paragraph(text: str) -> str:

@@ -14,13 +14,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
 
 import hvac
-from page import publish, table_page
+from page import Row, publish, table_page
 from subjects import ROOT, commit
 
 sys.path.insert(0, str(ROOT))
@@ -32,15 +31,6 @@ from tests.support.vault_machine import Machine, deposit
 FIGURES = ROOT / "docs" / "reference" / "figures-vault.md"
 READS, CLI_READS, ROTATIONS, DEPOSITS, THREADS = 400, 20, 30, 50, 8
 PATIENCE_S = 60
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the page."""
-
-    what: str
-    value: str
-    beside: str = ""
 
 
 def main(arguments: Sequence[str]) -> int:

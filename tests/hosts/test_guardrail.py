@@ -14,7 +14,7 @@ from mutx_provider_double import ProviderDouble
 
 from tests.support.agents import Authority, listening_at, put, server_side
 from tests.support.checkout import make_checkout
-from tests.support.guards import Relay, ask, build_trial
+from tests.support.guards import Relay, ask, build_trial, give_certificates
 from tests.support.machines import Answer, Hosts, Visitor
 from tests.support.playbook import SSH_RULE, Outcome, Playbook
 from tests.support.suites import verdicts
@@ -115,9 +115,7 @@ def installed(hosts: Hosts, around: Surroundings, tmp_path_factory: pytest.TempP
     ]
     put(hosts, "trial-1", "/etc/mutx-public-ca.pem", around.public.file.read_bytes(), "-m 0644")
     for unit in UNITS:
-        for name, content in {"server.pem": around.tenant.issue(GUARD), "ca.pem": around.tenant.file}.items():
-            place, options = f"/run/{unit}-secrets/{name}", f"-o {unit} -g {unit} -m 0400"
-            put(hosts, "trial-1", place, content.read_bytes(), options)
+        give_certificates(hosts, around.tenant, unit, GUARD)
         hosts.answer("trial-1", f"sudo systemctl start {unit}")
     return Installed(playbook, check, first, waiting)
 

@@ -14,9 +14,9 @@ from make_release import make_release
 
 from mutx_infra.guard_hosts import GUARD_ACCOUNTS, GuardTerms, guard_variables
 from mutx_infra.guardrail import Guardrail, Provider
-from tests.support.agents import Authority, put
+from tests.support.agents import Authority
 from tests.support.checkout import make_checkout
-from tests.support.guards import ask
+from tests.support.guards import ask, give_certificates
 from tests.support.machines import Hosts, Visitor
 from tests.support.playbook import Playbook
 
@@ -76,9 +76,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     first = playbook.run(*ONLY_THE_GUARD)
     assert first.status == 0, first.said()
     for unit in GUARD_ACCOUNTS:
-        for name, content in {"server.pem": tenant.issue(GUARD), "ca.pem": tenant.file}.items():
-            place, options = f"/run/{unit}-secrets/{name}", f"-o {unit} -g {unit} -m 0400"
-            put(hosts, "trial-1", place, content.read_bytes(), options)
+        give_certificates(hosts, tenant, unit, GUARD)
         hosts.answer("trial-1", f"sudo systemctl start {unit} || true")
     yield Deployed(hosts, agent, tenant, playbook)
     hosts.checkout.run("sandbox", "down")

@@ -15,9 +15,9 @@ from make_release import make_release
 
 from mutx_infra.guard_hosts import GUARD_ACCOUNTS, guard_terms, guard_variables
 from mutx_infra.guardrail import Family, Guardrail, Judge, Provider
-from tests.support.agents import Authority, put
+from tests.support.agents import Authority
 from tests.support.checkout import make_checkout
-from tests.support.guards import ask
+from tests.support.guards import ask, give_certificates
 from tests.support.judges import JAILBREAK, build_judge, write_model
 from tests.support.machines import Hosts, Visitor
 from tests.support.playbook import Playbook
@@ -77,9 +77,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     first = playbook.run(*THE_GUARD_S_ROLES)
     assert first.status == 0, first.said()
     for unit in GUARD_ACCOUNTS:
-        for name, content in {"server.pem": tenant.issue(GUARD), "ca.pem": tenant.file}.items():
-            place, options = f"/run/{unit}-secrets/{name}", f"-o {unit} -g {unit} -m 0400"
-            put(hosts, "trial-1", place, content.read_bytes(), options)
+        give_certificates(hosts, tenant, unit, GUARD)
         hosts.answer("trial-1", f"sudo systemctl start {unit} || true")
     yield Judged(hosts, agent, tenant, playbook)
     hosts.checkout.run("sandbox", "down")

@@ -18,9 +18,9 @@ from typing import Any
 
 from mutx_sandbox.machines.kernel import inside
 
-from tests.support.agents import KIT, build_wheel
+from tests.support.agents import KIT, Authority, build_wheel, put
 from tests.support.checkout import ROOT
-from tests.support.machines import Visitor
+from tests.support.machines import Hosts, Visitor
 
 GUARDRAIL = ROOT / "services/guardrail"
 SUPPORT = GUARDRAIL / "tests/support"
@@ -115,3 +115,12 @@ def ask(
         answer = connection.getresponse()
         document: dict[str, Any] = json.loads(answer.read())
         return answer.status, document
+
+
+def give_certificates(
+    hosts: Hosts, authority: Authority, unit: str, guard: str, host: str = "trial-1"
+) -> None:
+    """Put a unit's certificate, and the authority's, where the Vault Agent would; root's and the unit's alone."""
+    for name, content in {"server.pem": authority.issue(guard), "ca.pem": authority.file}.items():
+        place, options = f"/run/{unit}-secrets/{name}", f"-o {unit} -g {unit} -m 0400"
+        put(hosts, host, place, content.read_bytes(), options)
