@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from mutx_control_plane.identity.throttle import Rate, Throttle
 from mutx_service.problem import Problem
-from valkey_process import ValkeyProcess
+from redis_process import RedisServer
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[ValkeyProcess]:
-    server = ValkeyProcess(tmp_path)
+def valkey(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path, "--appendonly", "no")
     server.start()
     yield server
     server.kill()
 
 
 @asynccontextmanager
-async def workers(valkey: ValkeyProcess, count: int = 1) -> AsyncIterator[list[Throttle]]:
+async def workers(valkey: RedisServer, count: int = 1) -> AsyncIterator[list[Throttle]]:
     made = [Throttle(Rate(5, 60), valkey.url, time.time) for _ in range(count)]
     try:
         yield made

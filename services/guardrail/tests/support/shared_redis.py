@@ -12,7 +12,7 @@ from mutx_guardrail.anomaly.shared import RedisSettings, open_store
 from mutx_guardrail.anomaly.store import Store
 from mutx_service.settings import TlsFiles
 from pydantic import SecretStr
-from redis_server import RedisServer
+from redis_process import RedisServer
 from tls_front import TlsFront
 
 ROLE = Path(__file__).resolve().parents[4] / "playbooks/roles/redis"

@@ -16,13 +16,14 @@ from mutx_guardrail.anomaly.redis_store import RedisStore, connect
 from mutx_guardrail.anomaly.store import StoreUnavailable
 from mutx_guardrail.anomaly.watch import Anomaly
 from mutx_guardrail.policy import Anomaly as Limits
+from redis_process import RedisServer
 
 NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = redis_server.RedisServer(tmp_path_factory.mktemp("redis"))
+    running = RedisServer(tmp_path_factory.mktemp("redis"))
     running.start()
     yield running
     running.kill()
@@ -147,7 +148,7 @@ def test_ten_thousand_agents_take_few_bytes_each_and_are_gone_when_their_windows
 
 @pytest.fixture
 def own_server(tmp_path):
-    running = redis_server.RedisServer(tmp_path)
+    running = RedisServer(tmp_path)
     running.start()
     yield running
     running.let_go()
@@ -204,7 +205,7 @@ def test_a_server_that_hangs_is_waited_for_no_longer_than_said(own_server, open_
 
 
 def test_a_full_server_refuses_instead_of_forgetting(tmp_path):
-    full = redis_server.RedisServer(tmp_path, "--maxmemory", "1")
+    full = RedisServer(tmp_path, "--maxmemory", "1")
     full.start()
     with connect(full.url) as client, pytest.raises(StoreUnavailable, match="OutOfMemory"):
         RedisStore(client).take("rate:a", 100, MINUTE)
@@ -212,7 +213,7 @@ def test_a_full_server_refuses_instead_of_forgetting(tmp_path):
 
 
 def test_a_wrong_password_is_not_a_free_pass(tmp_path):
-    guarded = redis_server.RedisServer(tmp_path)
+    guarded = RedisServer(tmp_path)
     guarded.start()
     with connect(guarded.url) as client:
         client.config_set("requirepass", "right")
