@@ -6,7 +6,7 @@ work on the same hosts in a pipeline that has no toolkit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -350,27 +350,20 @@ def _of_an_agent(host: InventoryHost) -> dict[str, object]:
 def _of_a_guard(host: InventoryHost) -> dict[str, object]:
     """Return what the role `guardrail` is told, and the firewall of its accounts."""
     address, addresses = str(host.target.private_ip), map(str, host.partners.values())
+    rules: dict[str, Iterable[HostRule]] = {
+        "mutx-guardrail": host.program,
+        "mutx-guard-egress": (*egress_rules(host.outgoing), *shared_state_rules(host.program)),
+    }
+    accounts = [(account, uid, rules[account]) for account, uid in GUARD_ACCOUNTS.items()]
+    if runs_judge(host.guard_terms):
+        accounts.append((JUDGE_ACCOUNT, JUDGE_UID, ()))
     return {
         **guard_variables(host.key, host.name, address, host.agents, addresses, host.guard_terms),
         **shared_state(host.databases),
         "base_hosts": _by_name(host),
         "ufw_outgoing_accounts": [
-            *(
-                {
-                    "uid": GUARD_ACCOUNTS[account],
-                    "comment": account,
-                    "rules": [_outgoing(rule) for rule in rules],
-                }
-                for account, rules in (
-                    ("mutx-guardrail", host.program),
-                    ("mutx-guard-egress", (*egress_rules(host.outgoing), *shared_state_rules(host.program))),
-                )
-            ),
-            *(
-                [{"uid": JUDGE_UID, "comment": JUDGE_ACCOUNT, "rules": []}]
-                if runs_judge(host.guard_terms)
-                else []
-            ),
+            {"uid": uid, "comment": account, "rules": [_outgoing(rule) for rule in permitted]}
+            for account, uid, permitted in accounts
         ],
     }
 
