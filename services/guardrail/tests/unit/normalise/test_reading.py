@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import codecs
 import quopri
-import time
 
 import pytest
+from growth import processor_s
 from hypothesis import given
 from hypothesis import strategies as st
 from mutx_guardrail.document import PLAIN
@@ -142,11 +142,11 @@ def test_every_reading_of_any_text_has_spans_within_it(text):
 )  # fmt: skip
 def test_the_work_grows_with_the_length_and_no_faster(piece):
     def cost(length):
-        text = piece * (length // len(piece))
-        began = time.process_time()
-        document = read_text(text)
-        assert len(document.views) <= 2 * MOST_VIEWS + 4
-        return time.process_time() - began
+        text, read = piece * (length // len(piece)), []
+        # Once: a second reading finds what the first has left in caches.
+        seconds = processor_s(lambda: read.append(read_text(text)), tries=1)
+        assert len(read[0].views) <= 2 * MOST_VIEWS + 4
+        return seconds
 
     # Half a second is noise; quadratic work would be 64 times as much.
     assert cost(160_000) < 8 * 2.5 * cost(20_000) + 0.5

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
+from growth import processor_s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -199,6 +199,4 @@ def test_time_grows_no_faster_than_the_text(piece):
 
 
 def _seconds(text: str) -> float:
-    begin = time.process_time()
-    tame_markdown(text)
-    return time.process_time() - begin
+    return processor_s(lambda: tame_markdown(text))

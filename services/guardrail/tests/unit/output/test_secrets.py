@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import pytest
+from growth import processor_s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutx_guardrail.output.secrets import SecretDetector, expand_example, secret_detector
@@ -141,6 +141,4 @@ def test_time_grows_no_faster_than_the_text(piece):
 
 
 def _seconds(text: str) -> float:
-    begin = time.process_time()
-    DETECTOR.judge(document_of(text))
-    return time.process_time() - begin
+    return processor_s(lambda: DETECTOR.judge(document_of(text)))
